@@ -1,0 +1,16 @@
+//! What a run leaves on disk, and the reports drawn from it. Knows no model and no training code.
+//!
+//! Every file of a run directory is described in `docs/run-directory.md`; the types here are its schema.
+
+mod error;
+mod evaluation;
+mod metrics;
+mod rollout;
+mod run_directory;
+pub mod write;
+
+pub use error::RecordError;
+pub use evaluation::{EvaluationRecord, EvaluationSummary, LevelSummary};
+pub use metrics::{PhaseSeconds, SelectionMetrics, StepMetrics, TokenStatistics};
+pub use rollout::{RolloutRecord, StopReason};
+pub use run_directory::{RunDirectory, RunHeader, SCHEMA_VERSION};

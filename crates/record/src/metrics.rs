@@ -1,0 +1,101 @@
+//! One line of `metrics.jsonl`: everything measured in one optimizer step.
+
+use serde::{Deserialize, Serialize};
+
+/// Completion lengths of a step, in tokens, end token included.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TokenStatistics {
+    /// Mean over all completions.
+    pub mean: f64,
+    /// Shortest completion.
+    pub min: u32,
+    /// Longest completion.
+    pub max: u32,
+    /// Mean over correct completions; none when no completion was correct.
+    pub correct_mean: Option<f64>,
+    /// Mean over wrong completions; none when every completion was correct.
+    pub wrong_mean: Option<f64>,
+}
+
+/// Which groups were put under length penalty, and how contested the choice was (arXiv 2505.18086, batch-wise top-λ).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SelectionMetrics {
+    /// Indices of the selected groups within the step, ascending.
+    pub groups: Vec<u32>,
+    /// Selected groups over all groups.
+    pub share: f64,
+    /// Selected groups in which every completion was correct.
+    pub all_correct: u32,
+    /// Groups whose correctness ratio equals the lowest selected one, selected or not: the pool a tie was broken in.
+    /// 0 when the choice was not contested.
+    pub tied: u32,
+    /// Lowest correctness ratio among the selected groups; none when nothing was selected.
+    pub ratio_min: Option<f64>,
+}
+
+/// Wall-clock seconds of one step by phase.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct PhaseSeconds {
+    /// Sampling the completions.
+    pub sample: f64,
+    /// Verifying, shaping and advantages.
+    pub shape: f64,
+    /// Forward, backward and optimizer.
+    pub update: f64,
+    /// The whole step.
+    pub total: f64,
+}
+
+/// Metrics of one optimizer step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepMetrics {
+    /// Optimizer step, from 0. The metrics describe the policy before this step's update.
+    pub step: u64,
+    /// Mean shaped reward over completions.
+    pub reward_mean: f64,
+    /// Population standard deviation of the shaped reward over completions.
+    pub reward_std: f64,
+    /// Correct completions over all completions.
+    pub correctness_ratio: f64,
+    /// Share of groups in which every completion was correct.
+    pub all_correct_share: f64,
+    /// Share of groups in which no completion was correct.
+    pub all_wrong_share: f64,
+    /// Share of groups whose rewards are all equal, and which therefore carry no gradient.
+    pub zero_advantage_share: f64,
+    /// Groups under length penalty.
+    pub selection: SelectionMetrics,
+    /// Pearson correlation of completion tokens and correctness within groups that hold both outcomes, pooled after
+    /// subtracting each group's means; none when no group holds both or lengths do not vary.
+    pub length_correctness_correlation: Option<f64>,
+    /// Completion lengths.
+    pub completion_tokens: TokenStatistics,
+    /// Completions that reached the token limit over all completions.
+    pub truncated_share: f64,
+    /// Mean entropy of the policy's next-token distribution over completion tokens, nats.
+    pub entropy_nats: f64,
+    /// Mean k3 estimate of the KL divergence to the reference over completion tokens, nats; none without a reference.
+    pub kl_nats: Option<f64>,
+    /// Smallest importance ratio over completion tokens.
+    pub ratio_min: f64,
+    /// Mean importance ratio over completion tokens.
+    pub ratio_mean: f64,
+    /// Largest importance ratio over completion tokens.
+    pub ratio_max: f64,
+    /// Share of completion tokens whose ratio was clipped with effect on the gradient.
+    pub clip_share: f64,
+    /// Value of the loss.
+    pub loss: f64,
+    /// Global gradient norm before clipping.
+    pub gradient_norm: f64,
+    /// Learning rate of this step.
+    pub learning_rate: f64,
+    /// Completion tokens of this step.
+    pub tokens: u64,
+    /// Completion tokens sampled per second of sampling.
+    pub sample_tokens_per_second: f64,
+    /// Completion tokens trained on per second of updating.
+    pub update_tokens_per_second: f64,
+    /// Seconds by phase.
+    pub seconds: PhaseSeconds,
+}

@@ -1,0 +1,64 @@
+//! The one place that creates files: whole files appear at once or not at all, logs grow by whole lines.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::Path,
+};
+
+use serde::Serialize;
+
+use crate::RecordError;
+
+/// Writes `bytes` to `path` so that a reader sees the old file or the new one, never a part: a temporary file in the
+/// same directory is written, synced and renamed over `path`.
+///
+/// # Errors
+/// [`RecordError::Io`] naming the file.
+#[expect(clippy::disallowed_methods, reason = "this is the writer that the lint points to")]
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".partial");
+    let temporary = Path::new(&temporary);
+    let failed = |source| RecordError::Io { action: "write", path: path.to_owned(), source };
+    let mut file = File::create(temporary).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    fs::rename(temporary, path).map_err(failed)
+}
+
+/// Creates `path` and its parents.
+///
+/// # Errors
+/// [`RecordError::Io`] naming the directory.
+pub fn create_directory(path: &Path) -> Result<(), RecordError> {
+    fs::create_dir_all(path).map_err(|source| RecordError::Io {
+        action: "create the directory",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// One JSON object per line.
+///
+/// # Panics
+/// Never for the types of this crate: their fields all have a JSON form.
+pub fn json_lines<T: Serialize>(rows: &[T]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for row in rows {
+        serde_json::to_writer(&mut bytes, row).expect("records serialise to JSON");
+        bytes.push(b'\n');
+    }
+    bytes
+}
+
+/// Appends one JSON object and a newline to `path` in a single write, creating the file when needed.
+///
+/// # Errors
+/// [`RecordError::Io`] naming the file.
+pub fn append_line<T: Serialize>(path: &Path, row: &T) -> Result<(), RecordError> {
+    let failed = |source| RecordError::Io { action: "append to", path: path.to_owned(), source };
+    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
+    file.write_all(&json_lines(std::slice::from_ref(row))).map_err(failed)?;
+    file.sync_data().map_err(failed)
+}
