@@ -1,0 +1,70 @@
+//! AdamW with decoupled weight decay (arXiv 1711.05101, algorithm 2, in PyTorch's arrangement).
+
+use rayon::prelude::*;
+
+use crate::dispatch::{Arithmetic, dispatched};
+
+/// Settings of one update of one tensor.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// Learning rate of this update.
+    pub learning_rate: f32,
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the corrected second moment.
+    pub epsilon: f32,
+    /// Decoupled weight decay; the parameter shrinks by learning_rate · weight_decay of itself.
+    pub weight_decay: f32,
+    /// Factor on the gradient (global-norm clipping).
+    pub gradient_scale: f32,
+    /// Updates including this one, from 1.
+    pub count: u64,
+}
+
+/// A tensor with its moments, all \[N\].
+pub struct Tensor<'a> {
+    /// Updated in place.
+    pub values: &'a mut [f32],
+    /// Read only.
+    pub gradient: &'a [f32],
+    /// Running mean of gradients.
+    pub first_moment: &'a mut [f32],
+    /// Running mean of squared gradients.
+    pub second_moment: &'a mut [f32],
+}
+
+#[inline(always)]
+fn update_body<A: Arithmetic>(tensor: &mut Tensor<'_>, step: &Step) {
+    let correction1 = (1.0 - f64::from(step.beta1).powf(step.count as f64)) as f32;
+    let correction2 = (1.0 - f64::from(step.beta2).powf(step.count as f64)).sqrt() as f32;
+    let step_size = step.learning_rate / correction1;
+    let keep = 1.0 - step.learning_rate * step.weight_decay;
+    let moments = tensor.first_moment.iter_mut().zip(tensor.second_moment.iter_mut());
+    for ((value, &gradient), (m, v)) in tensor.values.iter_mut().zip(tensor.gradient).zip(moments) {
+        let g = gradient * step.gradient_scale;
+        *m = A::mul_add(step.beta1, *m, (1.0 - step.beta1) * g);
+        *v = A::mul_add(step.beta2, *v, (1.0 - step.beta2) * g * g);
+        *value = A::mul_add(*value, keep, -(step_size * *m / (v.sqrt() / correction2 + step.epsilon)));
+    }
+}
+
+dispatched! {
+    fn update_block(tensor: &mut Tensor<'_>, step: &Step) = update_body;
+}
+
+/// One AdamW update in place, in parallel blocks; elements are independent, so threads change nothing.
+pub fn update(tensor: Tensor<'_>, step: &Step) {
+    const BLOCK: usize = 1 << 14;
+    let Tensor { values, gradient, first_moment, second_moment } = tensor;
+    let length = values.len();
+    assert_eq!((gradient.len(), first_moment.len(), second_moment.len()), (length, length, length), "tensor lengths");
+    values
+        .par_chunks_mut(BLOCK)
+        .zip(gradient.par_chunks(BLOCK))
+        .zip(first_moment.par_chunks_mut(BLOCK).zip(second_moment.par_chunks_mut(BLOCK)))
+        .for_each(|((values, gradient), (first_moment, second_moment))| {
+            update_block(&mut Tensor { values, gradient, first_moment, second_moment }, step);
+        });
+}
