@@ -1,5 +1,18 @@
 //! A decoder-only transformer: configuration, parameters, forward, backward, cache, tokenizer and checkpoints.
+//!
+//! Sampling ([`Model::advance`]) and training ([`Model::forward`]) run the same layers over the same kernels, so the
+//! logprobs of the same tokens under the same weights are bit-identical.
 
+mod cache;
+mod config;
 mod error;
+mod network;
+mod parameters;
+mod training;
 
+pub use cache::{Cache, Chunk, SamplerWorkspace};
+pub use config::{Family, ModelConfig, RopeScaling};
 pub use error::ModelError;
+pub use network::Model;
+pub use parameters::{Gradients, Parameter, ParameterShape, parameter_shapes};
+pub use training::{Batch, Target, TrainerWorkspace};

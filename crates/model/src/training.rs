@@ -1,0 +1,284 @@
+//! The forward over packed sequences that keeps what the backward needs, and the backward: the trainer's half of the
+//! network.
+
+use kernels::{
+    activation,
+    attention::{self, KeyValues, Tree},
+    logprob::{self, Targets, TokenLogprob},
+    matmul::{self, Matrix, Output, PackedMatrix},
+    norm,
+    rope::{self, Direction},
+    vector,
+};
+
+use crate::{
+    network::{LayerState, Model, Scratch, sized},
+    parameters::{Gradients, ParameterIndex},
+};
+
+/// A row of the batch and the token that follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// Row whose hidden state predicts the token.
+    pub row: u32,
+    /// Token id.
+    pub token: u32,
+}
+
+/// Sequences packed without padding: each prompt once, followed by the completions that continue it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    temperature: f32,
+    tokens: Vec<u32>,
+    positions: Vec<u32>,
+    trees: Vec<Tree>,
+    targets: Vec<Target>,
+}
+
+impl Batch {
+    /// An empty batch whose logprobs are those of softmax(logits / temperature).
+    pub fn new(temperature: f32) -> Self {
+        Self { temperature, tokens: Vec::new(), positions: Vec::new(), trees: Vec::new(), targets: Vec::new() }
+    }
+
+    /// Rows that the network computes.
+    pub fn rows(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// What is predicted, in the order in which it was pushed.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// Adds a prompt and completions of it; every completion token becomes a target, completion by completion.
+    /// The last token of a completion predicts nothing and takes no row.
+    ///
+    /// # Panics
+    /// When the prompt is empty: nothing would predict the first token.
+    pub fn push_group(&mut self, prompt: &[u32], completions: &[&[u32]]) {
+        assert!(!prompt.is_empty(), "a prompt of no tokens");
+        let trunk = self.push_rows(prompt, 0);
+        let mut branches = Vec::with_capacity(completions.len());
+        for completion in completions {
+            let Some((_, inputs)) = completion.split_last() else { continue };
+            let branch = self.push_rows(inputs, prompt.len());
+            let rows = std::iter::once(trunk.end - 1).chain(branch.clone());
+            self.targets.extend(rows.zip(*completion).map(|(row, &token)| Target { row: row as u32, token }));
+            branches.push(branch);
+        }
+        self.trees.push(Tree { trunk, branches });
+    }
+
+    fn push_rows(&mut self, tokens: &[u32], first_position: usize) -> std::ops::Range<usize> {
+        let start = self.tokens.len();
+        self.tokens.extend_from_slice(tokens);
+        self.positions.extend((first_position..first_position + tokens.len()).map(|position| position as u32));
+        start..self.tokens.len()
+    }
+}
+
+/// What the forward leaves for the backward, and buffers; keeps its memory from batch to batch.
+#[derive(Debug, Default)]
+pub struct TrainerWorkspace {
+    layers: Vec<LayerState>,
+    scratch: Scratch,
+    /// Ids of the target tokens.
+    target_tokens: Vec<u32>,
+    /// \[targets, C\], normalised rows of the targets.
+    target_rows: Vec<f32>,
+    backward: BackwardScratch,
+}
+
+/// Gradients of intermediate results, and weights packed for use as they stand.
+#[derive(Debug, Default)]
+struct BackwardScratch {
+    /// \[targets, C\].
+    targets: Vec<f32>,
+    /// \[N, C\], of the residual stream.
+    hidden: Vec<f32>,
+    /// \[N, C\], on its way through a norm.
+    normed: Vec<f32>,
+    /// \[N, H, D\], of the attention's output.
+    attended: Vec<f32>,
+    /// \[N, mlp\].
+    activated: Vec<f32>,
+    /// \[N, H, D\].
+    query: Vec<f32>,
+    /// \[N, K, D\].
+    key: Vec<f32>,
+    /// \[N, K, D\].
+    value: Vec<f32>,
+    /// The inputs of a projection, packed once for all weight gradients that read them.
+    inputs: PackedMatrix,
+    /// A weight.
+    weight: PackedMatrix,
+}
+
+/// What the backward of every layer needs besides the layer.
+struct Pass<'a> {
+    batch: &'a Batch,
+    scratch: &'a mut Scratch,
+    backward: &'a mut BackwardScratch,
+    gradients: &'a mut Gradients,
+}
+
+impl Model {
+    /// Logprob and entropy of every target, keeping what [`Model::backward`] needs.
+    ///
+    /// Shapes: returns \[targets\].
+    pub fn forward(&self, batch: &Batch, workspace: &mut TrainerWorkspace) -> Vec<TokenLogprob> {
+        let TrainerWorkspace { layers, scratch, target_tokens, target_rows, .. } = workspace;
+        let columns = self.config.heads.key_value_columns();
+        let stretches: Vec<_> = batch.trees.iter().flat_map(Tree::stretches).collect();
+        layers.resize_with(self.config.layers, LayerState::default);
+        self.embed(&mut scratch.hidden, &batch.tokens);
+        for (layer, state) in layers.iter_mut().enumerate() {
+            self.attention_inputs(layer, state, &batch.positions, scratch);
+            let key_values = KeyValues { keys: &state.key, values: &state.value };
+            let context = |row: usize| stretches[row].clone().map(|rows| key_values.rows(rows, columns));
+            let attended = sized(&mut state.attended, state.query.len());
+            attention::forward(attended, &state.query, &self.config.heads, context);
+            self.attention_outputs(layer, state, scratch);
+        }
+        self.normalise(&mut scratch.normed, &scratch.hidden, self.layout.final_norm);
+        let width = self.config.width;
+        target_tokens.clear();
+        target_rows.clear();
+        for target in &batch.targets {
+            target_tokens.push(target.token);
+            target_rows.extend_from_slice(&scratch.normed[target.row as usize * width..][..width]);
+        }
+        let mut out = vec![TokenLogprob::default(); batch.targets.len()];
+        let targets = Targets { hidden: target_rows, tokens: target_tokens, temperature: batch.temperature };
+        logprob::forward(&mut out, targets, &self.packed[self.layout.head]);
+        out
+    }
+
+    /// Adds to `gradients` those of Σ logprob_gradients · logprob for the batch of the last [`Model::forward`].
+    ///
+    /// Shapes: logprob_gradients \[targets\].
+    pub fn backward(
+        &self,
+        batch: &Batch,
+        logprob_gradients: &[f32],
+        workspace: &mut TrainerWorkspace,
+        gradients: &mut Gradients,
+    ) {
+        let TrainerWorkspace { layers, scratch, target_tokens, target_rows, backward } = workspace;
+        let (width, head) = (self.config.width, self.layout.head);
+        let targets = Targets { hidden: target_rows, tokens: target_tokens, temperature: batch.temperature };
+        let mut outputs = logprob::Gradients {
+            hidden: sized(&mut backward.targets, targets.hidden.len()),
+            head: &mut gradients.tensors[head],
+        };
+        logprob::backward(&mut outputs, logprob_gradients, targets, &self.packed[head], self.values(head));
+
+        sized(&mut backward.hidden, batch.rows() * width).fill(0.0);
+        for (target, gradient) in batch.targets.iter().zip(backward.targets.chunks_exact(width)) {
+            vector::add(&mut backward.hidden[target.row as usize * width..][..width], gradient);
+        }
+        self.norm_backward(&mut backward.hidden, &scratch.hidden, self.layout.final_norm, gradients);
+        let mut pass = Pass { batch, scratch, backward, gradients };
+        for layer in (0..self.config.layers).rev() {
+            self.mlp_backward(layer, &mut layers[layer], &mut pass);
+            self.attention_backward(layer, &mut layers[layer], &mut pass);
+        }
+        let embedding = &mut pass.gradients.tensors[self.layout.embedding];
+        for (&token, gradient) in batch.tokens.iter().zip(pass.backward.hidden.chunks_exact(width)) {
+            vector::add(&mut embedding[token as usize * width..][..width], gradient);
+        }
+    }
+
+    /// `gradient` of a norm's output becomes that of its input `rows`.
+    fn norm_backward(&self, gradient: &mut [f32], rows: &[f32], weight: ParameterIndex, gradients: &mut Gradients) {
+        let saved = norm::Saved { rows, weight: self.values(weight), epsilon: self.config.norm_epsilon };
+        norm::backward(gradient, &mut gradients.tensors[weight], saved);
+    }
+
+    /// Packs a projection as it stands, for gradients of its inputs: ∂inputs = ∂outputs · weight.
+    fn pack_weight(&self, packed: &mut PackedMatrix, weight: ParameterIndex) {
+        packed.pack(Matrix::new(self.values(weight), self.parameters[weight].shape[1]));
+    }
+
+    /// hidden = middle + down(silu(gate)·up), backwards; replaces the gradient of the output by that of `middle`.
+    fn mlp_backward(&self, layer: usize, state: &mut LayerState, pass: &mut Pass<'_>) {
+        let layout = &self.layout.layers[layer];
+        let Pass { scratch, backward, gradients, .. } = pass;
+        let BackwardScratch { hidden, normed, activated, inputs, weight, .. } = &mut **backward;
+        activation::gate(sized(&mut scratch.activated, state.gate.len()), &state.gate, &state.up);
+        inputs.pack(Matrix::new(&scratch.activated, self.config.mlp_width));
+        weight_gradient(gradients, layout.down, hidden, inputs);
+        self.pack_weight(weight, layout.down);
+        let activated = sized(activated, state.gate.len());
+        matmul::multiply(activated, Matrix::new(hidden, weight.rows()), weight, Output::Overwrite);
+        activation::gate_backward(&mut state.gate, &mut state.up, activated);
+
+        self.normalise(&mut scratch.normed, &state.middle, layout.mlp_norm);
+        inputs.pack(Matrix::new(&scratch.normed, self.config.width));
+        let normed = sized(normed, state.middle.len());
+        for (projection, gradient, output) in
+            [(layout.gate, &state.gate, Output::Overwrite), (layout.up, &state.up, Output::Add)]
+        {
+            weight_gradient(gradients, projection, gradient, inputs);
+            self.pack_weight(weight, projection);
+            matmul::multiply(normed, Matrix::new(gradient, weight.rows()), weight, output);
+        }
+        self.norm_backward(normed, &state.middle, layout.mlp_norm, gradients);
+        vector::add(hidden, normed);
+    }
+
+    /// middle = input + output(attention(norm(input))), backwards; replaces the gradient of `middle` by that of `input`.
+    fn attention_backward(&self, layer: usize, state: &mut LayerState, pass: &mut Pass<'_>) {
+        let layout = &self.layout.layers[layer];
+        let Pass { batch, scratch, backward, gradients } = pass;
+        let BackwardScratch { hidden, normed, attended, query, key, value, inputs, weight, .. } = &mut **backward;
+        inputs.pack(Matrix::new(&state.attended, state.attended.len() / batch.rows()));
+        weight_gradient(gradients, layout.output, hidden, inputs);
+        self.pack_weight(weight, layout.output);
+        let attended = sized(attended, state.attended.len());
+        matmul::multiply(attended, Matrix::new(hidden, weight.rows()), weight, Output::Overwrite);
+
+        let key_values = KeyValues { keys: &state.key, values: &state.value };
+        let outputs = attention::Gradients {
+            queries: sized(query, state.query.len()),
+            keys: sized(key, state.key.len()),
+            values: sized(value, state.value.len()),
+        };
+        let saved = attention::Saved { queries: &state.query, key_values };
+        attention::backward(outputs, saved, attended, &self.config.heads, &batch.trees);
+        if self.config.rotary_layers[layer] {
+            rope::rotate(query, &batch.positions, &self.rope, Direction::Backward);
+            rope::rotate(key, &batch.positions, &self.rope, Direction::Backward);
+        }
+        if let Some([query_norm, key_norm]) = layout.head_norms {
+            self.norm_backward(query, &state.query_raw, query_norm, gradients);
+            self.norm_backward(key, &state.key_raw, key_norm, gradients);
+        }
+        for (bias, rows) in layout.biases.into_iter().flatten().zip([&*query, &*key, &*value]) {
+            vector::add_rows(&mut gradients.tensors[bias], rows);
+        }
+
+        self.normalise(&mut scratch.normed, &state.input, layout.attention_norm);
+        inputs.pack(Matrix::new(&scratch.normed, self.config.width));
+        let normed = sized(normed, state.input.len());
+        for (projection, gradient, output) in [
+            (layout.query, &*query, Output::Overwrite),
+            (layout.key, &*key, Output::Add),
+            (layout.value, &*value, Output::Add),
+        ] {
+            weight_gradient(gradients, projection, gradient, inputs);
+            self.pack_weight(weight, projection);
+            matmul::multiply(normed, Matrix::new(gradient, weight.rows()), weight, output);
+        }
+        self.norm_backward(normed, &state.input, layout.attention_norm, gradients);
+        vector::add(hidden, normed);
+    }
+}
+
+/// gradients\[weight\] += gradientᵀ · inputs.
+fn weight_gradient(gradients: &mut Gradients, weight: ParameterIndex, gradient: &[f32], inputs: &PackedMatrix) {
+    let outputs = gradient.len() / inputs.rows();
+    let left = Matrix::new(gradient, outputs).transposed();
+    matmul::multiply(&mut gradients.tensors[weight], left, inputs, Output::Add);
+}
