@@ -1,0 +1,121 @@
+//! Sampling and training give the same bits (DESIGN invariant 1): whatever the batch, the chunks, the cache and threads.
+
+mod support;
+
+use kernels::logprob::{TokenLogprob, divide_by_temperature, log_sum_exp};
+use model::{Batch, Cache, Chunk, Model, SamplerWorkspace, TrainerWorkspace};
+use support::{FAMILIES, model, sequences, tensors};
+
+/// Logprob bits of the tokens after `prompt_tokens` of each sequence, as the sampler sees them: prompts prefilled in
+/// pieces of `piece`, then all sequences decoded together.
+fn sampled(
+    model: &Model,
+    sequences: &[Vec<u32>],
+    prompt_tokens: usize,
+    piece: usize,
+    temperature: f32,
+) -> Vec<Vec<u32>> {
+    let mut workspace = SamplerWorkspace::default();
+    let mut prompts: Vec<Cache> = vec![Cache::new(); sequences.len()];
+    let mut owns = prompts.clone();
+    let mut hidden: Vec<Vec<f32>> = Vec::new();
+    for (tokens, prompt) in sequences.iter().zip(&mut prompts) {
+        let mut row = Vec::new();
+        for tokens in tokens[..prompt_tokens].chunks(piece) {
+            row = model.advance(&mut [Chunk { tokens, shared: None, own: prompt }], &mut workspace).to_vec();
+        }
+        hidden.push(row);
+    }
+    let mut bits = vec![Vec::new(); sequences.len()];
+    let (mut logits, mut scratch) = (Vec::new(), Vec::new());
+    for position in prompt_tokens.. {
+        let live: Vec<usize> = (0..sequences.len()).filter(|&i| position < sequences[i].len()).collect();
+        if live.is_empty() {
+            return bits;
+        }
+        for &i in &live {
+            model.logits(&mut logits, &hidden[i]);
+            divide_by_temperature(&mut logits, temperature);
+            let logprob = logits[sequences[i][position] as usize] - log_sum_exp(&logits, &mut scratch).log_sum;
+            bits[i].push(logprob.to_bits());
+        }
+        let mut chunks: Vec<Chunk<'_>> = owns
+            .iter_mut()
+            .enumerate()
+            .filter(|(i, _)| live.contains(i))
+            .map(|(i, own)| Chunk { tokens: &sequences[i][position..=position], shared: Some(&prompts[i]), own })
+            .collect();
+        let rows = model.advance(&mut chunks, &mut workspace);
+        for (row, &i) in rows.chunks_exact(model.config().width).zip(&live) {
+            hidden[i] = row.to_vec();
+        }
+    }
+    unreachable!("sequences end")
+}
+
+/// The same bits as the trainer computes them, all sequences packed into one batch.
+fn trained(model: &Model, sequences: &[Vec<u32>], prompt_tokens: usize, temperature: f32) -> Vec<Vec<u32>> {
+    let mut batch = Batch::new(temperature);
+    for tokens in sequences {
+        let (prompt, completion) = tokens.split_at(prompt_tokens);
+        // A second completion in the same group must not disturb the first.
+        batch.push_group(prompt, &[completion, &completion[..completion.len() / 2]]);
+    }
+    let out = model.forward(&batch, &mut TrainerWorkspace::default());
+    let mut out = out.iter().map(|token: &TokenLogprob| token.logprob.to_bits());
+    let mut take = |count: usize| out.by_ref().take(count).collect::<Vec<_>>();
+    let completions = sequences.iter().map(|tokens| tokens.len() - prompt_tokens);
+    completions
+        .map(|count| {
+            let bits = take(count);
+            take(count / 2);
+            bits
+        })
+        .collect()
+}
+
+#[test]
+fn sampler_and_trainer_agree_bit_for_bit() {
+    for family in FAMILIES {
+        let model = model(family);
+        let sequences = sequences(&tensors(family, "reference.safetensors"));
+        for (prompt_tokens, piece, temperature) in [(1, 1, 1.0), (4, 4, 1.0), (5, 2, 0.7), (6, 1, 1.3)] {
+            let expected = trained(&model, &sequences, prompt_tokens, temperature);
+            for threads in [1, 2, 3] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let bits = pool.install(|| sampled(&model, &sequences, prompt_tokens, piece, temperature));
+                assert_eq!(bits, expected, "{family}, prompt {prompt_tokens}, pieces {piece}, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_group_trains_to_the_same_gradients_as_its_completions_alone() {
+    for family in FAMILIES {
+        let model = model(family);
+        let sequences = sequences(&tensors(family, "reference.safetensors"));
+        let (prompt, completions) = (&sequences[2][..5], [&sequences[2][5..], &sequences[1][..], &sequences[0][3..]]);
+        let mut shared = Batch::new(1.0);
+        shared.push_group(prompt, &completions);
+        let mut separate = Batch::new(1.0);
+        for completion in completions {
+            separate.push_group(prompt, &[completion]);
+        }
+        let [shared, separate] = [shared, separate].map(|batch| {
+            let mut workspace = TrainerWorkspace::default();
+            let out = model.forward(&batch, &mut workspace);
+            let mut gradients = model.zero_gradients();
+            let weights: Vec<f32> = (0..out.len()).map(|i| (i as f32 * 0.7).sin()).collect();
+            model.backward(&batch, &weights, &mut workspace, &mut gradients);
+            (out, gradients)
+        });
+        assert_eq!(shared.0, separate.0, "{family}: logprobs");
+        for (index, (a, b)) in shared.1.tensors.iter().zip(&separate.1.tensors).enumerate() {
+            let largest = b.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+            let difference = a.iter().zip(b).fold(0.0f32, |m, (x, y)| m.max((x - y).abs()));
+            // Sums over the rows of a group run in another order: f32 rounding of about 40 terms.
+            assert!(difference <= 2e-5 * largest, "{family}, parameter {index}: {difference:e} of {largest:e}");
+        }
+    }
+}
