@@ -1,1 +1,32 @@
-fn main() {}
+//! The repository's own chores, run as `cargo xtask <command>`. Not part of what users install.
+#![expect(clippy::print_stdout, reason = "a developer's tool talks through its output")]
+
+mod documents;
+mod tidy;
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+/// The repository's own chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Command {
+    /// Checks what the compiler does not: lengths, headers, imports, words, dependencies, configs, generated documents.
+    Tidy,
+    /// Writes the generated documents anew.
+    Docs,
+}
+
+fn main() -> Result<ExitCode> {
+    let command = Command::parse();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent directory")?;
+    match command {
+        Command::Tidy => {
+            let findings = tidy::report(root)?;
+            Ok(if findings == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Docs => documents::write_all(root).map(|()| ExitCode::SUCCESS),
+    }
+}
