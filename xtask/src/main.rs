@@ -1,7 +1,9 @@
 //! The repository's own chores, run as `cargo xtask <command>`. Not part of what users install.
 #![expect(clippy::print_stdout, reason = "a developer's tool talks through its output")]
 
+mod ci;
 mod documents;
+mod golden;
 mod tidy;
 
 use std::{path::Path, process::ExitCode};
@@ -13,20 +15,30 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Command {
+    /// Runs everything that a change must pass, and stops at the first failure.
+    Ci,
     /// Checks what the compiler does not: lengths, headers, imports, words, dependencies, configs, generated documents.
     Tidy,
     /// Writes the generated documents anew.
     Docs,
+    /// Runs `brevity` end to end at tiny size and compares what it leaves with the recorded digests.
+    Golden,
 }
 
 fn main() -> Result<ExitCode> {
     let command = Command::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent directory")?;
     match command {
+        Command::Ci => Ok(ci::run(root)),
         Command::Tidy => {
             let findings = tidy::report(root)?;
             Ok(if findings == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Docs => documents::write_all(root).map(|()| ExitCode::SUCCESS),
+        Command::Golden => {
+            let outcome = golden::golden(root)?;
+            println!("golden run: {outcome}");
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
