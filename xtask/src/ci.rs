@@ -105,8 +105,8 @@ impl TestRunner {
 
     fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Nextest => &["nextest", "run", "--workspace"],
-            Self::Cargo => &["test", "--workspace", "--lib", "--bins", "--tests", "--examples"],
+            Self::Nextest => &["nextest", "run", "--workspace", "--no-fail-fast"],
+            Self::Cargo => &["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"],
         }
     }
 }
