@@ -1,5 +1,9 @@
 //! Problems in, trained policy and run directory out.
 
+pub mod advantage;
 mod error;
+pub mod loss;
+pub mod random;
+pub mod shaping;
 
 pub use error::RlError;

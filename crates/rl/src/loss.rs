@@ -1,0 +1,158 @@
+//! The clipped policy-gradient loss of GRPO (arXiv 2402.03300, equation 3) and its gradient, completion by completion.
+//!
+//! Every loss here depends on the parameters through the policy logprobs alone, so its gradient with respect to those
+//! is all that the model's backward needs. Sums are f64; each token's share of the step's loss is fixed before the
+//! first micro-batch, so the number of micro-batches does not enter.
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of the loss.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LossSettings {
+    /// ε_low: the ratio is clipped below at 1 − this.
+    pub clip_low: f64,
+    /// ε_high: the ratio is clipped above at 1 + this (0.28 in DAPO, arXiv 2503.14476).
+    pub clip_high: f64,
+    /// Weight of the KL divergence to the reference; 0 keeps no reference in memory.
+    pub kl_weight: f64,
+    /// How token losses become one number.
+    pub aggregation: Aggregation,
+}
+
+/// How token losses become one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aggregation {
+    /// Mean over the tokens of each completion, then over completions (GRPO).
+    SequenceMean,
+    /// Mean over all tokens of the step (DAPO, arXiv 2503.14476).
+    TokenMean,
+    /// Sum over tokens divided by completions · token limit (Dr. GRPO, arXiv 2503.20783).
+    Constant,
+}
+
+impl Default for LossSettings {
+    fn default() -> Self {
+        Self { clip_low: 0.2, clip_high: 0.2, kl_weight: 0.0, aggregation: Aggregation::SequenceMean }
+    }
+}
+
+/// What a step's loss is divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denominator {
+    /// Completions that count.
+    pub completions: usize,
+    /// Their tokens.
+    pub tokens: usize,
+    /// Token limit of a completion.
+    pub completion_tokens_max: usize,
+}
+
+impl Denominator {
+    /// Weight of each token's loss in a completion of `tokens` tokens.
+    pub fn token_weight(&self, aggregation: Aggregation, tokens: usize) -> f64 {
+        let divisor = match aggregation {
+            Aggregation::SequenceMean => self.completions * tokens,
+            Aggregation::TokenMean => self.tokens,
+            Aggregation::Constant => self.completions * self.completion_tokens_max,
+        };
+        1.0 / divisor.max(1) as f64
+    }
+}
+
+/// One completion as the loss sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct CompletionLogprobs<'a> {
+    /// Under the current parameters, nats, \[T\].
+    pub policy: &'a [f32],
+    /// As recorded by the sampler, nats, \[T\].
+    pub behavior: &'a [f32],
+    /// Under the frozen reference, nats, \[T\]; none without a KL term.
+    pub reference: Option<&'a [f32]>,
+    /// A, the same for every token.
+    pub advantage: f64,
+    /// Weight of each token's loss, from [`Denominator::token_weight`].
+    pub token_weight: f64,
+}
+
+/// Sums over tokens, added up over completions and divided once per step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossSum {
+    /// Σ weight · (−min(ρA, clip(ρ)A) + kl_weight · k3).
+    pub loss: f64,
+    /// Tokens.
+    pub tokens: u64,
+    /// Tokens whose clipped term is the smaller one, so that the surrogate has no gradient there.
+    pub clipped: u64,
+    /// Σ k3, nats; 0 without a reference.
+    pub kl_nats: f64,
+    /// Σ ρ.
+    pub ratio: f64,
+    /// Smallest ρ.
+    pub ratio_min: f64,
+    /// Largest ρ.
+    pub ratio_max: f64,
+}
+
+impl Default for LossSum {
+    fn default() -> Self {
+        Self {
+            loss: 0.0,
+            tokens: 0,
+            clipped: 0,
+            kl_nats: 0.0,
+            ratio: 0.0,
+            ratio_min: f64::INFINITY,
+            ratio_max: f64::NEG_INFINITY,
+        }
+    }
+}
+
+impl LossSum {
+    /// Adds the sums of `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.loss += other.loss;
+        self.tokens += other.tokens;
+        self.clipped += other.clipped;
+        self.kl_nats += other.kl_nats;
+        self.ratio += other.ratio;
+        self.ratio_min = self.ratio_min.min(other.ratio_min);
+        self.ratio_max = self.ratio_max.max(other.ratio_max);
+    }
+}
+
+/// Loss of one completion and its gradient with respect to each policy logprob, \[T\].
+///
+/// With ρ = exp(policy − behavior): surrogate −min(ρA, clip(ρ, 1 − ε_low, 1 + ε_high)·A), whose gradient is −ρA unless
+/// the clipped term is strictly smaller; KL by the k3 estimator e^q − q − 1 with q = reference − policy
+/// (<http://joschu.net/blog/kl-approx.html>), whose gradient is 1 − e^q.
+pub fn completion_loss(logprobs: &CompletionLogprobs<'_>, settings: &LossSettings) -> (LossSum, Vec<f32>) {
+    let tokens = logprobs.policy.len();
+    assert_eq!(tokens, logprobs.behavior.len(), "one behavior logprob per token");
+    let (advantage, weight) = (logprobs.advantage, logprobs.token_weight);
+    let mut sum = LossSum { tokens: tokens as u64, ..LossSum::default() };
+    let mut gradient = Vec::with_capacity(tokens);
+    for (index, (&policy, &behavior)) in logprobs.policy.iter().zip(logprobs.behavior).enumerate() {
+        let ratio = (f64::from(policy) - f64::from(behavior)).exp();
+        let unclipped = ratio * advantage;
+        let clipped = ratio.clamp(1.0 - settings.clip_low, 1.0 + settings.clip_high) * advantage;
+        let is_clipped = clipped < unclipped;
+        let mut loss = -unclipped.min(clipped);
+        let mut slope = if is_clipped { 0.0 } else { -unclipped };
+        if let Some(reference) = logprobs.reference {
+            let q = f64::from(reference[index]) - f64::from(policy);
+            let kl = q.exp() - q - 1.0;
+            sum.kl_nats += kl;
+            loss += settings.kl_weight * kl;
+            slope += settings.kl_weight * (1.0 - q.exp());
+        }
+        sum.loss += weight * loss;
+        sum.clipped += u64::from(is_clipped);
+        sum.ratio += ratio;
+        sum.ratio_min = sum.ratio_min.min(ratio);
+        sum.ratio_max = sum.ratio_max.max(ratio);
+        gradient.push((weight * slope) as f32);
+    }
+    (sum, gradient)
+}
