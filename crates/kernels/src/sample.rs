@@ -1,6 +1,6 @@
 //! Draws a token from logits: temperature, then top-k, then top-p, in the order that Hugging Face applies them.
 
-use crate::logprob::{divide_by_temperature, log_sum_exp};
+use crate::logprob::{Normaliser, divide_by_temperature, log_sum_exp};
 
 /// How to draw.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,6 +21,8 @@ pub struct Drawn {
     /// ln of the probability that it was drawn with, nats: under temperature, top-k and top-p renormalised.
     /// For temperature 0 the logprob at temperature 1, since the draw itself is certain.
     pub logprob: f32,
+    /// Entropy of that distribution, nats.
+    pub entropy: f32,
 }
 
 /// Draws by inverting the cumulative distribution at `uniform` ∈ \[0, 1).
@@ -30,7 +32,12 @@ pub fn draw(logits: &mut [f32], sampling: &Sampling, uniform: f64, scratch: &mut
     assert!((0.0..1.0).contains(&uniform), "uniform number {uniform}");
     if sampling.temperature <= 0.0 {
         let best = most_likely(logits);
-        return Drawn { token: best as u32, logprob: logits[best] - log_sum_exp(logits, scratch).log_sum };
+        let normaliser = log_sum_exp(logits, scratch);
+        return Drawn {
+            token: best as u32,
+            logprob: logits[best] - normaliser.log_sum,
+            entropy: normaliser.entropy,
+        };
     }
     divide_by_temperature(logits, sampling.temperature);
     if sampling.top_k > 0 || sampling.top_p < 1.0 {
@@ -39,7 +46,7 @@ pub fn draw(logits: &mut [f32], sampling: &Sampling, uniform: f64, scratch: &mut
     let normaliser = log_sum_exp(logits, scratch);
     let weight = |logit: f32| f64::from(logit - normaliser.log_sum).exp();
     let token = invert(logits.iter().map(|&logit| weight(logit)), uniform);
-    Drawn { token: token as u32, logprob: logits[token] - normaliser.log_sum }
+    Drawn { token: token as u32, logprob: logits[token] - normaliser.log_sum, entropy: normaliser.entropy }
 }
 
 /// Index of the largest logit, the first among equals.
@@ -70,9 +77,9 @@ fn draw_restricted(logits: &[f32], sampling: &Sampling, uniform: f64, scratch: &
         before < f64::from(sampling.top_p)
     });
     let kept = &kept[..nucleus.count().max(1)];
-    let log_sum = log_sum_exp(kept, scratch).log_sum;
+    let Normaliser { log_sum, entropy, .. } = log_sum_exp(kept, scratch);
     let chosen = invert(kept.iter().map(|&logit| f64::from(logit - log_sum).exp()), uniform);
-    Drawn { token: order[chosen] as u32, logprob: kept[chosen] - log_sum }
+    Drawn { token: order[chosen] as u32, logprob: kept[chosen] - log_sum, entropy }
 }
 
 /// First index at which the running sum of `probabilities` exceeds `uniform`; the likeliest when rounding leaves none.

@@ -13,6 +13,12 @@ mod training;
 pub use cache::{Cache, Chunk, SamplerWorkspace};
 pub use config::{Family, ModelConfig, RopeScaling};
 pub use error::ModelError;
+pub use kernels::{
+    adamw,
+    instruction_set,
+    logprob::TokenLogprob,
+    sample::{Drawn, Sampling, draw},
+};
 pub use network::Model;
 pub use parameters::{Gradients, Parameter, ParameterShape, parameter_shapes};
 pub use training::{Batch, Target, TrainerWorkspace};
