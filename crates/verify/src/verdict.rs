@@ -32,7 +32,7 @@ impl Verdict {
 pub struct Check {
     /// The decision.
     pub verdict: Verdict,
-    /// The text taken from the completion as its answer, if any.
+    /// The text taken from the completion as its answer, if any; no more than its first 1,000 bytes.
     pub answer: Option<String>,
     /// One lower-case clause saying why, for people who read rollouts.
     pub reason: String,
