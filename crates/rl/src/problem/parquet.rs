@@ -1,0 +1,106 @@
+//! Rows of a Parquet file, through the `parquet` crate's record interface (no Arrow).
+//!
+//! Compression: none, snappy and gzip, all in Rust. Zstandard is left out because the crate's decoder is a C library.
+//! Columns that nobody asked for are not decoded.
+
+use std::{fs::File, path::Path, sync::Arc};
+
+use parquet::{
+    basic::{ConvertedType, Repetition, Type as PhysicalType},
+    errors::ParquetError,
+    file::reader::{FileReader, SerializedFileReader},
+    record::Field,
+    schema::types::Type,
+};
+
+use super::row::{Cell, Row, number_cell};
+use crate::RlError;
+
+/// The rows of `path`. Every row has a cell for every top-level column; those not in `wanted` are not read.
+pub(super) fn read(path: &Path, wanted: &[&str]) -> Result<Vec<Row>, RlError> {
+    let file =
+        File::open(path).map_err(|source| RlError::Io { action: "open the file", path: path.to_owned(), source })?;
+    read_columns(file, wanted).map_err(|error| {
+        let message = format!(
+            "cannot be read as Parquet: {error}; write it anew uncompressed or with snappy or gzip, or as JSONL"
+        );
+        RlError::File { path: path.to_owned(), message }
+    })
+}
+
+fn read_columns(file: File, wanted: &[&str]) -> Result<Vec<Row>, ParquetError> {
+    let reader = SerializedFileReader::new(file)?;
+    let metadata = reader.metadata().file_metadata();
+    let root = metadata.schema();
+    let read: Vec<Arc<Type>> = root
+        .get_fields()
+        .iter()
+        .filter(|column| wanted.contains(&column.name()) && is_readable(column))
+        .cloned()
+        .collect();
+    let unread = root.get_fields().iter().filter(|column| !read.iter().any(|other| other.name() == column.name()));
+    let unread: Vec<_> = unread.map(|column| (column.name().to_owned(), Cell::Other("nested or a time"))).collect();
+    if read.is_empty() {
+        // The record reader needs a column; one row is enough to say that the wanted ones are missing.
+        let first = (metadata.num_rows() > 0).then(|| Row { number: 1, cells: unread.into_iter().collect() });
+        return Ok(first.into_iter().collect());
+    }
+    let projection = Type::group_type_builder(root.name()).with_fields(read).build()?;
+    let rows = reader.get_row_iter(Some(projection))?.enumerate().map(|(index, row)| {
+        let cells = row?.into_columns().into_iter().map(|(name, field)| (name, cell(field)));
+        Ok(Row { number: index + 1, cells: cells.chain(unread.iter().cloned()).collect() })
+    });
+    rows.collect()
+}
+
+/// Whether the record interface can turn the column into text or a number: it panics on times, and nested columns
+/// are of no use here.
+fn is_readable(column: &Type) -> bool {
+    let kind = column.get_basic_info();
+    let is_flat = column.is_primitive() && kind.repetition() != Repetition::REPEATED;
+    let is_value = matches!(
+        kind.converted_type(),
+        ConvertedType::NONE
+            | ConvertedType::UTF8
+            | ConvertedType::ENUM
+            | ConvertedType::JSON
+            | ConvertedType::DECIMAL
+            | ConvertedType::INT_8
+            | ConvertedType::INT_16
+            | ConvertedType::INT_32
+            | ConvertedType::INT_64
+            | ConvertedType::UINT_8
+            | ConvertedType::UINT_16
+            | ConvertedType::UINT_32
+            | ConvertedType::UINT_64
+    );
+    is_flat && is_value && column.get_physical_type() != PhysicalType::INT96
+}
+
+/// Floats print as the shortest decimal that reads back as the same value.
+fn cell(field: Field) -> Cell {
+    match field {
+        Field::Null => Cell::Null,
+        Field::Str(text) => Cell::Text(text),
+        Field::Byte(value) => Cell::Number(value.to_string()),
+        Field::Short(value) => Cell::Number(value.to_string()),
+        Field::Int(value) => Cell::Number(value.to_string()),
+        Field::Long(value) => Cell::Number(value.to_string()),
+        Field::UByte(value) => Cell::Number(value.to_string()),
+        Field::UShort(value) => Cell::Number(value.to_string()),
+        Field::UInt(value) => Cell::Number(value.to_string()),
+        Field::ULong(value) => Cell::Number(value.to_string()),
+        Field::Float16(value) => number_cell(&value.to_f32().to_string()),
+        Field::Float(value) => number_cell(&value.to_string()),
+        Field::Double(value) => number_cell(&value.to_string()),
+        Field::Decimal(_) => number_cell(&field.to_string()),
+        Field::Bool(_) => Cell::Other("true or false"),
+        Field::Bytes(_) => Cell::Other("bytes that the file does not mark as text"),
+        Field::Date(_)
+        | Field::TimeMillis(_)
+        | Field::TimeMicros(_)
+        | Field::TimestampMillis(_)
+        | Field::TimestampMicros(_) => Cell::Other("a time"),
+        Field::Group(_) | Field::ListInternal(_) | Field::MapInternal(_) => Cell::Other("nested"),
+    }
+}

@@ -1,0 +1,177 @@
+//! What a problem file may hold, and what is said of one that may not be used.
+
+use std::path::PathBuf;
+
+use super::*;
+
+/// A file named `name` in a fresh directory, which lives as long as the first value.
+fn file(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    record::write::replace(&path, bytes).unwrap();
+    (directory, path)
+}
+
+fn read(name: &str, text: &str, fields: &str) -> Result<Vec<Problem>, String> {
+    let (_directory, path) = file(name, text.as_bytes());
+    read_problems(&path, &toml::from_str(fields).unwrap()).map_err(|error| error.to_string())
+}
+
+fn shipped(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+fn problem(id: &str, question: &str, gold: &str, level: Option<&str>) -> Problem {
+    Problem {
+        id: ProblemId::new(id),
+        question: question.to_owned(),
+        gold: gold.to_owned(),
+        level: level.map(str::to_owned),
+    }
+}
+
+#[test]
+fn rows_are_numbered_by_line_when_no_id_is_mapped() {
+    let problems = read(
+        "a.jsonl",
+        "\u{feff}{\"question\": \"1+1?\", \"answer\": \"#### 2\"}\r\n\r\n{\"question\": \"2+2?\", \"answer\": 4}\n\n",
+        "",
+    );
+    assert_eq!(problems.unwrap(), [problem("1", "1+1?", "#### 2", None), problem("3", "2+2?", "4", None)]);
+}
+
+#[test]
+fn mapped_fields_are_found_and_joined() {
+    let row = r#"{"Body": "A pen costs 2.", "Question": "And two?", "Answer": 145.0, "ID": "chal-7", "hard": 5}"#;
+    let fields = "question = 'Body + Question'\nanswer = 'Answer'\nid = 'ID'\nlevel = 'hard'";
+    assert_eq!(read("a.json", row, fields).unwrap(), [problem("chal-7", "A pen costs 2. And two?", "145", Some("5"))]);
+}
+
+#[test]
+fn a_null_level_is_no_level() {
+    let row = r#"{"question": "q", "answer": "a", "level": null}"#;
+    assert_eq!(read("a.jsonl", row, "level = 'level'").unwrap(), [problem("1", "q", "a", None)]);
+}
+
+#[test]
+fn an_unusable_row_is_named_with_field_found_fields_and_remedy() {
+    let remedy = "set `answer` in `[problems.fields]` to the field that holds it, or mend the row";
+    let asked = "set `question` in `[problems.fields]` to the field that holds it, or mend the row";
+    for (row, expected) in [
+        (
+            r#"{"question": "q", "solution": "2"}"#,
+            format!("field `answer` is missing (fields found: `question`, `solution`); {remedy}"),
+        ),
+        (
+            r#"{"question": "q", "answer": ["2"]}"#,
+            format!("field `answer` is a list, not text or a number (fields found: `answer`, `question`); {remedy}"),
+        ),
+        (
+            r#"{"question": "q", "answer": null}"#,
+            format!("field `answer` is null (fields found: `answer`, `question`); {remedy}"),
+        ),
+        (
+            r#"{"question": "q", "answer": " "}"#,
+            format!("field `answer` is empty (fields found: `answer`, `question`); {remedy}"),
+        ),
+        (
+            r#"{"question": "", "answer": "2"}"#,
+            format!("field `question` is empty (fields found: `answer`, `question`); {asked}"),
+        ),
+        (
+            r#"{"question": 7, "answer": "2"}"#,
+            format!("field `question` is a number, not text (fields found: `answer`, `question`); {asked}"),
+        ),
+    ] {
+        let text = format!("{}\n{row}\n", r#"{"question": "fine", "answer": "1"}"#);
+        let error = read("a.jsonl", &text, "").unwrap_err();
+        assert!(error.ends_with(&format!("a.jsonl, row 2: {expected}")), "{row}\n{error}");
+    }
+}
+
+#[test]
+fn unusable_lines_and_files_say_what_would_be_right() {
+    for (name, text, expected) in [
+        ("a.jsonl", "", "a.jsonl: holds no rows; give a file with one problem or demonstration a row"),
+        ("a.jsonl", "\n\n", "a.jsonl: holds no rows"),
+        ("a.json", "[\n {}\n]", "row 1: a list begins here; write one JSON object a line (`jq -c '.[]'`"),
+        ("a.jsonl", "{\"question\": ", "row 1: not a JSON object: EOF while parsing a value at column 12"),
+        ("a.jsonl", "7", "row 1: not a JSON object: invalid type: integer `7`, expected a map"),
+        ("a.csv", "question,answer", "a.csv: the extension is `csv`; give a file that ends in `.jsonl`"),
+        ("a.parquet", "not this", "a.parquet: cannot be read as Parquet: "),
+    ] {
+        let error = read(name, text, "").unwrap_err();
+        assert!(error.contains(expected), "{text}\n{error}");
+    }
+    let (_directory, path) = file("latin1.jsonl", b"{\"question\": \"caf\xe9\"}");
+    let error = read_problems(&path, &ProblemFields::default()).unwrap_err().to_string();
+    assert!(error.contains("is not UTF-8 from byte 17 on; convert it"), "{error}");
+    let error = read_problems(&path.join("absent.jsonl"), &ProblemFields::default()).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read the file "), "{error}");
+}
+
+#[test]
+fn an_id_that_occurs_twice_is_refused_with_both_rows() {
+    let row = r#"{"question": "q", "answer": "a", "id": 60}"#;
+    let error = read("a.jsonl", &format!("{row}\n{row}"), "id = 'id'").unwrap_err();
+    assert!(error.contains("row 2: id `60` is that of row 1; make the ids unique"), "{error}");
+}
+
+#[test]
+fn a_misspelt_fields_table_is_refused() {
+    assert!(toml::from_str::<ProblemFields>("questoin = 'q'").is_err());
+}
+
+#[test]
+fn parquet_files_of_pyarrow_are_read() {
+    let fields = ProblemFields { level: Some("level".to_owned()), ..fields("problem", "answer") };
+    for name in ["problems-snappy.parquet", "problems-gzip.parquet"] {
+        assert_eq!(
+            read_problems(&shipped(name), &fields).unwrap(),
+            [
+                problem("1", "How much is 100 + 45?", "145", Some("2")),
+                problem("2", "Halve 55.", "27.5", None),
+                problem("3", "Write a third of 3.", "1", Some("10")),
+            ],
+            "{name}"
+        );
+    }
+    let decimals = read_problems(&shipped("problems-snappy.parquet"), &self::fields("problem", "price")).unwrap();
+    assert_eq!(decimals.iter().map(|problem| problem.gold.as_str()).collect::<Vec<_>>(), ["1.5", "-0.05", "7"]);
+}
+
+fn fields(question: &str, answer: &str) -> ProblemFields {
+    ProblemFields { question: question.to_owned(), answer: answer.to_owned(), id: None, level: None }
+}
+
+#[test]
+fn unusable_columns_and_compressions_of_parquet_are_refused() {
+    let found = "(fields found: `answer`, `level`, `price`, `problem`, `seen`, `tags`)";
+    for (name, fields, expected) in [
+        ("problems-snappy.parquet", fields("question", "gold"), format!("row 1: field `question` is missing {found}")),
+        ("problems-snappy.parquet", fields("problem", "gold"), format!("row 1: field `gold` is missing {found}")),
+        ("problems-snappy.parquet", fields("problem", "tags"), "field `tags` is nested or a time, not text".to_owned()),
+        ("problems-snappy.parquet", fields("problem", "seen"), "field `seen` is nested or a time, not text".to_owned()),
+        ("problems-snappy.parquet", fields("problem", "level"), format!("row 2: field `level` is null {found}")),
+        (
+            "problems-zstd.parquet",
+            fields("problem", "answer"),
+            "problems-zstd.parquet: cannot be read as Parquet: Parquet error: ".to_owned(),
+        ),
+    ] {
+        let error = read_problems(&shipped(name), &fields).unwrap_err().to_string();
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+#[test]
+fn demonstrations_are_read_and_checked_like_problems() {
+    let (_directory, path) = file("a.jsonl", br#"{"prompt": "p", "completion": "c"}"#);
+    let demonstrations = read_demonstrations(&path, &DemonstrationFields::default()).unwrap();
+    assert_eq!(demonstrations, [Demonstration { prompt: "p".to_owned(), completion: "c".to_owned() }]);
+
+    let fields: DemonstrationFields = toml::from_str("completion = 'response'").unwrap();
+    let error = read_demonstrations(&path, &fields).unwrap_err().to_string();
+    let expected = "row 1: field `response` is missing (fields found: `completion`, `prompt`); set `completion` in";
+    assert!(error.contains(expected), "{error}");
+}
