@@ -1,0 +1,390 @@
+//! What a run is asked to do: `brevity train CONFIG.toml`.
+//!
+//! Every setting is documented here, and `docs/config.md` is generated from this file's types by way of a commented
+//! example. Ranges are checked once, in [`RunConfig::check`]; nothing below asks again.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use verify::Extraction;
+
+use crate::{
+    ProblemFields, RlError,
+    advantage::AdvantageScale,
+    loss::LossSettings,
+    optimizer::{OptimizerSettings, Schedule},
+    shaping::Shaping,
+};
+
+/// A training run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Name of the run in reports; runs of one arm with different seeds share it. Default: the shaper's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arm: Option<String>,
+    /// Seed of every random stream.
+    #[serde(default)]
+    pub seed: u64,
+    /// Threads of the kernels; 0 takes all cores. No number depends on it.
+    #[serde(default)]
+    pub threads: usize,
+    /// The policy.
+    pub model: ModelSettings,
+    /// Training problems.
+    pub problems: ProblemSettings,
+    /// From a problem to a prompt.
+    #[serde(default)]
+    pub prompt: PromptSettings,
+    /// How a completion's answer is found.
+    #[serde(default)]
+    pub verifier: VerifierSettings,
+    /// Sampling of training completions.
+    pub rollout: RolloutSettings,
+    /// Shaping, loss and optimizer.
+    pub train: TrainSettings,
+    /// Evaluation during training; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<EvaluationConfig>,
+    /// Checkpoints.
+    #[serde(default)]
+    pub checkpoint: CheckpointSettings,
+}
+
+/// `[model]`: the policy to start from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSettings {
+    /// A directory in Hugging Face layout, or a hub name such as `Qwen/Qwen3-0.6B`.
+    pub path: String,
+    /// Largest memory that the run may plan for, bytes; 0 takes what the machine has available at the start.
+    #[serde(default)]
+    pub memory_bytes_max: u64,
+}
+
+/// `[problems]`: what the policy is trained on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProblemSettings {
+    /// A JSONL or Parquet file.
+    pub path: PathBuf,
+    /// Order in which problems are taken.
+    #[serde(default)]
+    pub order: ProblemOrder,
+    /// Which fields of a row hold what.
+    #[serde(default)]
+    pub fields: ProblemFields,
+}
+
+/// Order in which problems are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemOrder {
+    /// A new random order each epoch.
+    #[default]
+    Shuffled,
+    /// The file's, epoch after epoch.
+    File,
+}
+
+/// `[prompt]`: from a problem to a prompt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PromptSettings {
+    /// Whether the chat template is used.
+    pub template: Template,
+    /// System message of the chat template; none when empty.
+    pub system: String,
+    /// Added to every question after a line break; nothing when empty.
+    pub instruction: String,
+    /// A problem whose prompt is longer than this is refused by name, tokens.
+    pub prompt_tokens_max: usize,
+}
+
+/// Whether the chat template is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Template {
+    /// The model's chat template, with the question as the user's message.
+    Chat,
+    /// The question as it stands.
+    Plain,
+}
+
+impl Default for PromptSettings {
+    fn default() -> Self {
+        Self {
+            template: Template::Chat,
+            system: String::new(),
+            instruction: crate::INSTRUCTION.into(),
+            prompt_tokens_max: 1024,
+        }
+    }
+}
+
+/// `[verifier]`: how a completion's answer is found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VerifierSettings {
+    /// `{ auto = {} }`, or `{ marker = { marker = "A" } }` for what follows the last such word on its line.
+    pub extraction: Extraction,
+}
+
+impl Default for VerifierSettings {
+    fn default() -> Self {
+        Self { extraction: Extraction::Auto {} }
+    }
+}
+
+/// `[rollout]`: sampling of training completions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutSettings {
+    /// N: problems, and so groups, of a step.
+    pub prompts_per_step: usize,
+    /// G: completions per problem.
+    pub group_size: usize,
+    /// Token limit of a completion, end token included.
+    pub completion_tokens_max: usize,
+    /// Divides the logits, in sampling and in the policy logprobs alike. There is no top-k or top-p here: the policy
+    /// gradient is that of the distribution sampled from, which they would cut.
+    #[serde(default = "one")]
+    pub temperature: f64,
+    /// Completions computed together; more is faster and takes more memory.
+    #[serde(default = "sequences_max")]
+    pub sequences_max: usize,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn sequences_max() -> usize {
+    64
+}
+
+/// `[train]`: shaping, loss and optimizer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSettings {
+    /// Steps of the run: each samples, shapes and updates once.
+    pub steps: u64,
+    /// Passes over a step's completions, with an optimizer update after each (μ in arXiv 2402.03300). The clip range
+    /// matters only above 1.
+    #[serde(default = "passes")]
+    pub passes: u64,
+    /// Rows that the network holds for one backward, tokens of prompts included; gradients add up over micro-batches.
+    #[serde(default = "micro_batch_tokens")]
+    pub micro_batch_tokens: usize,
+    /// What happens to a completion without an end token.
+    #[serde(default)]
+    pub truncated: Truncated,
+    /// What the difference from the group's mean reward is divided by.
+    #[serde(default)]
+    pub advantage: AdvantageScale,
+    /// From verdicts and lengths to rewards.
+    pub shaping: Shaping,
+    /// The loss.
+    #[serde(default)]
+    pub loss: LossSettings,
+    /// The optimizer.
+    #[serde(default)]
+    pub optimizer: OptimizerSettings,
+    /// The learning rate over the run.
+    #[serde(default)]
+    pub schedule: Schedule,
+}
+
+fn passes() -> u64 {
+    1
+}
+
+fn micro_batch_tokens() -> usize {
+    4096
+}
+
+/// What happens to a completion without an end token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Truncated {
+    /// It counts as wrong (the code of arXiv 2502.04463).
+    #[default]
+    Wrong,
+    /// It counts as wrong for its group and takes no part in the loss (DAPO, arXiv 2503.14476, section 3.4).
+    Drop,
+}
+
+/// `[evaluation]`: what is measured during training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationConfig {
+    /// Evaluate before step 0, after every this many steps, and at the end.
+    pub every_steps: u64,
+    /// Problem file.
+    pub path: PathBuf,
+    /// Name in records; default the file's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Which fields of a row hold what.
+    #[serde(default)]
+    pub fields: ProblemFields,
+    /// Only the first this many problems; 0 takes all.
+    #[serde(default)]
+    pub limit: usize,
+    /// Completions per problem.
+    #[serde(default = "samples")]
+    pub samples: u32,
+    /// Sampling temperature; 0 is greedy.
+    #[serde(default = "one")]
+    pub temperature: f64,
+    /// Token limit of a completion; default that of `[rollout]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_tokens_max: Option<usize>,
+}
+
+fn samples() -> u32 {
+    1
+}
+
+/// `[checkpoint]`: what is kept on the way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointSettings {
+    /// Write a checkpoint after every this many steps; 0 writes one at the end (and on interrupt) only.
+    pub every_steps: u64,
+    /// Checkpoints kept; older ones are removed. 0 keeps all.
+    pub keep_last: usize,
+}
+
+impl Default for CheckpointSettings {
+    fn default() -> Self {
+        Self { every_steps: 50, keep_last: 1 }
+    }
+}
+
+/// Reads a config file and applies `overrides` of the form `section.key=value`, the value in TOML.
+///
+/// # Errors
+/// [`RlError::File`] naming the file, the line or the setting, and what would be right.
+pub fn read_config<T: DeserializeOwned>(path: &Path, overrides: &[String]) -> Result<T, RlError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| RlError::Io { action: "read the config", path: path.into(), source })?;
+    parse_config(&text, overrides).map_err(|message| RlError::File { path: path.into(), message })
+}
+
+/// [`read_config`] over text.
+///
+/// # Errors
+/// What is wrong, with the line or the setting.
+pub fn parse_config<T: DeserializeOwned>(text: &str, overrides: &[String]) -> Result<T, String> {
+    if overrides.is_empty() {
+        let deserializer = toml::Deserializer::parse(text).map_err(|error| error.to_string())?;
+        return serde_path_to_error::deserialize(deserializer)
+            .map_err(|error| format!("setting `{}`: {}", error.path(), error.inner().to_string().trim_end()));
+    }
+    let mut table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
+    for change in overrides {
+        apply_override(&mut table, change)?;
+    }
+    serde_path_to_error::deserialize(toml::Value::Table(table))
+        .map_err(|error| format!("setting `{}`: {}", error.path(), error.inner().to_string().trim_end()))
+}
+
+fn apply_override(table: &mut toml::Table, change: &str) -> Result<(), String> {
+    let (path, value) =
+        change.split_once('=').ok_or(format!("--set {change} has no `=`; write --set section.key=value"))?;
+    // A bare word is a string: --set model.path=models/tiny needs no quotes.
+    let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"))
+        .ok()
+        .and_then(|mut parsed| parsed.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    let mut keys: Vec<&str> = path.trim().split('.').collect();
+    let last = keys.pop().unwrap_or_default();
+    let mut at = table;
+    for key in keys {
+        let next = at.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        at = next.as_table_mut().ok_or(format!("--set {change}: `{key}` is a value, not a section"))?;
+    }
+    at.insert(last.to_owned(), parsed);
+    Ok(())
+}
+
+impl RunConfig {
+    /// Name of the run in reports.
+    pub fn arm(&self) -> &str {
+        self.arm.as_deref().unwrap_or(self.train.shaping.name())
+    }
+
+    /// The resolved config, every default written out.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a config serialises to TOML")
+    }
+
+    /// Checks every range and every contradiction between settings.
+    ///
+    /// # Errors
+    /// [`RlError::Setting`] naming the first setting that is out of range.
+    pub fn check(&self) -> Result<(), RlError> {
+        let RolloutSettings { prompts_per_step, group_size, completion_tokens_max, sequences_max, .. } = self.rollout;
+        let counts = [
+            ("rollout.prompts_per_step", prompts_per_step, 1, 1 << 20),
+            ("rollout.group_size", group_size, 2, 1 << 16),
+            ("rollout.completion_tokens_max", completion_tokens_max, 1, 1 << 24),
+            ("rollout.sequences_max", sequences_max, 1, 1 << 20),
+            ("prompt.prompt_tokens_max", self.prompt.prompt_tokens_max, 1, 1 << 24),
+            ("train.micro_batch_tokens", self.train.micro_batch_tokens, 1, 1 << 30),
+            ("train.passes", self.train.passes as usize, 1, 1 << 10),
+            ("threads", self.threads, 0, 1 << 12),
+        ];
+        for (field, value, min, max) in counts {
+            if !(min..=max).contains(&value) {
+                return setting(field, format!("is {value}; it must be between {min} and {max}"));
+            }
+        }
+        let optimizer = &self.train.optimizer;
+        let loss = &self.train.loss;
+        let reals = [
+            ("rollout.temperature", self.rollout.temperature, 1e-3, 100.0),
+            ("train.optimizer.learning_rate", optimizer.learning_rate, 0.0, 10.0),
+            ("train.optimizer.beta1", optimizer.beta1, 0.0, 0.999_999),
+            ("train.optimizer.beta2", optimizer.beta2, 0.0, 0.999_999),
+            ("train.optimizer.epsilon", optimizer.epsilon, 1e-20, 1.0),
+            ("train.optimizer.weight_decay", optimizer.weight_decay, 0.0, 100.0),
+            ("train.optimizer.gradient_norm_max", optimizer.gradient_norm_max, 0.0, 1e9),
+            ("train.loss.clip_low", loss.clip_low, 0.0, 1.0),
+            ("train.loss.clip_high", loss.clip_high, 0.0, 1e6),
+            ("train.loss.kl_weight", loss.kl_weight, 0.0, 1e6),
+        ];
+        for (field, value, min, max) in reals {
+            if !(min..=max).contains(&value) {
+                return setting(field, format!("is {value}; it must be between {min} and {max}"));
+            }
+        }
+        if let Some((field, message)) = self.train.shaping.out_of_range() {
+            return setting(field, message);
+        }
+        match &self.evaluation {
+            Some(evaluation) => evaluation.check(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl EvaluationConfig {
+    fn check(&self) -> Result<(), RlError> {
+        if self.every_steps == 0 {
+            return setting("evaluation.every_steps", "is 0; leave out [evaluation] to evaluate never".into());
+        }
+        if self.samples == 0 {
+            return setting("evaluation.samples", "is 0; it must be at least 1".into());
+        }
+        if !(0.0..=100.0).contains(&self.temperature) {
+            return setting("evaluation.temperature", format!("is {}; it must be between 0 and 100", self.temperature));
+        }
+        Ok(())
+    }
+}
+
+fn setting(field: &'static str, message: String) -> Result<(), RlError> {
+    Err(RlError::Setting { field, message })
+}

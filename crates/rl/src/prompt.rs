@@ -1,0 +1,77 @@
+//! Problem in, prompt out: instruction, chat template, tokens, and room for an answer.
+
+use model::{ChatTemplate, Message, Role, Tokenizer};
+use verify::Gold;
+
+use crate::{
+    Problem, RlError,
+    config::{PromptSettings, Template},
+};
+
+/// Tokens that the policy continues, with the problem that they state.
+#[derive(Debug, Clone)]
+pub struct Prompt {
+    /// The problem.
+    pub problem: Problem,
+    /// Its gold answer, parsed.
+    pub gold: Gold,
+    /// Token ids, at least one.
+    pub tokens: Vec<u32>,
+}
+
+/// What turns problems into prompts.
+pub struct Prompter<'a> {
+    /// The model's tokenizer.
+    pub tokenizer: &'a Tokenizer,
+    /// The model's chat template, where it has one.
+    pub chat: Option<&'a ChatTemplate>,
+    /// `[prompt]`.
+    pub settings: &'a PromptSettings,
+    /// Longest sequence that the model takes, tokens.
+    pub positions_max: usize,
+}
+
+impl Prompter<'_> {
+    /// The text that the policy continues.
+    ///
+    /// # Errors
+    /// When the template cannot be rendered, or is wanted and the model has none.
+    pub fn text(&self, question: &str) -> Result<String, RlError> {
+        let mut content = question.to_owned();
+        if !self.settings.instruction.is_empty() {
+            content.push('\n');
+            content.push_str(&self.settings.instruction);
+        }
+        if self.settings.template == Template::Plain {
+            return Ok(content);
+        }
+        let chat = self.chat.ok_or(RlError::Setting {
+            field: "prompt.template",
+            message: "is \"chat\", and the model has no chat template; use \"plain\", or add `chat_template` to its tokenizer_config.json".into(),
+        })?;
+        let system = Message { role: Role::System, content: self.settings.system.clone() };
+        let user = Message { role: Role::User, content };
+        let messages = if self.settings.system.is_empty() { vec![user] } else { vec![system, user] };
+        Ok(chat.render(&messages, &std::collections::BTreeMap::new())?)
+    }
+
+    /// The prompt of `problem`.
+    ///
+    /// # Errors
+    /// When the gold answer cannot be read, or the prompt is empty or leaves no room for an answer.
+    pub fn prompt(&self, problem: &Problem) -> Result<Prompt, RlError> {
+        let refuse = |message: String| RlError::Problem { problem: problem.id.to_string(), message };
+        let gold = Gold::parse(&problem.gold).map_err(|error| refuse(format!("gold answer: {error}")))?;
+        let tokens = self.tokenizer.encode(&self.text(&problem.question)?);
+        let limit = self.settings.prompt_tokens_max.min(self.positions_max.saturating_sub(1));
+        if tokens.is_empty() || tokens.len() > limit {
+            return Err(refuse(format!(
+                "its prompt has {} tokens; allowed are 1 to {limit} (`prompt.prompt_tokens_max` is {}, the model takes {} positions)",
+                tokens.len(),
+                self.settings.prompt_tokens_max,
+                self.positions_max
+            )));
+        }
+        Ok(Prompt { problem: problem.clone(), gold, tokens })
+    }
+}
