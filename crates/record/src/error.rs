@@ -33,4 +33,10 @@ pub enum RecordError {
         /// What is wrong and what to do.
         message: String,
     },
+    /// The run directories given cannot be reported on together.
+    #[error("cannot draw a report: {message}")]
+    Report {
+        /// What is wrong and what to do.
+        message: String,
+    },
 }

@@ -5,6 +5,7 @@
 mod error;
 mod evaluation;
 mod metrics;
+pub mod report;
 mod rollout;
 mod run_directory;
 pub mod write;

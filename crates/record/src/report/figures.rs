@@ -1,0 +1,389 @@
+//! Which figures a report has, from which measurements, and what their captions say.
+
+use std::collections::BTreeMap;
+
+use super::{
+    escape::{Markup, line},
+    series::{Arm, Comparison, Measure, SeriesPoint, Source, aggregate, mean, standard_error},
+    svg::{Axes, Dots, Line, Path, Size, dot_chart, key, line_chart, path_chart},
+    ticks::{Limits, Ticks},
+};
+use crate::{LevelSummary, StepMetrics};
+
+const PERCENT: Limits = Limits(0.0, 100.0);
+const POSITIVE: Limits = Limits(0.0, f64::INFINITY);
+const CORRELATION: Limits = Limits(-1.0, 1.0);
+
+/// A figure of a quantity over steps.
+struct OverSteps<'a> {
+    heading: &'a str,
+    /// Quantity and unit on the vertical axis.
+    y_label: &'a str,
+    /// What the vertical axis is, for the caption.
+    meaning: &'a str,
+    limits: Limits,
+    size: Size,
+    decimals: usize,
+}
+
+/// Accuracy and length: by step, against each other, and by difficulty level.
+pub(super) fn outcomes(comparison: &Comparison, out: &mut Markup) {
+    out.put_str("<section><h2>Accuracy and length</h2><div class=\"figures\">");
+    let measured = measured(comparison);
+    let accuracy = OverSteps {
+        heading: "Accuracy by step",
+        y_label: "accuracy, %",
+        meaning: &format!("accuracy {measured}, percent"),
+        limits: PERCENT,
+        size: Size::Wide,
+        decimals: 1,
+    };
+    over_steps(comparison, &accuracy, &measure_lines(comparison, |measure| measure.accuracy * 100.0), out);
+    let tokens = OverSteps {
+        heading: "Completion tokens by step",
+        y_label: "mean completion tokens",
+        meaning: &format!("mean length of a completion {measured}, tokens"),
+        limits: POSITIVE,
+        size: Size::Wide,
+        decimals: 1,
+    };
+    over_steps(comparison, &tokens, &measure_lines(comparison, |measure| measure.tokens), out);
+    against_length(comparison, &measured, out);
+    by_level(comparison, out);
+    out.put_str("</div></section>");
+}
+
+/// What happened in training: groups, lengths against correctness, and the health of the optimisation.
+pub(super) fn training(comparison: &Comparison, out: &mut Markup) {
+    if comparison.runs().all(|run| run.metrics.is_empty()) {
+        out.put_str(
+            "<section><h2>Training</h2><p class=\"remark\">No training step has been recorded yet.</p></section>",
+        );
+        return;
+    }
+    let share = |heading, meaning| OverSteps {
+        heading,
+        y_label: "share, %",
+        meaning,
+        limits: PERCENT,
+        size: Size::Small,
+        decimals: 1,
+    };
+    out.put_str("<section><h2>Training</h2><div class=\"figures small\">");
+    let selected = share(
+        "Groups under length penalty",
+        "groups selected for the length penalty over all groups of the step, percent",
+    );
+    training_figure(comparison, &selected, |row| Some(row.selection.share * 100.0), out);
+    let all_correct = share(
+        "All-correct groups",
+        "groups in which every completion was correct over all groups of the step, percent",
+    );
+    training_figure(comparison, &all_correct, |row| Some(row.all_correct_share * 100.0), out);
+    let correlation = OverSteps {
+        heading: "Length and correctness",
+        y_label: "correlation",
+        meaning: "Pearson correlation of completion tokens and correctness within groups that hold right and wrong \
+                  completions; positive where longer completions are more often right",
+        limits: CORRELATION,
+        size: Size::Small,
+        decimals: 2,
+    };
+    training_figure(comparison, &correlation, |row| row.length_correctness_correlation, out);
+    let entropy = OverSteps {
+        heading: "Entropy",
+        y_label: "nats per token",
+        meaning: "mean entropy of the policy's next-token distribution, nats",
+        limits: POSITIVE,
+        size: Size::Small,
+        decimals: 4,
+    };
+    training_figure(comparison, &entropy, |row| Some(row.entropy_nats), out);
+    let gradient = OverSteps {
+        heading: "Gradient norm",
+        y_label: "global norm",
+        meaning: "global norm of the gradient before clipping",
+        limits: POSITIVE,
+        size: Size::Small,
+        decimals: 3,
+    };
+    training_figure(comparison, &gradient, |row| Some(row.gradient_norm), out);
+    let truncated =
+        share("Truncated completions", "completions cut off at the token limit over all completions, percent");
+    training_figure(comparison, &truncated, |row| Some(row.truncated_share * 100.0), out);
+    out.put_str("</div></section>");
+}
+
+fn training_figure(
+    comparison: &Comparison,
+    figure: &OverSteps<'_>,
+    value: impl Fn(&StepMetrics) -> Option<f64>,
+    out: &mut Markup,
+) {
+    let middle = middle_of_point(comparison);
+    let lines: Vec<Line> = arms(comparison)
+        .map(|(style, arm)| Line {
+            style,
+            name: arm.name.clone(),
+            points: comparison
+                .training(arm, &value)
+                .into_iter()
+                .map(|point| (point.step as f64 + middle, point))
+                .collect(),
+        })
+        .collect();
+    let averaged = match comparison.steps_per_point {
+        1 => String::new(),
+        width => format!("; each point is the mean of {width} steps"),
+    };
+    let meaning = format!("{}{averaged}", figure.meaning);
+    over_steps(comparison, &OverSteps { meaning: &meaning, ..*figure }, &lines, out);
+}
+
+fn arms(comparison: &Comparison) -> impl Iterator<Item = (usize, &Arm)> {
+    comparison.arms.iter().enumerate()
+}
+
+/// Distance from the first to the middle of the steps averaged in a point of a training metric.
+fn middle_of_point(comparison: &Comparison) -> f64 {
+    (comparison.steps_per_point - 1) as f64 / 2.0
+}
+
+fn over_steps(comparison: &Comparison, figure: &OverSteps<'_>, lines: &[Line], out: &mut Markup) {
+    open(figure.heading, comparison, lines.iter().filter(|line| !line.points.is_empty()).map(|line| line.style), out);
+    let spread = lines.iter().flat_map(|line| &line.points);
+    let values = spread.flat_map(|(_, point)| [point.low, point.high]);
+    let Some((low, high)) = extent(values) else {
+        close_empty(out);
+        return;
+    };
+    let axes = Axes {
+        size: figure.size,
+        title: figure.heading.to_owned(),
+        x: Ticks::inside(0.0, last_step(comparison), 5),
+        x_label: "optimizer step".to_owned(),
+        y: Ticks::around(low, high, 5, figure.limits),
+        y_label: figure.y_label.to_owned(),
+        decimals: figure.decimals,
+    };
+    out.put_str(&line_chart(&axes, lines));
+    let runs = lines.iter().flat_map(|line| &line.points).map(|(_, point)| point.runs).max().unwrap_or(0);
+    out.put(format_args!(
+        "<figcaption>Vertical: {}; horizontal: optimizer step; {}{}.</figcaption></figure>",
+        line(figure.meaning),
+        band_described(comparison, runs),
+        faint_described(lines)
+    ));
+}
+
+fn band_described(comparison: &Comparison, runs_max: usize) -> String {
+    let counts = || comparison.arms.iter().map(|arm| arm.runs.len());
+    let (fewest, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
+    match (runs_max, fewest == most) {
+        (0 | 1, _) => "one seed per arm, so without a band".to_owned(),
+        (_, true) => format!("line: mean over the {most} seeds of an arm, band: lowest to highest seed"),
+        (_, false) => format!("line: mean over the {fewest} to {most} seeds of an arm, band: lowest to highest seed"),
+    }
+}
+
+fn faint_described(lines: &[Line]) -> &'static str {
+    let is_ragged = |line: &Line| {
+        let runs_max = line.points.iter().map(|(_, point)| point.runs).max();
+        line.points.last().map(|(_, point)| point.runs) != runs_max
+    };
+    if lines.iter().any(is_ragged) {
+        ", faint beyond the last step that every seed of the arm has a value for"
+    } else {
+        ""
+    }
+}
+
+/// What accuracy and length were measured on.
+fn measured(comparison: &Comparison) -> String {
+    let Some(benchmark) = &comparison.benchmark else {
+        return "in the rollouts trained on".to_owned();
+    };
+    let trained: Vec<&str> =
+        comparison.arms.iter().filter(|arm| arm.source() == Source::Training).map(|arm| arm.name.as_str()).collect();
+    match trained.as_slice() {
+        [] => format!("on {benchmark}"),
+        names => format!("on {benchmark} (of {}, never evaluated: in the rollouts trained on)", names.join(", ")),
+    }
+}
+
+fn measure_lines(comparison: &Comparison, value: impl Fn(&Measure) -> f64) -> Vec<Line> {
+    arms(comparison)
+        .map(|(style, arm)| Line {
+            style,
+            name: arm.name.clone(),
+            points: measure_series(comparison, arm, &value)
+                .into_iter()
+                .map(|point| (x(comparison, arm, &point), point))
+                .collect(),
+        })
+        .collect()
+}
+
+fn x(comparison: &Comparison, arm: &Arm, point: &SeriesPoint) -> f64 {
+    match arm.source() {
+        Source::Evaluation => point.step as f64,
+        Source::Training => point.step as f64 + middle_of_point(comparison),
+    }
+}
+
+fn measure_series(comparison: &Comparison, arm: &Arm, value: impl Fn(&Measure) -> f64) -> Vec<SeriesPoint> {
+    let of_run = |measures: &Vec<Measure>| measures.iter().map(|measure| (measure.step, value(measure))).collect();
+    aggregate(&comparison.measures(arm).iter().map(of_run).collect::<Vec<_>>())
+}
+
+fn last_step(comparison: &Comparison) -> f64 {
+    let of_run = |run: &super::series::Run| run.evaluations.last().map_or(0, |row| row.step).max(run.steps_done());
+    comparison.runs().map(of_run).max().unwrap_or(0) as f64
+}
+
+fn against_length(comparison: &Comparison, measured: &str, out: &mut Markup) {
+    let paths: Vec<Path> = arms(comparison)
+        .map(|(style, arm)| {
+            let accuracy = measure_series(comparison, arm, |measure| measure.accuracy * 100.0);
+            let tokens = measure_series(comparison, arm, |measure| measure.tokens);
+            let runs_max = accuracy.iter().map(|point| point.runs).max().unwrap_or(0);
+            let both = accuracy.iter().zip(&tokens).filter(|(point, _)| point.runs == runs_max);
+            let points = both.map(|(accuracy, tokens)| (accuracy.step, tokens.mean, accuracy.mean)).collect();
+            Path { style, name: arm.name.clone(), points }
+        })
+        .collect();
+    open(
+        "Accuracy against length",
+        comparison,
+        paths.iter().filter(|path| !path.points.is_empty()).map(|path| path.style),
+        out,
+    );
+    let tokens = extent(paths.iter().flat_map(|path| path.points.iter().map(|point| point.1)));
+    let accuracy = extent(paths.iter().flat_map(|path| path.points.iter().map(|point| point.2)));
+    let (Some(tokens), Some(accuracy)) = (tokens, accuracy) else {
+        close_empty(out);
+        return;
+    };
+    let axes = Axes {
+        size: Size::Wide,
+        title: "Accuracy against length".to_owned(),
+        x: Ticks::around(tokens.0, tokens.1, 5, POSITIVE),
+        x_label: "mean completion tokens".to_owned(),
+        y: Ticks::around(accuracy.0, accuracy.1, 5, PERCENT),
+        y_label: "accuracy, %".to_owned(),
+        decimals: 1,
+    };
+    out.put_str(&path_chart(&axes, &paths));
+    out.put(format_args!(
+        "<figcaption>The path of each arm through the steps, from the hollow marker to the large one, over the steps that \
+         all its seeds have; vertical: accuracy {0}, percent; horizontal: mean completion tokens; both means over \
+         seeds.</figcaption></figure>",
+        line(measured)
+    ));
+}
+
+/// Accuracy by level over runs: level → one value for each run that has the level.
+fn levels_of<'a>(summaries: impl Iterator<Item = &'a [LevelSummary]>) -> BTreeMap<String, Vec<f64>> {
+    let mut by_level: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for level in summaries.flatten() {
+        by_level.entry(level.level.clone()).or_default().push(level.accuracy * 100.0);
+    }
+    by_level
+}
+
+fn by_level(comparison: &Comparison, out: &mut Markup) {
+    let start = levels_of(comparison.runs().filter_map(|run| run.evaluations.first()).map(|row| row.levels.as_slice()));
+    let ends: Vec<BTreeMap<String, Vec<f64>>> = comparison
+        .arms
+        .iter()
+        .map(|arm| levels_of(arm.runs.iter().filter_map(|run| run.evaluations.last()).map(|row| row.levels.as_slice())))
+        .collect();
+    let mut categories: Vec<String> = start.keys().chain(ends.iter().flat_map(BTreeMap::keys)).cloned().collect();
+    categories.sort_by(|a, b| number_in(a).total_cmp(&number_in(b)).then_with(|| a.cmp(b)));
+    categories.dedup();
+    let Some(benchmark) = comparison.benchmark.as_ref().filter(|_| !categories.is_empty()) else {
+        out.put_str("<p class=\"remark\">Accuracy by difficulty level is not shown: no evaluation names levels.</p>");
+        return;
+    };
+    let values = |by_level: &BTreeMap<String, Vec<f64>>| -> Vec<Option<(f64, Option<f64>)>> {
+        categories
+            .iter()
+            .map(|level| by_level.get(level).map(|of_runs| (mean(of_runs), standard_error(of_runs))))
+            .collect()
+    };
+    let mut series = vec![Dots { style: None, name: "start".to_owned(), values: values(&start) }];
+    for ((style, arm), end) in arms(comparison).zip(&ends).filter(|(_, end)| !end.is_empty()) {
+        series.push(Dots { style: Some(style), name: arm.name.clone(), values: values(end) });
+    }
+    let shown = series.iter().flat_map(|dots| dots.values.iter().flatten());
+    let reach = shown.flat_map(|&(value, error)| [value - error.unwrap_or(0.0), value + error.unwrap_or(0.0)]);
+    let (low, high) = extent(reach).map_or((0.0, 100.0), |(low, high)| (low.max(0.0), high.min(100.0)));
+    let axes = Axes {
+        size: Size::Wide,
+        title: "Accuracy by difficulty level".to_owned(),
+        x: Ticks::inside(0.0, 1.0, 1),
+        x_label: "difficulty level".to_owned(),
+        y: Ticks::around(low, high, 5, PERCENT),
+        y_label: "accuracy, %".to_owned(),
+        decimals: 1,
+    };
+    out.put_str("<figure><h3>Accuracy by difficulty level</h3><ul class=\"legend\">");
+    for dots in &series {
+        out.put(format_args!("<li>{}<bdi>{}</bdi></li>", key(dots.style), line(&dots.name)));
+    }
+    out.put_str("</ul>");
+    out.put_str(&dot_chart(&axes, &categories, &series));
+    let whiskers = series.iter().flat_map(|dots| dots.values.iter().flatten()).any(|(_, error)| error.is_some());
+    out.put(format_args!(
+        "<figcaption>Vertical: accuracy on {}, percent; horizontal: difficulty level; hollow: mean over all runs at their \
+         first evaluation; filled: mean over the seeds of an arm at their last{}.</figcaption></figure>",
+        line(benchmark),
+        if whiskers { "; whiskers: ± one standard error over runs" } else { "" }
+    ));
+}
+
+/// The first number in a level's name, so that level 10 comes after level 2; names without one come last.
+fn number_in(level: &str) -> f64 {
+    let digits = level.chars().skip_while(|character| !character.is_ascii_digit());
+    let digits: String = digits.take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(f64::INFINITY)
+}
+
+/// Opens a figure with its heading and a legend of the arms in it.
+fn open(heading: &str, comparison: &Comparison, styles: impl Iterator<Item = usize>, out: &mut Markup) {
+    out.put(format_args!("<figure><h3>{heading}</h3><ul class=\"legend\">"));
+    for style in styles {
+        out.put(format_args!("<li>{}<bdi>{}</bdi></li>", key(Some(style)), line(&comparison.arms[style].name)));
+    }
+    out.put_str("</ul>");
+}
+
+fn close_empty(out: &mut Markup) {
+    out.put_str("<p class=\"remark\">Nothing has been recorded yet.</p></figure>");
+}
+
+/// Least and greatest of `values`; none of none.
+fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values.fold(None, |extent, value| match extent {
+        None => Some((value, value)),
+        Some((low, high)) => Some((value.min(low), value.max(high))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_ordered_by_the_number_in_their_names() {
+        let mut levels = ["Level 10", "Level 2", "hard", "Level 1"];
+        levels.sort_by(|a, b| number_in(a).total_cmp(&number_in(b)).then_with(|| a.cmp(b)));
+        assert_eq!(levels, ["Level 1", "Level 2", "Level 10", "hard"]);
+    }
+
+    #[test]
+    fn the_extent_of_values_is_their_least_and_greatest() {
+        assert_eq!(extent([3.0, -1.0, 2.0].into_iter()), Some((-1.0, 3.0)));
+        assert_eq!(extent(std::iter::empty()), None);
+    }
+}

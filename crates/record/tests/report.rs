@@ -1,0 +1,126 @@
+//! The report of whole run directories on disk. The first test leaves its page beside the run directories under
+//! `target/tmp`, to be looked at.
+
+mod fabricated;
+
+use fabricated::{ARMS, ArmPlan, Extent, WHOLE, directory, run};
+use record::{
+    RunDirectory,
+    report::{ReportOptions, Source, arm_table, arm_table_on, html},
+    write,
+};
+
+fn options() -> ReportOptions {
+    ReportOptions {
+        title: "Length penalty on a ring with a trap door".to_owned(),
+        notes: vec![
+            "A made-up comparison: the numbers are fabricated, to look at the page & to test it.".to_owned(),
+            "Three arms from one warm start, three seeds each.".to_owned(),
+        ],
+        benchmark: None,
+    }
+}
+
+fn page(name: &str, runs: &[RunDirectory]) -> String {
+    let page = html(runs, &options()).expect("a report");
+    let path = directory(&format!("{name}-page"));
+    write::create_directory(&path).expect("a directory");
+    write::replace(&path.join("report.html"), page.as_bytes()).expect("the page is written");
+    page
+}
+
+#[test]
+fn a_comparison_of_three_arms_is_one_page_without_anything_from_outside() {
+    let root = directory("three-arms");
+    let runs: Vec<RunDirectory> =
+        ARMS.iter().flat_map(|plan| (0..3).map(|seed| run(&root, plan, seed, WHOLE)).collect::<Vec<_>>()).collect();
+    let page = page("three-arms", &runs);
+    assert_eq!(page, html(&runs, &options()).expect("a report"), "the same runs give the same bytes");
+    for outside in ["http://", "https://", "src=", "@import", "url(", "<link"] {
+        assert!(!page.contains(outside), "the page refers to {outside}");
+    }
+    assert!(!page.contains("<script>alert") && page.contains("&lt;script&gt;alert(1)"));
+    assert!(!page.contains('\u{1b}') && !page.contains('\u{202e}') && page.contains("␛[31m⟨U+202E⟩evil"));
+    assert!(!page.contains("NaN") && !page.contains("inf\"") && !page.contains("<b>not bold"));
+    assert_eq!(page.matches("<figure>").count(), page.matches("<figcaption>").count());
+    assert_eq!(page.matches("<figure>").count(), 10);
+    assert_eq!(page.matches("<article").count(), 8);
+    assert!(!page.contains(env!("CARGO_TARGET_TMPDIR")), "the page names where the runs are on this machine");
+
+    let table = arm_table(&runs).expect("a table");
+    let names: Vec<&str> = table.iter().map(|row| row.arm.as_str()).collect();
+    assert_eq!(names, ["GRPO", "length penalty", "GRPO-λ 20 %"]);
+    let outcome = table[1].outcome.expect("it was evaluated");
+    assert_eq!((outcome.source, outcome.seeds, table[1].unfinished), (Source::Evaluation, 3, 0));
+    assert!(outcome.accuracy.difference.mean < -0.1 && outcome.completion_tokens.kept() < 0.8);
+}
+
+#[test]
+fn an_arm_name_cannot_become_markup() {
+    let root = directory("hostile-arm");
+    let plan = ArmPlan { arm: "<img src=x onerror=alert(1)>\"&", ..ARMS[0].clone() };
+    let page = page("hostile-arm", &[run(&root, &plan, 0, WHOLE)]);
+    assert!(!page.contains("<img") && page.contains("&lt;img src=x onerror=alert(1)&gt;&quot;&amp;"));
+}
+
+#[test]
+fn a_run_that_is_still_going_is_said_to_be() {
+    let root = directory("going");
+    let going = Extent { steps_done: 34, ..WHOLE };
+    let runs = [
+        run(&root, &ARMS[0], 0, WHOLE),
+        run(&root, &ARMS[0], 1, going),
+        run(&root, &ARMS[1], 0, going),
+        run(&root, &ARMS[2], 0, Extent { steps_done: 0, evaluate_every: None, ..WHOLE }),
+    ];
+    let page = page("going", &runs);
+    assert!(page.contains("GRPO seed 1 (34 of 70 steps), length penalty seed 0 (34 of 70 steps)"));
+    assert!(page.contains("line faint") && page.contains("nothing measured yet"));
+    assert!(page.contains("after 30 steps"), "problems come from the last step that arms have in common");
+    let table = arm_table(&runs).expect("a table");
+    assert_eq!((table[0].steps_min, table[0].steps_max, table[0].unfinished), (34, 70, 1));
+    assert_eq!(table[2].outcome, None);
+}
+
+#[test]
+fn a_run_without_evaluations_is_reported_by_its_training() {
+    let root = directory("training-only");
+    let extent = Extent { evaluate_every: None, ..WHOLE };
+    let runs = [run(&root, &ARMS[0], 0, extent), run(&root, &ARMS[2], 0, extent)];
+    let page = page("training-only", &runs);
+    assert!(page.contains("No run was evaluated") && page.contains("in the rollouts trained on"));
+    assert!(page.contains("the rollouts of step 69") && page.contains("<article"));
+    assert!(page.contains("no evaluation names levels"));
+    let outcome = arm_table(&runs).expect("a table")[0].outcome.expect("steps were recorded");
+    assert_eq!((outcome.source, outcome.accuracy.end.error), (Source::Training, None));
+}
+
+#[test]
+fn an_evaluated_arm_beside_one_that_was_not_is_told_apart() {
+    let root = directory("mixed");
+    let runs = [
+        run(&root, &ARMS[0], 0, WHOLE),
+        run(&root, &ARMS[2], 0, Extent { evaluate_every: None, steps: 40, steps_done: 40 }),
+    ];
+    let page = page("mixed", &runs);
+    assert!(page.contains("Never evaluated, and measured by the rollouts trained on: GRPO-λ 20 %."));
+}
+
+#[test]
+fn a_single_run_of_no_steps_makes_a_page() {
+    let root = directory("nothing");
+    let page = page("nothing", &[run(&root, &ARMS[0], 0, Extent { steps: 5, steps_done: 0, evaluate_every: None })]);
+    assert!(page.contains("nothing measured yet") && page.contains("No training step has been recorded yet"));
+}
+
+#[test]
+fn what_cannot_be_reported_is_refused_with_a_remedy() {
+    let root = directory("refused");
+    let run = run(&root, &ARMS[0], 0, WHOLE);
+    let none = html(&[], &options()).expect_err("no runs").to_string();
+    assert!(none.contains("name at least one"), "{none}");
+    let twice = arm_table(&[run.clone(), run.clone()]).expect_err("the same seed twice").to_string();
+    assert!(twice.contains("second run of the arm `GRPO` with seed 0") && twice.contains("leave one"), "{twice}");
+    let unknown = arm_table_on(&[run], "math-500").expect_err("no such benchmark").to_string();
+    assert!(unknown.contains("`math-500`; choose one of `ring-held-out`"), "{unknown}");
+}
