@@ -64,11 +64,6 @@ fn push_escaped(out: &mut String, character: char) {
         '>' => out.push_str("&gt;"),
         '"' => out.push_str("&quot;"),
         '\'' => out.push_str("&#39;"),
-        '\u{0}'..='\u{1f}' => {
-            // U+2400 to U+241F are the control pictures, in the order of the characters they stand for.
-            out.push(char::from_u32(0x2400 + character as u32).unwrap_or('\u{fffd}'));
-        }
-        '\u{7f}' => out.push('\u{2421}'),
         other if is_invisible(other) => {
             write!(out, "⟨U+{:04X}⟩", other as u32).expect("a String takes any text");
         }
@@ -76,12 +71,13 @@ fn push_escaped(out: &mut String, character: char) {
     }
 }
 
-/// Characters that change how their neighbours are shown without being shown: C1 controls, bidirectional marks,
+/// Characters that change how their neighbours are shown without being shown: controls, bidirectional marks,
 /// overrides and isolates, zero-width characters, line and paragraph separators, annotation and tag characters.
 fn is_invisible(character: char) -> bool {
     matches!(
         character,
-        '\u{80}'..='\u{9f}'
+        '\u{0}'..='\u{1f}'
+            | '\u{7f}'..='\u{9f}'
             | '\u{ad}'
             | '\u{61c}'
             | '\u{180e}'
@@ -103,8 +99,8 @@ mod tests {
         let cases = [
             ("<script>alert('x')</script>", "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;"),
             ("a & \"b\"", "a &amp; &quot;b&quot;"),
-            ("\u{1b}[31mred", "␛[31mred"),
-            ("nul\0bell\u{7}delete\u{7f}", "nul␀bell␇delete␡"),
+            ("\u{1b}[31mred", "⟨U+001B⟩[31mred"),
+            ("nul\0bell\u{7}delete\u{7f}", "nul⟨U+0000⟩bell⟨U+0007⟩delete⟨U+007F⟩"),
             ("abc\u{202e}fed", "abc⟨U+202E⟩fed"),
             ("zero\u{200b}width\u{feff}", "zero⟨U+200B⟩width⟨U+FEFF⟩"),
             ("csi \u{9b}2J", "csi ⟨U+009B⟩2J"),
@@ -119,8 +115,8 @@ mod tests {
 
     #[test]
     fn line_breaks_stay_in_blocks_and_are_visible_in_lines() {
-        assert_eq!(line("a\nb\tc\r"), "a␊b␉c␍");
-        assert_eq!(block("a\nb\tc\r"), "a\nb\tc␍");
+        assert_eq!(line("a\nb\tc\r"), "a⟨U+000A⟩b⟨U+0009⟩c⟨U+000D⟩");
+        assert_eq!(block("a\nb\tc\r"), "a\nb\tc⟨U+000D⟩");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     escape::{Markup, line},
     series::{Arm, Comparison, Measure, SeriesPoint, Source, aggregate, mean, standard_error},
-    svg::{Axes, Dots, Line, Path, Size, dot_chart, key, line_chart, path_chart},
+    svg::{Axes, Dots, Line, Path, Size, dot_chart, dot_key, key, line_chart, path_chart},
     ticks::{Limits, Ticks},
 };
 use crate::{LevelSummary, StepMetrics};
@@ -160,7 +160,7 @@ fn over_steps(comparison: &Comparison, figure: &OverSteps<'_>, lines: &[Line], o
     let axes = Axes {
         size: figure.size,
         title: figure.heading.to_owned(),
-        x: Ticks::inside(0.0, last_step(comparison), 5),
+        x: Ticks::inside(0.0, last_step(comparison), 7),
         x_label: "optimizer step".to_owned(),
         y: Ticks::around(low, high, 5, figure.limits),
         y_label: figure.y_label.to_owned(),
@@ -203,8 +203,12 @@ fn measured(comparison: &Comparison) -> String {
     let Some(benchmark) = &comparison.benchmark else {
         return "in the rollouts trained on".to_owned();
     };
-    let trained: Vec<&str> =
-        comparison.arms.iter().filter(|arm| arm.source() == Source::Training).map(|arm| arm.name.as_str()).collect();
+    let trained: Vec<&str> = comparison
+        .arms
+        .iter()
+        .filter(|arm| arm.source() == Source::Training && !comparison.measures(arm).is_empty())
+        .map(|arm| arm.name.as_str())
+        .collect();
     match trained.as_slice() {
         [] => format!("on {benchmark}"),
         names => format!("on {benchmark} (of {}, never evaluated: in the rollouts trained on)", names.join(", ")),
@@ -329,7 +333,7 @@ fn by_level(comparison: &Comparison, out: &mut Markup) {
     };
     out.put_str("<figure><h3>Accuracy by difficulty level</h3><ul class=\"legend\">");
     for dots in &series {
-        out.put(format_args!("<li>{}<bdi>{}</bdi></li>", key(dots.style), line(&dots.name)));
+        out.put(format_args!("<li>{}<bdi>{}</bdi></li>", dot_key(dots.style), line(&dots.name)));
     }
     out.put_str("</ul>");
     out.put_str(&dot_chart(&axes, &categories, &series));
@@ -353,7 +357,7 @@ fn number_in(level: &str) -> f64 {
 fn open(heading: &str, comparison: &Comparison, styles: impl Iterator<Item = usize>, out: &mut Markup) {
     out.put(format_args!("<figure><h3>{heading}</h3><ul class=\"legend\">"));
     for style in styles {
-        out.put(format_args!("<li>{}<bdi>{}</bdi></li>", key(Some(style)), line(&comparison.arms[style].name)));
+        out.put(format_args!("<li>{}<bdi>{}</bdi></li>", key(style), line(&comparison.arms[style].name)));
     }
     out.put_str("</ul>");
 }

@@ -55,10 +55,10 @@ pub(super) fn section(comparison: &Comparison, out: &mut Markup) -> Result<(), R
         None => format!("the rollouts of step {step}"),
     };
     out.put(format_args!(
-        "<p class=\"caption\">{} of the {} problems that every arm answered in {what}, by the first seed of each arm and \
+        "<p class=\"caption choice\">{} of the {} problems that every arm answered in {what}, by the first seed of each arm and \
          its first completion. They are chosen, not sampled: first problems on which the arms differ ({differing} do), \
          one of each pattern of right and wrong by turns, then others; within a pattern those whose lengths \
-         differ most.</p>",
+         differ most in proportion.</p>",
         chosen.len(),
         common.len()
     ));
@@ -130,18 +130,20 @@ fn common_problems<'a>(answers: &'a [Answers<'_>]) -> Vec<&'a str> {
 
 /// Problems to show, and the number on which arms differ.
 fn choose<'a>(answers: &[Answers<'_>], common: &[&'a str]) -> (Vec<&'a str>, usize) {
-    let mut patterns: BTreeMap<Vec<bool>, Vec<(u32, &'a str)>> = BTreeMap::new();
+    let mut patterns: BTreeMap<Vec<bool>, Vec<(u64, &'a str)>> = BTreeMap::new();
     for &problem in common {
         let of_arms = answers.iter().map(|of_arm| &of_arm.by_problem[problem]);
         let tokens = of_arms.clone().map(|record| record.completion_tokens);
-        let spread = tokens.clone().max().unwrap_or(0) - tokens.min().unwrap_or(0);
+        let (longest, shortest) = (tokens.clone().max().unwrap_or(0), tokens.min().unwrap_or(0));
+        // Relative to the longest, in thousandths: absolute spreads would show long problems only.
+        let spread = u64::from(longest - shortest) * 1000 / u64::from(longest.max(1));
         patterns.entry(of_arms.map(EvaluationRecord::is_correct).collect()).or_default().push((spread, problem));
     }
     for problems in patterns.values_mut() {
         problems.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
     }
     let is_mixed = |pattern: &[bool]| pattern.contains(&true) && pattern.contains(&false);
-    let of = |mixed: bool| -> Vec<Vec<(u32, &'a str)>> {
+    let of = |mixed: bool| -> Vec<Vec<(u64, &'a str)>> {
         let mut of = Vec::new();
         // Correct before wrong: patterns order false first.
         for (_, problems) in patterns.iter().rev().filter(|(pattern, _)| is_mixed(pattern) == mixed) {
@@ -157,7 +159,7 @@ fn choose<'a>(answers: &[Answers<'_>], common: &[&'a str]) -> (Vec<&'a str>, usi
 }
 
 /// The first of each list, then the second of each, and so on.
-fn by_turns<'a>(lists: &[Vec<(u32, &'a str)>]) -> Vec<&'a str> {
+fn by_turns<'a>(lists: &[Vec<(u64, &'a str)>]) -> Vec<&'a str> {
     let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
     (0..longest).flat_map(|turn| lists.iter().filter_map(move |list| list.get(turn))).map(|&(_, name)| name).collect()
 }
@@ -191,7 +193,7 @@ fn article(problem: &str, answers: &[Answers<'_>], out: &mut Markup) {
         out.put(format_args!(
             "<div><p class=\"arm\">{}<bdi>{}</bdi></p><p class=\"meta\"><span class=\"outcome\">{outcome}</span>{verdict} · \
              {} tokens{answer}{reason}</p><pre tabindex=\"0\" role=\"group\" aria-label=\"completion of {}\">{}</pre></div>",
-            key(Some(of_arm.style)),
+            key(of_arm.style),
             line(of_arm.arm),
             number(f64::from(record.completion_tokens), 0),
             line(of_arm.arm),

@@ -204,14 +204,22 @@ fn marker(style: Option<usize>, (x, y): (f64, f64), radius: f64, class: &str) ->
     }
 }
 
-/// The line and marker of a series, to stand beside its name; a hollow dot for what no arm owns.
-pub(super) fn key(style: Option<usize>) -> String {
-    let stroke = style.map_or_else(String::new, |style| format!("<path class=\"line\" d=\"M0 6H30\"{}/>", dash(style)));
-    let class = if style.is_some() { "dot" } else { "hollow" };
+/// The line and marker of a series, to stand beside its name.
+pub(super) fn key(style: usize) -> String {
+    swatch(Some(style), &format!("<path class=\"line\" d=\"M0 6H30\"{}/>", dash(style)))
+}
+
+/// The marker of a series without a line; hollow for what no arm owns.
+pub(super) fn dot_key(style: Option<usize>) -> String {
+    swatch(style, "")
+}
+
+fn swatch(style: Option<usize>, stroke: &str) -> String {
+    let (class, width) = (if style.is_some() { "dot" } else { "hollow" }, if stroke.is_empty() { 12 } else { 30 });
     format!(
-        "<svg class=\"key {}\" viewBox=\"0 0 30 12\" aria-hidden=\"true\">{stroke}{}</svg>",
+        "<svg class=\"key {}\" width=\"{width}\" height=\"12\" viewBox=\"0 0 {width} 12\" aria-hidden=\"true\">{stroke}{}</svg>",
         colour(style),
-        marker(style, (15.0, 6.0), 3.6, class)
+        marker(style, (f64::from(width) / 2.0, 6.0), 3.6, class)
     )
 }
 

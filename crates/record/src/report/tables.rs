@@ -17,11 +17,11 @@ pub(super) fn summary(rows: &[ArmRow], comparison: &Comparison, out: &mut Markup
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Summary by arm\"><table class=\"summary\"><thead>\
          <tr><th scope=\"col\" rowspan=\"2\">Arm</th><th scope=\"col\" rowspan=\"2\">Seeds</th>\
          <th scope=\"col\" rowspan=\"2\">Steps</th>\
-         <th scope=\"colgroup\" colspan=\"4\" class=\"span\">Accuracy, %</th>\
-         <th scope=\"colgroup\" colspan=\"4\" class=\"span\">Completion tokens</th></tr>\
-         <tr><th scope=\"col\">start</th><th scope=\"col\">end</th><th scope=\"col\">change, points</th>\
+         <th scope=\"colgroup\" colspan=\"4\" class=\"span\"><span>Accuracy, %</span></th>\
+         <th scope=\"colgroup\" colspan=\"4\" class=\"span\"><span>Completion tokens</span></th></tr>\
+         <tr><th scope=\"col\" class=\"first\">start</th><th scope=\"col\">end</th><th scope=\"col\">change, points</th>\
          <th scope=\"col\">lowest after best</th>\
-         <th scope=\"col\">start</th><th scope=\"col\">end</th><th scope=\"col\">change, %</th>\
+         <th scope=\"col\" class=\"first\">start</th><th scope=\"col\">end</th><th scope=\"col\">change, %</th>\
          <th scope=\"col\">length kept, %</th></tr></thead><tbody>",
     );
     for (style, row) in rows.iter().enumerate() {
@@ -38,14 +38,14 @@ fn summary_row(style: usize, row: &ArmRow, out: &mut Markup) {
     };
     out.put(format_args!(
         "<tr><th scope=\"row\">{} <bdi>{}</bdi></th><td>{}</td><td>{steps}{}</td>",
-        key(Some(style)),
+        key(style),
         line(&row.arm),
         row.seeds,
         if row.unfinished > 0 { "*" } else { "" }
     ));
     match &row.outcome {
         Some(outcome) => outcome_cells(outcome, out),
-        None => out.put_str("<td colspan=\"8\" class=\"text\">nothing measured yet</td>"),
+        None => out.put_str("<td colspan=\"8\" class=\"text first\">nothing measured yet</td>"),
     }
     out.put_str("</tr>");
 }
@@ -58,7 +58,7 @@ fn outcome_cells(outcome: &ArmOutcome, out: &mut Markup) {
     let Change { start, end, difference } = &outcome.accuracy;
     let points = percent(difference);
     out.put(format_args!(
-        "<td>{}</td><td><b>{}</b></td><td>{}{}</td><td>{}</td>",
+        "<td class=\"first\">{}</td><td><b>{}</b></td><td>{}{}</td><td>{}</td>",
         with_error(&percent(start)),
         with_error(&percent(end)),
         signed(points.mean, 1),
@@ -67,7 +67,7 @@ fn outcome_cells(outcome: &ArmOutcome, out: &mut Markup) {
     ));
     let tokens = &outcome.completion_tokens;
     out.put(format_args!(
-        "<td>{}</td><td><b>{}</b></td><td>{}</td><td>{}</td>",
+        "<td class=\"first\">{}</td><td><b>{}</b></td><td>{}</td><td>{}</td>",
         with_error(&tokens.start),
         with_error(&tokens.end),
         signed((tokens.kept() - 1.0) * 100.0, 1),
@@ -76,11 +76,20 @@ fn outcome_cells(outcome: &ArmOutcome, out: &mut Markup) {
 }
 
 fn with_error(estimate: &Estimate) -> String {
-    format!("{}{}", number(estimate.mean, 1), error_of(estimate))
+    format!("{}{}", number(estimate.mean, decimals(estimate)), error_of(estimate))
+}
+
+/// A tenth of a token says nothing of a mean of thousands.
+fn decimals(estimate: &Estimate) -> usize {
+    usize::from(estimate.mean.abs() < 1000.0)
 }
 
 fn error_of(estimate: &Estimate) -> String {
-    estimate.error.map_or_else(String::new, |(error, _)| format!(" <span class=\"pm\">± {}</span>", number(error, 1)))
+    let Some((error, _)) = estimate.error else { return String::new() };
+    let decimals = decimals(estimate);
+    let least = if decimals == 0 { 1.0 } else { 0.1 };
+    let error = if error > 0.0 && error < least / 2.0 { format!("&lt;{least}") } else { number(error, decimals) };
+    format!(" <span class=\"pm\">± {error}</span>")
 }
 
 /// What the numbers of the summary mean, as it applies to these rows.

@@ -94,7 +94,9 @@ pub(crate) fn run(root: &std::path::Path, plan: &ArmPlan, seed: u64, extent: Ext
     let mut noise = Noise(seed * 7919 + salt);
     for step in 0..=extent.steps_done {
         if extent.evaluate_every.is_some_and(|every| step % every == 0) {
-            let (summary, records) = evaluation(plan, seed, step, &mut noise);
+            // Every arm starts from the same policy, measured in the same way.
+            let mut start = Noise(seed + 1);
+            let (summary, records) = evaluation(plan, seed, step, if step == 0 { &mut start } else { &mut noise });
             run.append_evaluation(&summary, &records).expect("the evaluation is written");
         }
         if step < extent.steps_done {
@@ -212,7 +214,7 @@ fn record(level: u32, index: u32, verdict: Verdict, tokens: f64) -> EvaluationRe
     let answer = if verdict.is_correct() { gold } else { (gold + 5) % 12 };
     let body: Vec<String> =
         ('a'..='h').take(level as usize).map(|label| format!("{label} {} {}", index % 12, answer)).collect();
-    let hostile = if index.is_multiple_of(50) { " <script>alert(1)</script>\u{1b}[31m\u{202e}evil" } else { "" };
+    let hostile = if index.is_multiple_of(3) { " <script>alert(1)</script>\u{1b}[31m\u{202e}evil" } else { "" };
     EvaluationRecord {
         problem: format!("ring-{level}-{index:03}"),
         sample: 0,
