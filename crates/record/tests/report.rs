@@ -114,6 +114,33 @@ fn a_single_run_of_no_steps_makes_a_page() {
 }
 
 #[test]
+fn every_one_of_many_arms_has_its_own_look() {
+    let root = directory("many-arms");
+    let names = [
+        "a",
+        "b",
+        "c",
+        "d",
+        "e",
+        "f",
+        "g",
+        "h",
+        "i",
+        "a-name-without-a-single-space-that-goes-on-and-on-and-on-and-on-and-on-and-on-and-on-and-on-and-on-and-on",
+    ];
+    let short = Extent { steps: 10, steps_done: 10, evaluate_every: Some(5) };
+    let plans = names.into_iter().map(|arm| ArmPlan { arm, ..ARMS[0].clone() });
+    let runs: Vec<RunDirectory> = plans.map(|plan| run(&root, &plan, 0, short)).collect();
+    let page = page("many-arms", &runs);
+    let legend =
+        page.split("<ul class=\"legend\">").nth(1).and_then(|rest| rest.split("</ul>").next()).expect("a legend");
+    let mut keys: Vec<&str> = legend.split("<li>").skip(1).filter_map(|item| item.split("<bdi>").next()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), runs.len());
+}
+
+#[test]
 fn what_cannot_be_reported_is_refused_with_a_remedy() {
     let root = directory("refused");
     let run = run(&root, &ARMS[0], 0, WHOLE);

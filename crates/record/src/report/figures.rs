@@ -200,9 +200,11 @@ fn faint_described(lines: &[Line]) -> &'static str {
 
 /// What accuracy and length were measured on.
 fn measured(comparison: &Comparison) -> String {
-    let Some(benchmark) = &comparison.benchmark else {
-        return "in the rollouts trained on".to_owned();
+    let rollouts = match comparison.steps_per_point {
+        1 => "in the rollouts trained on".to_owned(),
+        width => format!("in the rollouts trained on, each point the mean of {width} steps"),
     };
+    let Some(benchmark) = &comparison.benchmark else { return rollouts };
     let trained: Vec<&str> = comparison
         .arms
         .iter()
@@ -211,7 +213,7 @@ fn measured(comparison: &Comparison) -> String {
         .collect();
     match trained.as_slice() {
         [] => format!("on {benchmark}"),
-        names => format!("on {benchmark} (of {}, never evaluated: in the rollouts trained on)", names.join(", ")),
+        names => format!("on {benchmark} (of {}, never evaluated: {rollouts})", names.join(", ")),
     }
 }
 

@@ -49,6 +49,12 @@ pub(super) fn section(comparison: &Comparison, out: &mut Markup) -> Result<(), R
         answers.push(Answers { style, arm, by_problem: recorded(run, comparison, step)? });
     }
     let common = common_problems(&answers);
+    if common.is_empty() {
+        out.put(format_args!(
+            "<p class=\"remark\">No problem was recorded for every arm at step {step}, the last they have in common.</p></section>"
+        ));
+        return Ok(());
+    }
     let (chosen, differing) = choose(&answers, &common);
     let what = match &comparison.benchmark {
         Some(benchmark) => format!("the evaluation on {} after {step} steps", line(benchmark)),
@@ -143,25 +149,23 @@ fn choose<'a>(answers: &[Answers<'_>], common: &[&'a str]) -> (Vec<&'a str>, usi
         problems.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
     }
     let is_mixed = |pattern: &[bool]| pattern.contains(&true) && pattern.contains(&false);
-    let of = |mixed: bool| -> Vec<Vec<(u64, &'a str)>> {
-        let mut of = Vec::new();
-        // Correct before wrong: patterns order false first.
-        for (_, problems) in patterns.iter().rev().filter(|(pattern, _)| is_mixed(pattern) == mixed) {
-            of.push(problems.clone());
-        }
-        of
-    };
-    let (differing, others) = (by_turns(&of(true)), by_turns(&of(false)));
+    // Correct before wrong: patterns order false first.
+    let (mixed, uniform): (Vec<_>, Vec<_>) = patterns.into_iter().rev().partition(|(pattern, _)| is_mixed(pattern));
+    let (differing, others) = (by_turns(&mixed), by_turns(&uniform));
     let differing_shown = DIFFERING_SHOWN_MAX.max(PROBLEMS_SHOWN_MAX.saturating_sub(others.len())).min(differing.len());
     let mut chosen: Vec<&str> = differing[..differing_shown].to_vec();
     chosen.extend(others.iter().take(PROBLEMS_SHOWN_MAX - differing_shown));
     (chosen, differing.len())
 }
 
-/// The first of each list, then the second of each, and so on.
-fn by_turns<'a>(lists: &[Vec<(u64, &'a str)>]) -> Vec<&'a str> {
-    let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
-    (0..longest).flat_map(|turn| lists.iter().filter_map(move |list| list.get(turn))).map(|&(_, name)| name).collect()
+/// Which arms were correct, and the problems of which that is true, each with the spread of its lengths.
+type OfPattern<'a> = (Vec<bool>, Vec<(u64, &'a str)>);
+
+/// The first problem of each pattern, then the second of each, and so on.
+fn by_turns<'a>(patterns: &[OfPattern<'a>]) -> Vec<&'a str> {
+    let longest = patterns.iter().map(|(_, problems)| problems.len()).max().unwrap_or(0);
+    let turn = |index: usize| patterns.iter().filter_map(move |(_, problems)| problems.get(index));
+    (0..longest).flat_map(turn).map(|&(_, problem)| problem).collect()
 }
 
 fn article(problem: &str, answers: &[Answers<'_>], out: &mut Markup) {

@@ -11,6 +11,28 @@ use crate::{PhaseSeconds, RecordError};
 
 const CONFIG_CHARACTERS_MAX: usize = 40_000;
 
+/// Columns of the table of runs.
+const RUN_HEADINGS: [&str; 16] = [
+    "Run",
+    "Arm",
+    "Seed",
+    "Steps",
+    "Sampling, s",
+    "Shaping, s",
+    "Update, s",
+    "Total, s",
+    "Sampled tokens/s",
+    "Trained tokens/s",
+    "Parameters",
+    "Threads",
+    "CPU",
+    "Version",
+    "Started, UTC",
+    "Model",
+];
+/// Those of them that hold text.
+const RUN_TEXT_HEADINGS: [&str; 5] = ["Arm", "CPU", "Version", "Started, UTC", "Model"];
+
 /// Arms with accuracy and length at start and end, and what the numbers are.
 pub(super) fn summary(rows: &[ArmRow], comparison: &Comparison, out: &mut Markup) {
     out.put_str(
@@ -100,7 +122,7 @@ fn summary_described(rows: &[ArmRow], comparison: &Comparison) -> String {
         Some(benchmark) => {
             format!("Means over seeds of the first (start) and last (end) evaluation on {}.", line(benchmark))
         }
-        None => "Means over seeds of the correctness ratio and length of the rollouts trained on.".to_owned(),
+        None => "Means over seeds of the correctness ratio and length of the first (start) and last (end) rollouts trained on.".to_owned(),
     }];
     if has(Spread::Seeds) {
         sentences
@@ -168,25 +190,9 @@ pub(super) fn runs(comparison: &Comparison, out: &mut Markup) -> Result<(), Reco
         "<section><h2>Runs</h2><details><summary>Headers, seconds by phase and tokens per second of each run</summary>\
          <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Runs\"><table><thead><tr>",
     );
-    for heading in [
-        "Run",
-        "Arm",
-        "Seed",
-        "Steps",
-        "Sampling, s",
-        "Shaping, s",
-        "Update, s",
-        "Total, s",
-        "Sampled tokens/s",
-        "Trained tokens/s",
-        "Parameters",
-        "Threads",
-        "CPU",
-        "Version",
-        "Started, UTC",
-        "Model",
-    ] {
-        out.put(format_args!("<th scope=\"col\">{heading}</th>"));
+    for heading in RUN_HEADINGS {
+        let class = if RUN_TEXT_HEADINGS.contains(&heading) { " class=\"text\"" } else { "" };
+        out.put(format_args!("<th scope=\"col\"{class}>{heading}</th>"));
     }
     out.put_str("</tr></thead><tbody>");
     for run in comparison.runs() {
