@@ -61,7 +61,7 @@ pub(super) fn section(comparison: &Comparison, out: &mut Markup) -> Result<(), R
         None => format!("the rollouts of step {step}"),
     };
     out.put(format_args!(
-        "<p class=\"caption choice\">{} of the {} problems that every arm answered in {what}, by the first seed of each arm and \
+        "<p class=\"caption choice\">{} of the {} problems that every arm shown answered in {what}, by the first seed of each arm and \
          its first completion. They are chosen, not sampled: first problems on which the arms differ ({differing} do), \
          one of each pattern of right and wrong by turns, then others; within a pattern those whose lengths \
          differ most in proportion.</p>",
