@@ -8,17 +8,19 @@ mod config;
 mod error;
 mod network;
 mod parameters;
+mod replace;
+mod safetensors;
 mod training;
 
 pub use cache::{Cache, Chunk, SamplerWorkspace};
 pub use config::{Family, ModelConfig, RopeScaling};
 pub use error::ModelError;
 pub use kernels::{
-    adamw,
-    instruction_set,
+    adamw, instruction_set,
     logprob::TokenLogprob,
     sample::{Drawn, Sampling, draw},
 };
 pub use network::Model;
 pub use parameters::{Gradients, Parameter, ParameterShape, parameter_shapes};
+pub use safetensors::{StoredType, TensorFiles, TensorView, write_tensors};
 pub use training::{Batch, Target, TrainerWorkspace};
