@@ -4,6 +4,7 @@
 //! logprobs of the same tokens under the same weights are bit-identical.
 
 mod cache;
+mod chat;
 mod config;
 mod error;
 mod network;
@@ -14,6 +15,9 @@ mod training;
 
 pub use cache::{Cache, Chunk, SamplerWorkspace};
 pub use config::{Family, ModelConfig, RopeScaling};
+mod tokenizer;
+
+pub use chat::{ChatTemplate, Message, Role};
 pub use error::ModelError;
 pub use kernels::{
     adamw, instruction_set,
@@ -23,4 +27,5 @@ pub use kernels::{
 pub use network::Model;
 pub use parameters::{Gradients, Parameter, ParameterShape, parameter_shapes};
 pub use safetensors::{StoredType, TensorFiles, TensorView, write_tensors};
+pub use tokenizer::{TextStream, Tokenizer};
 pub use training::{Batch, Target, TrainerWorkspace};

@@ -1,0 +1,242 @@
+//! A model's chat template: messages to the text that the policy continues.
+//!
+//! Templates are Jinja programs written for `transformers` in Python; the environment here follows its
+//! `apply_chat_template` (`trim_blocks`, `lstrip_blocks`, loop controls, `tojson` without HTML escapes), bounded by fuel.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use minijinja::{
+    Environment, Error, ErrorKind, Value,
+    syntax::SyntaxConfig,
+    value::{Kwargs, Serde},
+};
+use minijinja_contrib::pycompat::unknown_method_callback;
+
+use crate::ModelError;
+
+const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
+const TEMPLATE_FILE: &str = "chat_template.jinja";
+const TEMPLATE_NAME: &str = "chat_template";
+/// About one unit per executed instruction; long conversations need some ten thousands.
+const FUEL: u64 = 1_000_000;
+
+/// Who speaks in a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Instructions that precede the conversation.
+    System,
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub content: String,
+}
+
+/// The chat template of a model directory, compiled.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    path: PathBuf,
+    environment: Environment<'static>,
+    bos_token: Option<String>,
+    eos_token: Option<String>,
+}
+
+impl ChatTemplate {
+    /// Reads the template of the model in `directory`: `chat_template.jinja`, or `chat_template` in
+    /// `tokenizer_config.json`, where it is a text or a list of named ones whose `default` is taken.
+    ///
+    /// `None` when the model has no template; callers then give it the raw text.
+    ///
+    /// # Errors
+    /// [`ModelError`] when a file is unreadable or malformed or the template has a syntax error.
+    pub fn open(directory: &Path) -> Result<Option<Self>, ModelError> {
+        let config_path = directory.join(TOKENIZER_CONFIG_FILE);
+        let config: serde_json::Value = match read_if_present(&config_path)? {
+            None => serde_json::Value::Null,
+            Some(text) => serde_json::from_str(&text).map_err(|error| ModelError::File {
+                path: config_path.clone(),
+                message: format!("not JSON: {error}; download it again"),
+            })?,
+        };
+        let template_path = directory.join(TEMPLATE_FILE);
+        let (path, source) = match read_if_present(&template_path)? {
+            Some(source) => (template_path, source),
+            None => match configured_template(&config, &config_path)? {
+                Some(source) => (config_path, source),
+                None => return Ok(None),
+            },
+        };
+        let environment = environment(&source)
+            .map_err(|error| ModelError::Template { path: path.clone(), message: description(&error) })?;
+        let (bos_token, eos_token) = (token_text(&config["bos_token"]), token_text(&config["eos_token"]));
+        Ok(Some(Self { path, environment, bos_token, eos_token }))
+    }
+
+    /// Renders `messages` and the opening of the assistant's turn (`add_generation_prompt` is true).
+    ///
+    /// The template sees `messages`, `add_generation_prompt`, `bos_token`, `eos_token` and the values of `extra`
+    /// (such as `enable_thinking`), which win over the others. There is no clock: `strftime_now` is not defined, so a
+    /// template falls back to its own fixed date, or takes one from `extra` (Llama 3 reads `date_string`).
+    ///
+    /// # Errors
+    /// [`ModelError::Template`] when the template raises an exception, fails or does not end.
+    pub fn render(
+        &self,
+        messages: &[Message],
+        extra: &BTreeMap<String, serde_json::Value>,
+    ) -> Result<String, ModelError> {
+        let failed = |error: Error| ModelError::Template { path: self.path.clone(), message: description(&error) };
+        // `transformers` always defines these four.
+        let mut variables = BTreeMap::from([
+            ("messages", Value::from(Serde(messages))),
+            ("add_generation_prompt", Value::from(true)),
+            ("tools", Value::from(())),
+            ("documents", Value::from(())),
+        ]);
+        for (name, token) in [("bos_token", &self.bos_token), ("eos_token", &self.eos_token)] {
+            if let Some(token) = token {
+                variables.insert(name, Value::from(token.as_str()));
+            }
+        }
+        for (name, value) in extra {
+            variables.insert(name, Value::from(Serde(value)));
+        }
+        self.environment.get_template(TEMPLATE_NAME).and_then(|template| template.render(variables)).map_err(failed)
+    }
+}
+
+fn read_if_present(path: &Path) -> Result<Option<String>, ModelError> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    fs::read_to_string(path).map(Some).map_err(|source| ModelError::Io {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The `chat_template` of a parsed `tokenizer_config.json`.
+fn configured_template(config: &serde_json::Value, path: &Path) -> Result<Option<String>, ModelError> {
+    let unusable = |message: &str| ModelError::File { path: path.to_owned(), message: message.to_owned() };
+    match &config["chat_template"] {
+        serde_json::Value::Null => Ok(None),
+        serde_json::Value::String(source) => Ok(Some(source.clone())),
+        serde_json::Value::Array(named) => {
+            let default = named.iter().find(|template| template["name"] == "default");
+            let source = default.and_then(|template| template["template"].as_str());
+            source.map(|source| Some(source.to_owned())).ok_or_else(|| {
+                unusable("`chat_template` is a list without a template named `default`; name the one to use `default`")
+            })
+        }
+        serde_json::Value::Bool(_) | serde_json::Value::Number(_) | serde_json::Value::Object(_) => {
+            Err(unusable("`chat_template` is neither a text nor a list of named templates; download the file again"))
+        }
+    }
+}
+
+/// A token in `tokenizer_config.json` is a text or an object whose `content` is the text.
+fn token_text(token: &serde_json::Value) -> Option<String> {
+    token.as_str().or_else(|| token["content"].as_str()).map(str::to_owned)
+}
+
+fn environment(source: &str) -> Result<Environment<'static>, Error> {
+    let mut environment = Environment::new();
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_fuel(Some(FUEL));
+    environment.set_unknown_method_callback(unknown_method_callback);
+    environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
+        Err(Error::new(ErrorKind::InvalidOperation, message))
+    });
+    environment.add_filter("tojson", python_json);
+    environment.add_template_owned(TEMPLATE_NAME, without_generation_marks(source))?;
+    Ok(environment)
+}
+
+/// Python's `json.dumps(value, ensure_ascii=False, indent=indent)`.
+#[expect(clippy::needless_pass_by_value, reason = "the engine passes keyword arguments by value")]
+fn python_json(value: &Value, options: Kwargs) -> Result<String, Error> {
+    let failed = |error: serde_json::Error| Error::new(ErrorKind::InvalidOperation, error.to_string());
+    let indent: Option<usize> = options.get("indent")?;
+    options.assert_all_used()?;
+    let mut bytes = Vec::new();
+    if let Some(width) = indent {
+        let spaces = " ".repeat(width);
+        let formatter = serde_json::ser::PrettyFormatter::with_indent(spaces.as_bytes());
+        serde::Serialize::serialize(value, &mut serde_json::Serializer::with_formatter(&mut bytes, formatter))
+            .map_err(failed)?;
+    } else {
+        serde::Serialize::serialize(value, &mut serde_json::Serializer::with_formatter(&mut bytes, SpacedFormatter))
+            .map_err(failed)?;
+    }
+    String::from_utf8(bytes).map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
+}
+
+/// One line with Python's separators `", "` and `": "`.
+struct SpacedFormatter;
+
+impl serde_json::ser::Formatter for SpacedFormatter {
+    fn begin_array_value<W: std::io::Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: std::io::Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: std::io::Write + ?Sized>(&mut self, writer: &mut W) -> std::io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
+/// `transformers` marks what the assistant says with `{% generation %}` … `{% endgeneration %}`, tags that Jinja lacks and
+/// that change no text; they become `{% if true %}` … `{% endif %}`.
+fn without_generation_marks(source: &str) -> String {
+    let mut plain = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some((before, after)) = rest.split_once("{%") {
+        plain.push_str(before);
+        plain.push_str("{%");
+        rest = after;
+        let Some((tag, _)) = after.split_once("%}") else { break };
+        let replacement = match tag.trim_matches(['-', '+']).trim() {
+            "generation" => tag.replace("generation", "if true"),
+            "endgeneration" => tag.replace("endgeneration", "endif"),
+            _ => continue,
+        };
+        plain.push_str(&replacement);
+        rest = &after[tag.len()..];
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// The engine's message with the template's line, and a remedy where one is known.
+fn description(error: &Error) -> String {
+    if error.kind() == ErrorKind::OutOfFuel {
+        return format!("does not end within {FUEL} instructions; shorten the messages or correct the template");
+    }
+    if error.to_string().contains("strftime_now") {
+        return "asks for the current date, which a prompt must not depend on; replace its `strftime_now` call by a date"
+            .to_owned();
+    }
+    error.to_string()
+}
+
+#[cfg(test)]
+#[path = "chat_tests.rs"]
+mod tests;

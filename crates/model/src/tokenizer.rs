@@ -1,0 +1,167 @@
+//! Text to token ids and back, through a model's own `tokenizer.json`.
+//!
+//! Byte-level BPE alone, as Qwen, Llama 3 and `SmolLM2` use it: every token is a string of bytes, so decoding cannot fail
+//! and text can be given out while tokens arrive. Chat formatting is [`crate::ChatTemplate`]'s.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use crate::ModelError;
+
+const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// The tokenizer of a model.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    /// Ids of special tokens, which decoding skips.
+    special: BTreeSet<u32>,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` in `directory`.
+    ///
+    /// Truncation and padding that the file may ask for are switched off: a prompt is encoded as it is.
+    ///
+    /// # Errors
+    /// [`ModelError`] when the file is missing or malformed, or describes anything but a byte-level BPE.
+    pub fn open(directory: &Path) -> Result<Self, ModelError> {
+        let path = directory.join(TOKENIZER_FILE);
+        let unusable = |message: String| ModelError::File { path: path.clone(), message };
+        if !path.is_file() {
+            let message = "there is no such file; download the model's tokenizer.json into its directory";
+            return Err(unusable(message.to_owned()));
+        }
+        let text = fs::read(&path).map_err(|source| ModelError::Io { action: "read", path: path.clone(), source })?;
+        let json: serde_json::Value =
+            serde_json::from_slice(&text).map_err(|error| unusable(format!("not JSON: {error}; download it again")))?;
+        refuse_other_than_byte_level_bpe(&json).map_err(unusable)?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(&text)
+            .map_err(|error| unusable(format!("not a tokenizer: {error}; download it again")))?;
+        inner.with_truncation(None).map_err(|error| unusable(error.to_string()))?;
+        inner.with_padding(None);
+        let special = inner.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special);
+        Ok(Self { special: special.map(|(id, _)| id).collect(), inner })
+    }
+
+    /// The token ids of `text`; special tokens written out in it become their ids, none is added.
+    ///
+    /// # Panics
+    /// Never: a byte-level BPE encodes every text.
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        let encoding = self.inner.encode_fast(text, false);
+        encoding.expect("a byte-level BPE encodes every text").get_ids().to_vec()
+    }
+
+    /// The text of the token ids `ids` without special tokens; bytes that are not UTF-8 and unknown ids become U+FFFD
+    /// and nothing.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let plain: Vec<u32> = ids.iter().copied().filter(|id| !self.special.contains(id)).collect();
+        self.decode_with_special(&plain)
+    }
+
+    /// As [`decode`](Self::decode), with special tokens written out.
+    ///
+    /// # Panics
+    /// Never: the byte-level decoder accepts every token.
+    pub fn decode_with_special(&self, ids: &[u32]) -> String {
+        self.inner.decode(ids, false).expect("the byte-level decoder accepts every token")
+    }
+
+    /// The token with id `id` as `tokenizer.json` spells it (`Ġthe` for " the"); `None` for an id without a token.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The id of the token that `tokenizer.json` spells `token`.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// How many tokens there are, special ones included. A model's embedding may have more rows.
+    pub fn vocabulary_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// A decoder that gives out text while token ids arrive.
+    pub fn stream(&self) -> TextStream<'_> {
+        TextStream { tokenizer: self, pending: Vec::new() }
+    }
+
+    /// The bytes that the token with id `id` stands for; empty for special tokens and unknown ids.
+    fn bytes(&self, id: u32) -> Vec<u8> {
+        if self.special.contains(&id) {
+            return Vec::new();
+        }
+        let token = self.token(id).unwrap_or_default();
+        // Added tokens are plain text: where a character stands for no byte, the whole token is text.
+        token.chars().map(byte_of).collect::<Option<_>>().unwrap_or_else(|| token.into_bytes())
+    }
+}
+
+/// Decodes token ids one by one; characters come out when all their bytes have arrived. Special tokens are skipped.
+#[derive(Debug)]
+pub struct TextStream<'a> {
+    tokenizer: &'a Tokenizer,
+    /// The first bytes of a character that is not complete: at most 3 between calls.
+    pending: Vec<u8>,
+}
+
+impl TextStream<'_> {
+    /// Takes the next token id and returns the text that became complete, possibly none. Bytes that cannot become a
+    /// character come out as U+FFFD.
+    pub fn push(&mut self, id: u32) -> String {
+        self.pending.extend(self.tokenizer.bytes(id));
+        let complete = self.pending.len() - unfinished_bytes(&self.pending);
+        let text = String::from_utf8_lossy(&self.pending[..complete]).into_owned();
+        self.pending.drain(..complete);
+        text
+    }
+
+    /// Ends the text: U+FFFD when a character is left incomplete, otherwise nothing.
+    pub fn finish(self) -> String {
+        String::from_utf8_lossy(&self.pending).into_owned()
+    }
+}
+
+/// How many bytes at the end of `bytes` begin a character whose other bytes are still to come.
+fn unfinished_bytes(bytes: &[u8]) -> usize {
+    let Some(last) = bytes.utf8_chunks().last() else { return 0 };
+    let unfinished = std::str::from_utf8(last.invalid()).is_err_and(|error| error.error_len().is_none());
+    if unfinished { last.invalid().len() } else { 0 }
+}
+
+/// The byte that a character of a byte-level token stands for.
+///
+/// GPT-2's `bytes_to_unicode`: printable Latin-1 characters stand for themselves, the other 68 bytes in ascending order
+/// for U+0100 and following.
+fn byte_of(character: char) -> Option<u8> {
+    let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    match u8::try_from(character) {
+        Ok(byte) => printable(byte).then_some(byte),
+        Err(_) => (0..=u8::MAX).filter(|byte| !printable(*byte)).nth((character as usize).checked_sub(0x100)?),
+    }
+}
+
+/// `Err` with a message naming the field when `tokenizer` (a whole `tokenizer.json`) is not a byte-level BPE.
+fn refuse_other_than_byte_level_bpe(tokenizer: &serde_json::Value) -> Result<(), String> {
+    let model = &tokenizer["model"];
+    // Files older than the `type` field are BPE when they have merges.
+    let named = model["type"].as_str().unwrap_or(if model["merges"].is_array() { "BPE" } else { "missing" });
+    if named != "BPE" {
+        return Err(format!("`model.type` is {named}; only BPE models are read"));
+    }
+    let decoder = tokenizer["decoder"]["type"].as_str().unwrap_or("missing");
+    if decoder != "ByteLevel" {
+        return Err(format!("`decoder.type` is {decoder}; only byte-level tokenizers (ByteLevel) are read"));
+    }
+    match model["unk_token"].as_str() {
+        Some(token) if model["vocab"].get(token).is_none() => {
+            Err(format!("`model.unk_token` is {token:?}, which `model.vocab` lacks; set it to null"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "tokenizer_tests.rs"]
+mod tests;

@@ -1,0 +1,112 @@
+//! Tests of encoding, decoding and streaming with a tokenizer of 256 byte tokens, two merges and two added tokens.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use super::{Tokenizer, byte_of};
+
+/// Bytes have their own value as id, "he" is 256, "llo" 258, `<|end|>` 259 (special), `<think>` 260 (not special).
+fn byte_tokenizer() -> Value {
+    let mut vocabulary: serde_json::Map<String, Value> = (0..=0x1ff_u32)
+        .filter_map(char::from_u32)
+        .filter_map(|character| Some((character.to_string(), byte_of(character)?.into())))
+        .collect();
+    for (id, token) in (256..).zip(["he", "lo", "llo"]) {
+        vocabulary.insert(token.to_owned(), id.into());
+    }
+    let added = |id: u32, content: &str, special: bool| {
+        json!({"id": id, "content": content, "special": special, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false})
+    };
+    json!({
+        "truncation": {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0},
+        "added_tokens": [added(259, "<|end|>", true), added(260, "<think>", false)],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": [["h", "e"], ["l", "o"], ["l", "lo"]]},
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test writes the file it reads")]
+fn directory_with(test: &str, tokenizer: &Value) -> PathBuf {
+    let directory = std::env::temp_dir().join(format!("brevity-tokenizer-{}-{test}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    directory
+}
+
+fn opened(test: &str) -> Tokenizer {
+    let directory = directory_with(test, &byte_tokenizer());
+    let tokenizer = Tokenizer::open(&directory).unwrap();
+    fs::remove_dir_all(directory).unwrap();
+    tokenizer
+}
+
+#[test]
+fn special_tokens_in_a_text_are_recognised_and_none_is_added() {
+    let tokenizer = opened("encode");
+    let ids = tokenizer.encode("hello<|end|> <think>é");
+    assert_eq!(ids, [256, 258, 259, 32, 260, 0xc3, 0xa9]);
+    assert_eq!(tokenizer.decode(&ids), "hello <think>é");
+    assert_eq!(tokenizer.decode_with_special(&ids), "hello<|end|> <think>é");
+    assert_eq!(tokenizer.vocabulary_size(), 261);
+    assert_eq!((tokenizer.token(32), tokenizer.token(999)), (Some("Ġ".to_owned()), None));
+    assert_eq!(tokenizer.token_id("<|end|>"), Some(259));
+}
+
+#[test]
+fn any_token_ids_decode_to_text() {
+    let tokenizer = opened("decode");
+    assert_eq!(tokenizer.decode(&[0xff, 65, 0xe2, 0x82, 4000]), "\u{fffd}A\u{fffd}");
+    assert_eq!(tokenizer.decode(&[]), "");
+}
+
+#[test]
+fn a_stream_gives_out_a_character_when_its_last_byte_arrives() {
+    let tokenizer = opened("stream");
+    let mut stream = tokenizer.stream();
+    let mut texts: Vec<String> =
+        [0xe2, 0x82, 0xac, 256, 259, 0xff, 0xf0, 65].into_iter().map(|id| stream.push(id)).collect();
+    stream.push(0xc3);
+    texts.push(stream.finish());
+    assert_eq!(texts, ["", "", "€", "he", "", "\u{fffd}", "", "\u{fffd}A", "\u{fffd}"]);
+}
+
+#[test]
+fn a_stream_gives_the_same_text_as_decoding_at_once() {
+    let tokenizer = opened("agreement");
+    // A linear congruential generator; high bytes are common, so most characters are broken.
+    let mut state = 1_u32;
+    let ids: Vec<u32> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) % 261
+    })
+    .take(5000)
+    .collect();
+    let mut stream = tokenizer.stream();
+    let mut text: String = ids.iter().map(|id| stream.push(*id)).collect();
+    text.push_str(&stream.finish());
+    assert_eq!(text, tokenizer.decode(&ids));
+}
+
+#[test]
+fn what_is_not_a_byte_level_bpe_is_refused_by_name() {
+    let missing = Tokenizer::open(Path::new("/nonexistent")).unwrap_err().to_string();
+    assert!(missing.contains("tokenizer.json: there is no such file; download"), "{missing}");
+    for (pointer, value, message) in [
+        ("/model/type", json!("Unigram"), "`model.type` is Unigram"),
+        ("/decoder/type", json!("Metaspace"), "`decoder.type` is Metaspace"),
+        ("/model/vocab", json!({}), "not a tokenizer"),
+    ] {
+        let mut tokenizer = byte_tokenizer();
+        *tokenizer.pointer_mut(pointer).unwrap() = value;
+        let directory = directory_with("refused", &tokenizer);
+        let error = Tokenizer::open(&directory).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+        fs::remove_dir_all(directory).unwrap();
+    }
+}
