@@ -33,11 +33,7 @@ pub fn draw(logits: &mut [f32], sampling: &Sampling, uniform: f64, scratch: &mut
     if sampling.temperature <= 0.0 {
         let best = most_likely(logits);
         let normaliser = log_sum_exp(logits, scratch);
-        return Drawn {
-            token: best as u32,
-            logprob: logits[best] - normaliser.log_sum,
-            entropy: normaliser.entropy,
-        };
+        return Drawn { token: best as u32, logprob: logits[best] - normaliser.log_sum, entropy: normaliser.entropy };
     }
     divide_by_temperature(logits, sampling.temperature);
     if sampling.top_k > 0 || sampling.top_p < 1.0 {

@@ -6,18 +6,19 @@
 mod cache;
 mod chat;
 mod config;
+mod directory;
 mod error;
 mod network;
 mod parameters;
 mod replace;
 mod safetensors;
+mod tokenizer;
 mod training;
 
 pub use cache::{Cache, Chunk, SamplerWorkspace};
-pub use config::{Family, ModelConfig, RopeScaling};
-mod tokenizer;
-
 pub use chat::{ChatTemplate, Message, Role};
+pub use config::{Family, ModelConfig, RopeScaling};
+pub use directory::{ModelDirectory, read_weights, write_directory};
 pub use error::ModelError;
 pub use kernels::{
     adamw, instruction_set,

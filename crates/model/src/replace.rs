@@ -29,6 +29,14 @@ pub(crate) fn replace_file(
     fs::rename(temporary, path).map_err(|source| write_failed(path, source))
 }
 
+/// [`replace_file`] with `bytes` as the whole content.
+///
+/// # Errors
+/// [`ModelError::Io`] naming `path`.
+pub(crate) fn replace_bytes(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
+    replace_file(path, |file| file.write_all(bytes).map_err(|source| write_failed(path, source)))
+}
+
 /// The error of a write to `path`.
 pub(crate) fn write_failed(path: &Path, source: std::io::Error) -> ModelError {
     ModelError::Io { action: "write", path: path.to_owned(), source }

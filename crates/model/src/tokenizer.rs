@@ -1,9 +1,14 @@
 //! Text to token ids and back, through a model's own `tokenizer.json`.
 //!
-//! Byte-level BPE alone, as Qwen, Llama 3 and `SmolLM2` use it: every token is a string of bytes, so decoding cannot fail
-//! and text can be given out while tokens arrive. Chat formatting is [`crate::ChatTemplate`]'s.
+//! Two kinds are read: byte-level BPE, as Qwen, Llama 3 and SmolLM2 use it, where every token is a string of bytes; and
+//! words between spaces, for small vocabularies such as the embedded task's. Decoding cannot fail in either, and text can
+//! be given out while tokens arrive. Chat formatting is [`crate::ChatTemplate`]'s.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::ModelError;
 
@@ -12,9 +17,20 @@ const TOKENIZER_FILE: &str = "tokenizer.json";
 /// The tokenizer of a model.
 #[derive(Debug)]
 pub struct Tokenizer {
+    path: PathBuf,
     inner: tokenizers::Tokenizer,
+    kind: Kind,
     /// Ids of special tokens, which decoding skips.
     special: BTreeSet<u32>,
+}
+
+/// What a token stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Bytes, each written as one character.
+    ByteLevel,
+    /// A word; a space stands between two.
+    Words,
 }
 
 impl Tokenizer {
@@ -23,7 +39,7 @@ impl Tokenizer {
     /// Truncation and padding that the file may ask for are switched off: a prompt is encoded as it is.
     ///
     /// # Errors
-    /// [`ModelError`] when the file is missing or malformed, or describes anything but a byte-level BPE.
+    /// [`ModelError`] when the file is missing or malformed, or is of neither kind.
     pub fn open(directory: &Path) -> Result<Self, ModelError> {
         let path = directory.join(TOKENIZER_FILE);
         let unusable = |message: String| ModelError::File { path: path.clone(), message };
@@ -34,22 +50,25 @@ impl Tokenizer {
         let text = fs::read(&path).map_err(|source| ModelError::Io { action: "read", path: path.clone(), source })?;
         let json: serde_json::Value =
             serde_json::from_slice(&text).map_err(|error| unusable(format!("not JSON: {error}; download it again")))?;
-        refuse_other_than_byte_level_bpe(&json).map_err(unusable)?;
+        let kind = kind_of(&json).map_err(unusable)?;
         let mut inner = tokenizers::Tokenizer::from_bytes(&text)
             .map_err(|error| unusable(format!("not a tokenizer: {error}; download it again")))?;
         inner.with_truncation(None).map_err(|error| unusable(error.to_string()))?;
         inner.with_padding(None);
         let special = inner.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special);
-        Ok(Self { special: special.map(|(id, _)| id).collect(), inner })
+        Ok(Self { special: special.map(|(id, _)| id).collect(), inner, kind, path })
     }
 
     /// The token ids of `text`; special tokens written out in it become their ids, none is added.
     ///
-    /// # Panics
-    /// Never: a byte-level BPE encodes every text.
-    pub fn encode(&self, text: &str) -> Vec<u32> {
-        let encoding = self.inner.encode_fast(text, false);
-        encoding.expect("a byte-level BPE encodes every text").get_ids().to_vec()
+    /// # Errors
+    /// [`ModelError`] naming the text when a word-level vocabulary lacks one of its words; byte-level BPE encodes every text.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+        let encoding = self.inner.encode_fast(text, false).map_err(|error| ModelError::File {
+            path: self.path.clone(),
+            message: format!("cannot encode {text:?}: {error}; write it in words of the vocabulary"),
+        })?;
+        Ok(encoding.get_ids().to_vec())
     }
 
     /// The text of the token ids `ids` without special tokens; bytes that are not UTF-8 and unknown ids become U+FFFD
@@ -62,9 +81,9 @@ impl Tokenizer {
     /// As [`decode`](Self::decode), with special tokens written out.
     ///
     /// # Panics
-    /// Never: the byte-level decoder accepts every token.
+    /// Never: the decoders of both kinds accept every token.
     pub fn decode_with_special(&self, ids: &[u32]) -> String {
-        self.inner.decode(ids, false).expect("the byte-level decoder accepts every token")
+        self.inner.decode(ids, false).expect("the decoders of both kinds accept every token")
     }
 
     /// The token with id `id` as `tokenizer.json` spells it (`Ġthe` for " the"); `None` for an id without a token.
@@ -84,7 +103,7 @@ impl Tokenizer {
 
     /// A decoder that gives out text while token ids arrive.
     pub fn stream(&self) -> TextStream<'_> {
-        TextStream { tokenizer: self, pending: Vec::new() }
+        TextStream { tokenizer: self, pending: Vec::new(), begun: false }
     }
 
     /// The bytes that the token with id `id` stands for; empty for special tokens and unknown ids.
@@ -93,6 +112,9 @@ impl Tokenizer {
             return Vec::new();
         }
         let token = self.token(id).unwrap_or_default();
+        if self.kind == Kind::Words {
+            return token.into_bytes();
+        }
         // Added tokens are plain text: where a character stands for no byte, the whole token is text.
         token.chars().map(byte_of).collect::<Option<_>>().unwrap_or_else(|| token.into_bytes())
     }
@@ -104,13 +126,20 @@ pub struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
     /// The first bytes of a character that is not complete: at most 3 between calls.
     pending: Vec<u8>,
+    /// Whether a word was given out, so that the next one follows a space.
+    begun: bool,
 }
 
 impl TextStream<'_> {
     /// Takes the next token id and returns the text that became complete, possibly none. Bytes that cannot become a
     /// character come out as U+FFFD.
     pub fn push(&mut self, id: u32) -> String {
-        self.pending.extend(self.tokenizer.bytes(id));
+        let bytes = self.tokenizer.bytes(id);
+        if self.tokenizer.kind == Kind::Words && self.begun && !bytes.is_empty() {
+            self.pending.push(b' ');
+        }
+        self.begun |= !bytes.is_empty();
+        self.pending.extend(bytes);
         let complete = self.pending.len() - unfinished_bytes(&self.pending);
         let text = String::from_utf8_lossy(&self.pending[..complete]).into_owned();
         self.pending.drain(..complete);
@@ -142,23 +171,31 @@ fn byte_of(character: char) -> Option<u8> {
     }
 }
 
-/// `Err` with a message naming the field when `tokenizer` (a whole `tokenizer.json`) is not a byte-level BPE.
-fn refuse_other_than_byte_level_bpe(tokenizer: &serde_json::Value) -> Result<(), String> {
+/// The kind of `tokenizer` (a whole `tokenizer.json`), or a message naming the field that neither kind has.
+fn kind_of(tokenizer: &serde_json::Value) -> Result<Kind, String> {
     let model = &tokenizer["model"];
     // Files older than the `type` field are BPE when they have merges.
     let named = model["type"].as_str().unwrap_or(if model["merges"].is_array() { "BPE" } else { "missing" });
-    if named != "BPE" {
-        return Err(format!("`model.type` is {named}; only BPE models are read"));
-    }
+    let splitter = tokenizer["pre_tokenizer"]["type"].as_str().unwrap_or("missing");
     let decoder = tokenizer["decoder"]["type"].as_str().unwrap_or("missing");
-    if decoder != "ByteLevel" {
-        return Err(format!("`decoder.type` is {decoder}; only byte-level tokenizers (ByteLevel) are read"));
+    match (named, splitter, decoder) {
+        ("WordLevel", "WhitespaceSplit", "missing") => return Ok(Kind::Words),
+        ("WordLevel", ..) => {
+            return Err(format!(
+                "`model.type` is WordLevel with `pre_tokenizer.type` {splitter} and `decoder.type` {decoder}; word-level tokenizers are read with WhitespaceSplit and no decoder"
+            ));
+        }
+        ("BPE", _, "ByteLevel") => {}
+        ("BPE", ..) => {
+            return Err(format!("`decoder.type` is {decoder}; only byte-level tokenizers (ByteLevel) are read"));
+        }
+        _ => return Err(format!("`model.type` is {named}; only BPE and WordLevel models are read")),
     }
     match model["unk_token"].as_str() {
         Some(token) if model["vocab"].get(token).is_none() => {
             Err(format!("`model.unk_token` is {token:?}, which `model.vocab` lacks; set it to null"))
         }
-        Some(_) | None => Ok(()),
+        Some(_) | None => Ok(Kind::ByteLevel),
     }
 }
 

@@ -41,6 +41,39 @@ pub enum RlError {
         /// The value, what is wrong with it, and what would be right.
         message: String,
     },
+    /// A problem cannot be made into a prompt.
+    #[error("problem {problem}: {message}")]
+    Problem {
+        /// Id of the problem.
+        problem: String,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+    /// A number that training depends on is NaN or infinite.
+    #[error("step {step}: the {quantity} is {value}; lower the learning rate or look at the rollouts of the step")]
+    NotFinite {
+        /// The step.
+        step: u64,
+        /// What is not finite.
+        quantity: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// The run would not fit in memory.
+    #[error("the run needs about {needed} and {available} are available: {parts}; lower {remedy}")]
+    Memory {
+        /// Estimated need.
+        needed: String,
+        /// What there is.
+        available: String,
+        /// The largest parts.
+        parts: String,
+        /// Settings that lower it.
+        remedy: &'static str,
+    },
+    /// Reading or writing a model failed.
+    #[error(transparent)]
+    Model(#[from] model::ModelError),
     /// Reading or writing the run directory failed.
     #[error(transparent)]
     Record(#[from] record::RecordError),

@@ -1,17 +1,32 @@
 //! Problems in, trained policy and run directory out.
+//!
+//! The path of one problem: `config` → `problem` → `prompt` → `sampler` → `score` → `shaping` (all groups of the step)
+//! → `advantage` → `batch` → `loss` → `update` → run directory; `trainer` is that path as code.
 
 pub mod advantage;
+pub mod batch;
 mod benchmark;
+pub mod checkpoint;
+pub mod config;
 mod error;
+pub mod estimate;
+pub mod evaluation;
 pub mod loss;
+pub mod metrics;
 pub mod optimizer;
 mod problem;
+pub mod prompt;
 pub mod random;
 pub mod ring;
 pub mod sampler;
+pub mod score;
 pub mod shaping;
 pub mod statistics;
+pub mod trainer;
+pub mod update;
 
 pub use benchmark::{Benchmark, INSTRUCTION};
 pub use error::RlError;
-pub use problem::{Demonstration, DemonstrationFields, Problem, ProblemFields, ProblemId, read_demonstrations, read_problems};
+pub use problem::{
+    Demonstration, DemonstrationFields, Problem, ProblemFields, ProblemId, read_demonstrations, read_problems,
+};

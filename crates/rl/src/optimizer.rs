@@ -23,14 +23,7 @@ pub struct OptimizerSettings {
 
 impl Default for OptimizerSettings {
     fn default() -> Self {
-        Self {
-            learning_rate: 1e-6,
-            beta1: 0.9,
-            beta2: 0.999,
-            epsilon: 1e-8,
-            weight_decay: 0.0,
-            gradient_norm_max: 1.0,
-        }
+        Self { learning_rate: 1e-6, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, gradient_norm_max: 1.0 }
     }
 }
 
@@ -108,11 +101,8 @@ impl Optimizer {
         learning_rate: f64,
     ) -> f64 {
         let norm = gradients.norm();
-        let scale = if settings.gradient_norm_max > 0.0 {
-            (settings.gradient_norm_max / (norm + 1e-6)).min(1.0)
-        } else {
-            1.0
-        };
+        let scale =
+            if settings.gradient_norm_max > 0.0 { (settings.gradient_norm_max / (norm + 1e-6)).min(1.0) } else { 1.0 };
         self.updates += 1;
         model.update(|index, parameter| {
             let is_matrix = parameter.shape.len() > 1;

@@ -113,9 +113,7 @@ impl Shaping {
             Self::LengthPenalty(settings) => share("train.shaping.length-penalty.alpha", settings.alpha),
             Self::TopLambda(settings) => share("train.shaping.top-lambda.lambda", settings.lambda)
                 .or_else(|| share("train.shaping.top-lambda.alpha", settings.alpha))
-                .or_else(|| {
-                    share("train.shaping.top-lambda.correctness_ratio_min", settings.correctness_ratio_min)
-                }),
+                .or_else(|| share("train.shaping.top-lambda.correctness_ratio_min", settings.correctness_ratio_min)),
         }
     }
 }
@@ -151,9 +149,11 @@ pub fn shape(groups: &[Vec<Outcome>], shaping: &Shaping, stream: &mut Stream) ->
     let rewards = groups
         .iter()
         .enumerate()
-        .map(|(index, group)| {
-            if selected.contains(index) { length_penalty(group, &penalty) } else { correctness_rewards(group) }
-        })
+        .map(
+            |(index, group)| {
+                if selected.contains(index) { length_penalty(group, &penalty) } else { correctness_rewards(group) }
+            },
+        )
         .collect();
     Shaped { rewards, selected }
 }
@@ -180,11 +180,7 @@ pub fn length_penalty(group: &[Outcome], settings: &LengthPenalty) -> Vec<f64> {
     let variance = lengths.iter().map(|length| (length - mean).powi(2)).sum::<f64>() / degrees.max(1.0);
     let scale = variance.sqrt() + 1e-7;
     let reward = |outcome: &Outcome| {
-        if outcome.correct {
-            1.0 - settings.alpha * logistic((f64::from(outcome.tokens) - mean) / scale)
-        } else {
-            0.0
-        }
+        if outcome.correct { 1.0 - settings.alpha * logistic((f64::from(outcome.tokens) - mean) / scale) } else { 0.0 }
     };
     group.iter().map(reward).collect()
 }

@@ -67,7 +67,11 @@ impl Selected {
     /// Every group.
     pub fn all(groups: &[Vec<Outcome>]) -> Self {
         let ranked: Vec<_> = groups.iter().map(|group| correct(group)).collect();
-        Self { groups: (0..groups.len()).collect(), all_correct: all_correct(groups, &ranked, 0..groups.len()), tied: 0 }
+        Self {
+            groups: (0..groups.len()).collect(),
+            all_correct: all_correct(groups, &ranked, 0..groups.len()),
+            tied: 0,
+        }
     }
 
     /// Whether the group at `index` is selected.

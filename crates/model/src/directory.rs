@@ -1,0 +1,172 @@
+//! A model directory in Hugging Face layout, read as a whole and written as a whole.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    ChatTemplate, Model, ModelConfig, ModelError, StoredType, TensorFiles, TensorView, Tokenizer, parameter_shapes,
+    replace::{replace_bytes, write_failed},
+    write_tensors,
+};
+
+/// Files besides weights and `config.json` that make a directory usable by itself.
+const COMPANIONS: [&str; 9] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "generation_config.json",
+    "LICENSE",
+];
+
+/// Everything that sampling from a checkpoint needs.
+#[derive(Debug)]
+pub struct ModelDirectory {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// The network.
+    pub model: Model,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+    /// Its chat template, where it has one.
+    pub chat: Option<ChatTemplate>,
+    /// Tokens that end a completion, ascending.
+    pub end_tokens: Vec<u32>,
+    /// How its weights are stored.
+    pub stored: StoredType,
+}
+
+impl ModelDirectory {
+    /// Reads weights, tokenizer, chat template and end tokens from `directory`.
+    ///
+    /// # Errors
+    /// [`ModelError`] naming the file, what is wrong with it and what to do.
+    pub fn open(directory: &Path) -> Result<Self, ModelError> {
+        let config = ModelConfig::read(directory)?;
+        let tokenizer = Tokenizer::open(directory)?;
+        let tokens = tokenizer.vocabulary_size();
+        if tokens > config.vocabulary {
+            return Err(ModelError::File {
+                path: directory.join("tokenizer.json"),
+                message: format!(
+                    "has {tokens} tokens, and `vocab_size` in config.json is {}; both files must belong to the same model",
+                    config.vocabulary
+                ),
+            });
+        }
+        let (model, stored) = read_weights(directory, config)?;
+        Ok(Self {
+            path: directory.to_owned(),
+            tokenizer,
+            chat: ChatTemplate::open(directory)?,
+            end_tokens: end_tokens(directory, model.config().vocabulary)?,
+            model,
+            stored,
+        })
+    }
+}
+
+/// Reads the weights of `config` from `directory`; returns how they are stored, too.
+///
+/// # Errors
+/// [`ModelError`] when a tensor is missing, of another shape, or not one of the model's.
+pub fn read_weights(directory: &Path, config: ModelConfig) -> Result<(Model, StoredType), ModelError> {
+    let files = TensorFiles::open(directory)?;
+    let shapes = parameter_shapes(&config);
+    // Old checkpoints store the tied head again, or the position frequencies: both follow from the rest.
+    let derived = |name: &str| name == "lm_head.weight" || name.ends_with("rotary_emb.inv_freq");
+    let unknown = files.names().find(|name| !derived(name) && !shapes.iter().any(|shape| shape.name == *name));
+    if let Some(name) = unknown {
+        return Err(ModelError::File {
+            path: directory.to_owned(),
+            message: format!(
+                "has a tensor `{name}` that a model of this config.json does not use; its logits would be wrong without it"
+            ),
+        });
+    }
+    let stored = files.stored_type(&shapes[0].name)?;
+    Ok((Model::new(config, |shape| files.read(&shape.name, &shape.shape))?, stored))
+}
+
+/// Ids from `eos_token_id` of generation_config.json and config.json together.
+fn end_tokens(directory: &Path, vocabulary: usize) -> Result<Vec<u32>, ModelError> {
+    let mut found = Vec::new();
+    for name in ["generation_config.json", "config.json"] {
+        let path = directory.join(name);
+        if !path.is_file() {
+            continue;
+        }
+        let unusable = |message: String| ModelError::File { path: path.clone(), message };
+        let text = fs::read_to_string(&path).map_err(|source| ModelError::Io {
+            action: "read",
+            path: path.clone(),
+            source,
+        })?;
+        let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
+        let ids = match &json["eos_token_id"] {
+            serde_json::Value::Array(ids) => ids.clone(),
+            serde_json::Value::Null => Vec::new(),
+            id @ (serde_json::Value::Bool(_)
+            | serde_json::Value::Number(_)
+            | serde_json::Value::String(_)
+            | serde_json::Value::Object(_)) => vec![id.clone()],
+        };
+        for id in ids {
+            let id = id.as_u64().filter(|&id| id < vocabulary as u64).ok_or_else(|| {
+                unusable(format!("`eos_token_id` holds {id}, which is not a token id below {vocabulary}"))
+            })?;
+            found.push(id as u32);
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    if found.is_empty() {
+        return Err(ModelError::File {
+            path: directory.join("generation_config.json"),
+            message: "names no `eos_token_id`, and neither does config.json; add one, or no completion would ever end"
+                .into(),
+        });
+    }
+    Ok(found)
+}
+
+/// Writes `model` to `directory` so that transformers loads it: weights as `stored`, and the other files of the model at
+/// `source`, with `config.json` naming the new type.
+///
+/// # Errors
+/// [`ModelError`] naming the file that could not be read or written.
+pub fn write_directory(model: &Model, source: &Path, directory: &Path, stored: StoredType) -> Result<(), ModelError> {
+    fs::create_dir_all(directory).map_err(|source| write_failed(directory, source))?;
+    let read =
+        |path: &Path| fs::read(path).map_err(|source| ModelError::Io { action: "read", path: path.to_owned(), source });
+    for name in COMPANIONS.iter().filter(|name| source.join(name).is_file()) {
+        replace_bytes(&directory.join(name), &read(&source.join(name))?)?;
+    }
+    let config_path = source.join("config.json");
+    let unusable =
+        |error: serde_json::Error| ModelError::File { path: config_path.clone(), message: error.to_string() };
+    let mut config: serde_json::Value = serde_json::from_slice(&read(&config_path)?).map_err(unusable)?;
+    if let Some(fields) = config.as_object_mut() {
+        // transformers 5 writes `dtype`, earlier versions `torch_dtype`; both read the name they know.
+        let field = if fields.contains_key("dtype") { "dtype" } else { "torch_dtype" };
+        fields.insert(field.into(), stored.torch_name().into());
+    }
+    let mut text = serde_json::to_vec_pretty(&config).map_err(unusable)?;
+    text.push(b'\n');
+    replace_bytes(&directory.join("config.json"), &text)?;
+    let tensors: Vec<TensorView<'_>> = model
+        .parameters()
+        .iter()
+        .map(|parameter| TensorView {
+            name: &parameter.name,
+            shape: parameter.shape.clone(),
+            values: &parameter.values,
+        })
+        .collect();
+    write_tensors(&directory.join("model.safetensors"), &tensors, stored)
+}

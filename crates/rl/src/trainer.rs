@@ -1,0 +1,430 @@
+//! A run: step after step of sampling, verifying, shaping and updating, with evaluations and checkpoints between.
+//!
+//! The trainer does not know which algorithm runs: shaping hands it rewards, the loss reads advantages.
+
+use std::path::{Path, PathBuf};
+
+use model::{ModelDirectory, Sampling, write_directory};
+use record::{EvaluationSummary, PhaseSeconds, RolloutRecord, RunDirectory, RunHeader, SCHEMA_VERSION, StepMetrics};
+
+use crate::{
+    RlError,
+    advantage::advantages,
+    batch::{GroupPart, TrainedCompletion},
+    checkpoint,
+    config::{ProblemOrder, RunConfig, Truncated},
+    estimate,
+    evaluation::{Evaluation, evaluate},
+    loss::Denominator,
+    metrics::{StepView, step_metrics},
+    prompt::{Prompt, Prompter},
+    random::{Purpose, Stream},
+    read_problems,
+    sampler::{Completion, Request, SamplerSettings, sample},
+    score::ScoredCompletion,
+    shaping::{Outcome, Shaped, shape},
+    statistics::EvaluationSettings,
+    update::{StepBatch, UpdateSummary, Updater},
+};
+
+/// What a run tells whoever watches it.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A step began; so many completions are to be sampled.
+    StepBegan {
+        /// The step.
+        step: u64,
+        /// Completions of the step.
+        completions: usize,
+    },
+    /// A completion of the present step or evaluation ended.
+    CompletionEnded {
+        /// Its tokens.
+        tokens: usize,
+    },
+    /// A step is recorded.
+    StepEnded(&'a StepMetrics),
+    /// An evaluation began; so many completions are to be sampled.
+    EvaluationBegan {
+        /// Its completions.
+        completions: usize,
+    },
+    /// An evaluation is recorded.
+    EvaluationEnded(&'a EvaluationSummary),
+    /// A checkpoint is in place.
+    CheckpointWritten(&'a Path),
+}
+
+/// What a run needs from the world, handed in.
+pub struct Surroundings<'a> {
+    /// Seconds since some fixed moment.
+    pub clock: &'a dyn Fn() -> f64,
+    /// Whether the run should stop after the present step.
+    pub interrupted: &'a dyn Fn() -> bool,
+    /// Told of every event.
+    pub watch: &'a mut dyn FnMut(Event<'_>),
+}
+
+/// Facts about the process that a run header records.
+#[derive(Debug, Clone)]
+pub struct Provenance {
+    /// Version of the program.
+    pub brevity_version: String,
+    /// Seconds since 1970-01-01 UTC.
+    pub started_unix_seconds: u64,
+    /// Bytes of memory that are free, where known.
+    pub memory_bytes_available: Option<u64>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// All steps done; the trained model is at this path.
+    Finished(PathBuf),
+    /// Stopped on request after so many steps, with a checkpoint.
+    Interrupted {
+        /// Steps done.
+        step: u64,
+    },
+}
+
+/// A training run and all its state.
+pub struct Trainer {
+    config: RunConfig,
+    run: RunDirectory,
+    source: ModelDirectory,
+    prompts: Vec<Prompt>,
+    evaluation: Option<Evaluation>,
+    updater: Updater,
+    step: u64,
+}
+
+impl Trainer {
+    /// Starts a run in the new directory `root`, from the model at `model`.
+    ///
+    /// # Errors
+    /// [`RlError`] when a setting, a file or the memory does not allow the run; nothing is left in `root` then.
+    pub fn start(config: RunConfig, model: &Path, root: &Path, provenance: &Provenance) -> Result<Self, RlError> {
+        config.check()?;
+        check_memory(&config, model, provenance)?;
+        let source = ModelDirectory::open(model)?;
+        let prompts = training_prompts(&config, &source)?;
+        let evaluation = evaluation_of(&config, &source)?;
+        let header = RunHeader {
+            schema: SCHEMA_VERSION,
+            arm: config.arm().to_owned(),
+            seed: config.seed,
+            steps: config.train.steps,
+            brevity_version: provenance.brevity_version.clone(),
+            cpu: model::instruction_set().name().to_owned(),
+            threads: rayon::current_num_threads() as u32,
+            model: config.model.path.clone(),
+            parameters: source.model.parameter_count() as u64,
+            started_unix_seconds: provenance.started_unix_seconds,
+        };
+        let run = RunDirectory::create(root, &header, &config.to_toml())?;
+        let updater = Updater::new(&source.model, &config.train);
+        Ok(Self { config, run, source, prompts, evaluation, updater, step: 0 })
+    }
+
+    /// Continues the run in `root` from its latest checkpoint, dropping what was recorded after it.
+    ///
+    /// # Errors
+    /// [`RlError`] as [`Trainer::start`], or when the run has no checkpoint.
+    pub fn resume(root: &Path, resolve: impl Fn(&str) -> Result<PathBuf, RlError>) -> Result<Self, RlError> {
+        let run = RunDirectory::open(root)?;
+        let config: RunConfig = crate::config::read_config(&root.join("config.toml"), &[])?;
+        config.check()?;
+        let restored = checkpoint::load_latest(&run)?;
+        let mut source = ModelDirectory::open(&resolve(&config.model.path)?)?;
+        let prompts = training_prompts(&config, &source)?;
+        let evaluation = evaluation_of(&config, &source)?;
+        let mut updater = Updater::new(&source.model, &config.train);
+        updater.optimizer = restored.optimizer;
+        source.model = restored.model;
+        run.rewind(restored.step)?;
+        Ok(Self { config, run, source, prompts, evaluation, updater, step: restored.step })
+    }
+
+    /// The run's config.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// Steps done.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// The run directory.
+    pub fn run_directory(&self) -> &RunDirectory {
+        &self.run
+    }
+
+    /// Runs to the last step, or to the step at which `surroundings` interrupt it.
+    ///
+    /// # Errors
+    /// [`RlError`] when a file cannot be written or a number is not finite; the last checkpoint stays.
+    pub fn run(&mut self, surroundings: &mut Surroundings<'_>) -> Result<Ending, RlError> {
+        if self.step == 0 {
+            self.evaluate(surroundings)?;
+        }
+        while self.step < self.config.train.steps {
+            let metrics = self.train_step(surroundings)?;
+            (surroundings.watch)(Event::StepEnded(&metrics));
+            self.step += 1;
+            let is_last = self.step == self.config.train.steps;
+            let step = self.step;
+            let due = |every: u64| every > 0 && step.is_multiple_of(every);
+            if is_last || due(self.config.evaluation.as_ref().map_or(0, |evaluation| evaluation.every_steps)) {
+                self.evaluate(surroundings)?;
+            }
+            let stop = !is_last && (surroundings.interrupted)();
+            if is_last || stop || due(self.config.checkpoint.every_steps) {
+                self.save(surroundings)?;
+            }
+            if stop {
+                return Ok(Ending::Interrupted { step: self.step });
+            }
+        }
+        let trained = self.run.root().join("model");
+        write_directory(&self.source.model, &self.source.path, &trained, self.source.stored)?;
+        Ok(Ending::Finished(trained))
+    }
+
+    fn save(&self, surroundings: &mut Surroundings<'_>) -> Result<(), RlError> {
+        let policy = (&self.source.model, self.source.path.as_path());
+        let keep_last = self.config.checkpoint.keep_last;
+        let path = checkpoint::save(&self.run, self.step, policy, &self.updater.optimizer, keep_last)?;
+        (surroundings.watch)(Event::CheckpointWritten(&path));
+        Ok(())
+    }
+
+    fn evaluate(&mut self, surroundings: &mut Surroundings<'_>) -> Result<(), RlError> {
+        let Some(evaluation) = &mut self.evaluation else { return Ok(()) };
+        evaluation.settings.step = self.step;
+        let completions = evaluation.prompts.len() * evaluation.settings.samples as usize;
+        (surroundings.watch)(Event::EvaluationBegan { completions });
+        let (summary, records) = evaluate(&self.source.model, &self.source.tokenizer, evaluation, |tokens| {
+            (surroundings.watch)(Event::CompletionEnded { tokens });
+        });
+        self.run.append_evaluation(&summary, &records)?;
+        (surroundings.watch)(Event::EvaluationEnded(&summary));
+        Ok(())
+    }
+
+    /// One step: sample, score, shape, update, record.
+    fn train_step(&mut self, surroundings: &mut Surroundings<'_>) -> Result<StepMetrics, RlError> {
+        let began = (surroundings.clock)();
+        let problems = self.problems_of_step();
+        let completions = self.sample(&problems, surroundings.watch);
+        let sampled = (surroundings.clock)();
+        let groups = self.score(&problems, completions);
+        let outcomes: Vec<Vec<Outcome>> =
+            groups.iter().map(|group| group.iter().map(ScoredCompletion::outcome).collect()).collect();
+        let mut stream = Stream::new(self.config.seed, Purpose::Selection, [self.step, 0, 0]);
+        let shaped = shape(&outcomes, &self.config.train.shaping, &mut stream);
+        let advantages = advantages(&shaped.rewards, self.config.train.advantage);
+        let shaped_at = (surroundings.clock)();
+        let update = self.update(&problems, &groups, &advantages)?;
+        let updated = (surroundings.clock)();
+        let metrics = step_metrics(&StepView {
+            step: self.step,
+            groups: &groups,
+            shaped: &shaped,
+            update: &update,
+            has_reference: self.updater.reference.is_some(),
+            seconds: PhaseSeconds {
+                sample: sampled - began,
+                shape: shaped_at - sampled,
+                update: updated - shaped_at,
+                total: updated - began,
+            },
+        });
+        let rollouts = self.rollout_records(&problems, &groups, (&shaped, &advantages));
+        self.run.write_rollouts(self.step, &rollouts)?;
+        self.run.append_metrics(&metrics)?;
+        Ok(metrics)
+    }
+
+    /// Indices of the step's problems: positions step·N … of the epochs laid end to end.
+    fn problems_of_step(&self) -> Vec<usize> {
+        let count = self.prompts.len();
+        let first = self.step as usize * self.config.rollout.prompts_per_step;
+        let mut order: (usize, Vec<usize>) = (usize::MAX, Vec::new());
+        let at = |position: usize| {
+            let (epoch, index) = (position / count, position % count);
+            if self.config.problems.order == ProblemOrder::File {
+                return index;
+            }
+            if order.0 != epoch {
+                let mut stream = Stream::new(self.config.seed, Purpose::ProblemOrder, [epoch as u64, 0, 0]);
+                order = (epoch, stream.permutation(count));
+            }
+            order.1[index]
+        };
+        (first..first + self.config.rollout.prompts_per_step).map(at).collect()
+    }
+
+    fn sample(&self, problems: &[usize], watch: &mut dyn FnMut(Event<'_>)) -> Vec<Vec<Completion>> {
+        let rollout = &self.config.rollout;
+        let stream = |position: usize, index: usize| {
+            Stream::new(self.config.seed, Purpose::Rollout, [self.step, position as u64, index as u64])
+        };
+        let requests: Vec<Request> = problems
+            .iter()
+            .enumerate()
+            .map(|(position, &problem)| Request {
+                prompt: self.prompts[problem].tokens.clone(),
+                streams: (0..rollout.group_size).map(|index| stream(position, index)).collect(),
+            })
+            .collect();
+        let settings = SamplerSettings {
+            sampling: Sampling { temperature: rollout.temperature as f32, top_k: 0, top_p: 1.0 },
+            completion_tokens_max: rollout.completion_tokens_max,
+            sequences_max: rollout.sequences_max,
+            end_tokens: self.source.end_tokens.clone(),
+        };
+        watch(Event::StepBegan { step: self.step, completions: problems.len() * rollout.group_size });
+        sample(&self.source.model, &requests, &settings, |tokens| watch(Event::CompletionEnded { tokens }))
+    }
+
+    fn score(&self, problems: &[usize], completions: Vec<Vec<Completion>>) -> Vec<Vec<ScoredCompletion>> {
+        let (tokenizer, extraction) = (&self.source.tokenizer, &self.config.verifier.extraction);
+        let score = |(&problem, group): (&usize, Vec<Completion>)| {
+            let gold = &self.prompts[problem].gold;
+            group.into_iter().map(|one| ScoredCompletion::new(one, gold, tokenizer, extraction)).collect()
+        };
+        problems.iter().zip(completions).map(score).collect()
+    }
+
+    fn update(
+        &mut self,
+        problems: &[usize],
+        groups: &[Vec<ScoredCompletion>],
+        advantages: &[Vec<f64>],
+    ) -> Result<UpdateSummary, RlError> {
+        let settings = &self.config.train;
+        let counts = |scored: &&ScoredCompletion| {
+            settings.truncated == Truncated::Wrong || scored.completion.stop == record::StopReason::End
+        };
+        // Without a KL term a completion of advantage 0 has no gradient, and its forward and backward are spared.
+        let carries = |advantage: f64| advantage != 0.0 || settings.loss.kl_weight > 0.0;
+        let mut parts = Vec::new();
+        for ((&problem, group), advantages) in problems.iter().zip(groups).zip(advantages) {
+            let trained =
+                group.iter().zip(advantages).filter(|(scored, advantage)| counts(scored) && carries(**advantage));
+            let completions: Vec<TrainedCompletion<'_>> = trained
+                .map(|(scored, &advantage)| TrainedCompletion {
+                    tokens: &scored.completion.tokens,
+                    behavior: &scored.completion.logprobs,
+                    advantage,
+                })
+                .collect();
+            if !completions.is_empty() {
+                parts.push(GroupPart { prompt: &self.prompts[problem].tokens, completions });
+            }
+        }
+        let counted = || groups.iter().flatten().filter(counts);
+        let batch = StepBatch {
+            step: self.step,
+            groups: parts,
+            denominator: Denominator {
+                completions: counted().count(),
+                tokens: counted().map(|scored| scored.completion.tokens.len()).sum(),
+                completion_tokens_max: self.config.rollout.completion_tokens_max,
+            },
+            temperature: self.config.rollout.temperature as f32,
+        };
+        self.updater.update(&mut self.source.model, &batch, settings)
+    }
+
+    fn rollout_records(
+        &self,
+        problems: &[usize],
+        groups: &[Vec<ScoredCompletion>],
+        (shaped, advantages): (&Shaped, &[Vec<f64>]),
+    ) -> Vec<RolloutRecord> {
+        let mut records = Vec::new();
+        for (group, (&problem, completions)) in problems.iter().zip(groups).enumerate() {
+            let prompt = &self.prompts[problem];
+            for (rollout, scored) in completions.iter().enumerate() {
+                records.push(RolloutRecord {
+                    step: self.step,
+                    group: group as u32,
+                    rollout: rollout as u32,
+                    problem: prompt.problem.id.to_string(),
+                    level: prompt.problem.level.clone(),
+                    question: prompt.problem.question.clone(),
+                    gold: prompt.gold.text().to_owned(),
+                    completion: scored.text.clone(),
+                    completion_tokens: scored.completion.tokens.len() as u32,
+                    stop: scored.completion.stop,
+                    verdict: scored.check.verdict,
+                    answer: scored.check.answer.clone(),
+                    selected: shaped.selected.contains(group),
+                    reward: shaped.rewards[group][rollout],
+                    advantage: advantages[group][rollout],
+                    behavior_logprob_nats: scored.completion.logprobs.iter().map(|&x| f64::from(x)).sum(),
+                });
+            }
+        }
+        records
+    }
+}
+
+fn prompter<'a>(config: &'a RunConfig, source: &'a ModelDirectory) -> Prompter<'a> {
+    Prompter {
+        tokenizer: &source.tokenizer,
+        chat: source.chat.as_ref(),
+        settings: &config.prompt,
+        positions_max: source.model.config().positions_max,
+    }
+}
+
+fn training_prompts(config: &RunConfig, source: &ModelDirectory) -> Result<Vec<Prompt>, RlError> {
+    let problems = read_problems(&config.problems.path, &config.problems.fields)?;
+    let prompter = prompter(config, source);
+    problems.iter().map(|problem| prompter.prompt(problem)).collect()
+}
+
+fn evaluation_of(config: &RunConfig, source: &ModelDirectory) -> Result<Option<Evaluation>, RlError> {
+    let Some(settings) = &config.evaluation else { return Ok(None) };
+    let mut problems = read_problems(&settings.path, &settings.fields)?;
+    if settings.limit > 0 {
+        problems.truncate(settings.limit);
+    }
+    let prompter = prompter(config, source);
+    let prompts = problems.iter().map(|problem| prompter.prompt(problem)).collect::<Result<_, _>>()?;
+    let completion_tokens_max = settings.completion_tokens_max.unwrap_or(config.rollout.completion_tokens_max);
+    let stem = || settings.path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let sampling = Sampling { temperature: settings.temperature as f32, top_k: 0, top_p: 1.0 };
+    Ok(Some(Evaluation {
+        prompts,
+        extraction: config.verifier.extraction.clone(),
+        settings: EvaluationSettings {
+            step: 0,
+            benchmark: settings.name.clone().unwrap_or_else(stem),
+            samples: settings.samples,
+            temperature: settings.temperature,
+            top_p: 1.0,
+            completion_tokens_max: completion_tokens_max as u32,
+            seed: config.seed,
+        },
+        sampler: SamplerSettings {
+            sampling,
+            completion_tokens_max,
+            sequences_max: config.rollout.sequences_max,
+            end_tokens: source.end_tokens.clone(),
+        },
+    }))
+}
+
+fn check_memory(config: &RunConfig, model: &Path, provenance: &Provenance) -> Result<(), RlError> {
+    let need = estimate::training(config, &model::ModelConfig::read(model)?);
+    let limit = match config.model.memory_bytes_max {
+        0 => provenance.memory_bytes_available,
+        bytes => Some(bytes),
+    };
+    limit.map_or(Ok(()), |limit| need.check(limit))
+}
