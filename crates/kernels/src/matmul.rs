@@ -72,6 +72,9 @@ pub fn multiply(out: &mut [f32], left: Matrix<'_>, right: &PackedMatrix, output:
     let (rows, inner, columns) = (left.rows, left.columns, right.columns());
     assert_eq!(inner, right.rows(), "inner dimensions of left and right");
     assert_eq!(out.len(), rows * columns, "output of {rows} × {columns}");
+    if inner == 0 && output == Output::Overwrite {
+        out.fill(0.0);
+    }
     let row_blocks = rows.div_ceil(ROW_BLOCK);
     let panels = columns.div_ceil(PANEL);
     let threads = rayon::current_num_threads();
