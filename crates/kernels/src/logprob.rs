@@ -32,9 +32,10 @@ fn log_sum_exp_body<A: Arithmetic>(logits: &[f32], scratch: &mut Vec<f32>) -> No
     scratch.extend(logits.iter().map(|&logit| exp::<A>(logit - largest)));
     let sum = sum_lanes(scratch);
     let log_sum = largest + f64::from(sum).ln() as f32;
-    // −Σ p·ln p = log_sum − Σ p·logit, with logits taken relative to the largest to keep the difference exact.
+    // −Σ p·ln p = log_sum − Σ p·logit, with logits taken relative to the largest to keep the difference exact, and no
+    // further below it than `exp` reaches: a logit of −∞ has p·ln p = 0.
     let expected = scratch.iter_mut().zip(logits);
-    expected.for_each(|(weight, &logit)| *weight *= logit - largest);
+    expected.for_each(|(weight, &logit)| *weight *= (logit - largest).max(-87.0));
     let entropy = f64::from(sum).ln() as f32 - sum_lanes(scratch) / sum;
     Normaliser { log_sum, entropy, largest }
 }
