@@ -85,6 +85,8 @@ fn weigh<A: Arithmetic>(
     let (stride, scale) = (heads.key_value_columns(), heads.scale());
     weights.clear();
     for stretch in context {
+        let lengths = (stretch.keys.len(), stretch.values.len());
+        assert!(lengths.0 == lengths.1 && lengths.0 % stride == 0, "keys and values {lengths:?} in rows of {stride}");
         weights
             .extend(stretch.keys.chunks_exact(stride).map(|key| scale * dot_lanes::<A>(query, &key[columns.clone()])));
     }
@@ -123,6 +125,7 @@ dispatched! {
 pub fn forward<'a>(out: &mut [f32], queries: &[f32], heads: &Heads, context: impl Fn(usize) -> Context<'a> + Sync) {
     let columns = heads.query_columns();
     assert_eq!(out.len(), queries.len(), "output and query lengths");
+    assert_eq!(queries.len() % columns, 0, "{} query values in rows of {columns}", queries.len());
     out.par_chunks_exact_mut(columns)
         .zip(queries.par_chunks_exact(columns))
         .enumerate()
@@ -142,6 +145,12 @@ impl Tree {
     /// All rows of the tree.
     pub fn rows(&self) -> Range<usize> {
         self.trunk.start..self.branches.last().map_or(self.trunk.end, |last| last.end)
+    }
+
+    /// Whether trunk and branches follow one another without a gap.
+    fn is_contiguous(&self) -> bool {
+        let mut end = self.trunk.end;
+        self.branches.iter().all(|branch| branch.start == std::mem::replace(&mut end, branch.end))
     }
 
     /// For each row in order, the rows of its shared stretch and of its own, itself included.
@@ -180,9 +189,18 @@ pub struct Gradients<'a> {
 /// Shapes: out_gradient \[N, H, D\]; `trees` cover all rows in order.
 pub fn backward(gradients: Gradients<'_>, saved: Saved<'_>, out_gradient: &[f32], heads: &Heads, trees: &[Tree]) {
     let (query_columns, columns) = (heads.query_columns(), heads.key_value_columns());
+    let rows = out_gradient.len() / query_columns;
+    let query_lengths = [gradients.queries.len(), saved.queries.len(), out_gradient.len()];
+    assert_eq!(query_lengths, [rows * query_columns; 3], "values of {rows} rows of queries");
+    let Gradients { keys, values, .. } = &gradients;
+    let key_lengths = [keys.len(), values.len(), saved.key_values.keys.len(), saved.key_values.values.len()];
+    assert_eq!(key_lengths, [rows * columns; 4], "values of {rows} rows of keys and values");
     let mut rest = gradients;
     let mut jobs = Vec::with_capacity(trees.len());
+    let mut covered = 0;
     for tree in trees {
+        assert!(tree.rows().start == covered && tree.is_contiguous(), "{tree:?} does not continue row {covered}");
+        covered = tree.rows().end;
         let rows = tree.rows().len();
         let (queries, queries_rest) = rest.queries.split_at_mut(rows * query_columns);
         let (keys, keys_rest) = rest.keys.split_at_mut(rows * columns);
@@ -190,7 +208,7 @@ pub fn backward(gradients: Gradients<'_>, saved: Saved<'_>, out_gradient: &[f32]
         jobs.push((tree, Gradients { queries, keys, values }));
         rest = Gradients { queries: queries_rest, keys: keys_rest, values: values_rest };
     }
-    assert!(rest.queries.is_empty(), "trees do not cover {} rows", rest.queries.len() / query_columns);
+    assert_eq!(covered, rows, "rows that the trees cover");
     jobs.into_par_iter().for_each(|(tree, mut gradients)| {
         tree_backward(&mut gradients, saved, out_gradient, heads, tree);
     });

@@ -147,6 +147,8 @@ pub fn backward(
 ) {
     let (width, vocabulary) = (head.rows(), head.columns());
     assert_eq!(logprob_gradients.len(), targets.tokens.len(), "one gradient per target");
+    let hidden_lengths = [gradients.hidden.len(), targets.hidden.len()];
+    assert_eq!(hidden_lengths, [targets.tokens.len() * width; 2], "target rows of {width}");
     let head_packed = PackedMatrix::new(Matrix::new(head_rows, width));
     let (mut logits, mut hidden_packed) = (Vec::new(), PackedMatrix::default());
     let chunks = targets.hidden.chunks(CHUNK_ROWS * width).zip(targets.tokens.chunks(CHUNK_ROWS));

@@ -14,6 +14,7 @@ fn inverse_rms<A: Arithmetic>(row: &[f32], epsilon: f32) -> f32 {
 #[inline(always)]
 fn forward_body<A: Arithmetic>(out: &mut [f32], rows: &[f32], weight: &[f32], epsilon: f32) {
     assert_eq!(out.len(), rows.len(), "output and input lengths");
+    assert_eq!(rows.len() % weight.len(), 0, "{} values in rows of {}", rows.len(), weight.len());
     for (out, row) in out.chunks_exact_mut(weight.len()).zip(rows.chunks_exact(weight.len())) {
         let r = inverse_rms::<A>(row, epsilon);
         for ((out, &x), &w) in out.iter_mut().zip(row).zip(weight) {
@@ -45,6 +46,8 @@ fn backward_body<A: Arithmetic>(gradient: &mut [f32], weight_gradient: &mut [f32
     let Saved { rows, weight, epsilon } = saved;
     assert_eq!(gradient.len(), rows.len(), "gradient and input lengths");
     let width = weight.len();
+    assert_eq!(weight_gradient.len(), width, "weight gradient and weight lengths");
+    assert_eq!(rows.len() % width, 0, "{} values in rows of {width}", rows.len());
     for (g, row) in gradient.chunks_exact_mut(width).zip(rows.chunks_exact(width)) {
         let r = inverse_rms::<A>(row, epsilon);
         for (i, g) in g.iter_mut().enumerate() {

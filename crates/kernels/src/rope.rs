@@ -40,6 +40,7 @@ fn rotate_body<A: Arithmetic>(rows: &mut [f32], positions: &[u32], table: &Table
     let pairs = table.pairs;
     assert_eq!(rows.len() % (positions.len().max(1) * 2 * pairs), 0, "rows do not divide into heads");
     if positions.is_empty() {
+        assert!(rows.is_empty(), "{} values without positions", rows.len());
         return;
     }
     let width = rows.len() / positions.len();

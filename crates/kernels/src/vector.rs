@@ -89,6 +89,7 @@ dispatched! {
 ///
 /// Shapes: rows \[N, C\], bias \[C\].
 pub fn add_bias(rows: &mut [f32], bias: &[f32]) {
+    assert_eq!(rows.len() % bias.len(), 0, "{} values in rows of {}", rows.len(), bias.len());
     for row in rows.chunks_exact_mut(bias.len()) {
         add(row, bias);
     }
@@ -98,6 +99,7 @@ pub fn add_bias(rows: &mut [f32], bias: &[f32]) {
 ///
 /// Shapes: rows \[N, C\], bias_gradient \[C\].
 pub fn add_rows(bias_gradient: &mut [f32], rows: &[f32]) {
+    assert_eq!(rows.len() % bias_gradient.len(), 0, "{} values in rows of {}", rows.len(), bias_gradient.len());
     for row in rows.chunks_exact(bias_gradient.len()) {
         add(bias_gradient, row);
     }
