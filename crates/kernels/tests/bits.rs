@@ -1,7 +1,7 @@
 //! Bits of the routines over rows and elements: those of a row or element alone, whatever is computed beside it.
 
 use kernels::{
-    activation, norm,
+    activation, logprob, norm,
     rope::{Direction, Table, rotate},
     vector,
 };
@@ -97,5 +97,21 @@ fn an_element_does_not_depend_on_its_place_in_a_slice() {
             let expected = together.clone().map(|bits| bits[start..end].to_vec());
             assert_eq!(all(start..end), expected, "elements {start} to {end}");
         }
+    }
+}
+
+#[test]
+fn a_sum_runs_in_16_lanes_that_are_added_pairwise() {
+    for length in 0..=70 {
+        let values = numbers(1, length);
+        let mut lanes = [0.0_f32; 16];
+        values.iter().enumerate().for_each(|(i, x)| lanes[i % 16] += x);
+        // 8 apart, 4 apart, 2 apart, 1 apart.
+        let eight: Vec<f32> = (0..8).map(|i| lanes[i] + lanes[i + 8]).collect();
+        let four: Vec<f32> = (0..4).map(|i| eight[i] + eight[i + 4]).collect();
+        let expected = (four[0] + four[2]) + (four[1] + four[3]);
+        // Products with 1 are exact, so fused and separate rounding agree.
+        let found = logprob::dot(&values, &vec![1.0; length]);
+        assert_eq!(found.to_bits(), expected.to_bits(), "{length} elements");
     }
 }
