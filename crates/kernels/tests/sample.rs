@@ -111,6 +111,10 @@ fn restrictions_keep_the_fewest_likeliest_tokens_and_renormalise() {
 fn among_equal_logits_the_first_tokens_are_kept() {
     assert_eq!(kept(&[1.0, 2.0, 2.0, 2.0], 2, 1.0).iter().map(|kept| kept.0).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(kept(&[2.0, 2.0, 1.0, 2.0], 0, 0.5).iter().map(|kept| kept.0).collect::<Vec<_>>(), [0, 1]);
+    for (top_k, top_p) in [(7, 1.0), (0, 0.069)] {
+        let tokens: Vec<usize> = kept(&[1.0; 100], top_k, top_p).iter().map(|kept| kept.0).collect();
+        assert_eq!(tokens, [0, 1, 2, 3, 4, 5, 6], "top-k {top_k}, top-p {top_p}");
+    }
 }
 
 #[test]
