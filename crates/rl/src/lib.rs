@@ -20,6 +20,7 @@ pub mod random;
 pub mod ring;
 pub mod sampler;
 pub mod score;
+pub mod sft;
 pub mod shaping;
 pub mod statistics;
 pub mod trainer;

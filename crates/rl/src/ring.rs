@@ -8,6 +8,7 @@
 //! ones; instead every walk belongs to one split by a hash of itself. Within a split walks are drawn independently and
 //! may repeat.
 
+mod start;
 mod tokenizer;
 
 use rand_chacha::{
@@ -17,6 +18,7 @@ use rand_chacha::{
 
 pub use self::tokenizer::{END_TOKEN_ID, PADDING_TOKEN_ID, VOCABULARY, tokenizer_config_json, tokenizer_json};
 use crate::{Demonstration, Problem, ProblemId};
+pub use start::write_start_model;
 
 /// Numbers of rolls, the difficulty levels.
 pub const LEVELS: [usize; 4] = [2, 4, 6, 8];

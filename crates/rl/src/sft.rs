@@ -1,0 +1,225 @@
+//! Supervised fine-tuning on demonstrations: the mean negative logprob of completion tokens, end token included.
+
+use std::path::{Path, PathBuf};
+
+use model::{Batch, ModelDirectory, TrainerWorkspace, write_directory};
+use record::write;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    DemonstrationFields, RlError,
+    batch::{GroupPart, TrainedCompletion, micro_batches},
+    config::{ModelSettings, PromptSettings},
+    optimizer::{Optimizer, OptimizerSettings, Schedule, learning_rate_share},
+    prompt::Prompter,
+    random::{Purpose, Stream},
+    read_demonstrations,
+};
+
+/// `brevity sft CONFIG.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SftConfig {
+    /// Seed of the order of demonstrations.
+    #[serde(default)]
+    pub seed: u64,
+    /// Threads of the kernels; 0 takes all cores. No number depends on it.
+    #[serde(default)]
+    pub threads: usize,
+    /// The model to start from.
+    pub model: ModelSettings,
+    /// What to imitate.
+    pub demonstrations: DemonstrationSettings,
+    /// From a demonstration's prompt to tokens.
+    #[serde(default)]
+    pub prompt: PromptSettings,
+    /// The optimization.
+    pub train: SftTrainSettings,
+}
+
+/// `[demonstrations]`: what to imitate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DemonstrationSettings {
+    /// A JSONL or Parquet file.
+    pub path: PathBuf,
+    /// Which fields of a row hold what.
+    #[serde(default)]
+    pub fields: DemonstrationFields,
+}
+
+/// `[train]` of supervised fine-tuning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SftTrainSettings {
+    /// Optimizer steps; epochs follow one another, each in a new random order.
+    pub steps: u64,
+    /// Demonstrations of a step.
+    pub batch_size: usize,
+    /// Rows that the network holds for one backward.
+    #[serde(default = "micro_batch_tokens")]
+    pub micro_batch_tokens: usize,
+    /// The optimizer.
+    #[serde(default)]
+    pub optimizer: OptimizerSettings,
+    /// The learning rate over the run.
+    #[serde(default)]
+    pub schedule: Schedule,
+}
+
+fn micro_batch_tokens() -> usize {
+    4096
+}
+
+/// One line of `sft.jsonl`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SftMetrics {
+    /// Optimizer step, from 0.
+    pub step: u64,
+    /// Mean negative logprob of the step's completion tokens before the update, nats.
+    pub loss_nats: f64,
+    /// Global gradient norm before clipping.
+    pub gradient_norm: f64,
+    /// Learning rate of this step.
+    pub learning_rate: f64,
+    /// Completion tokens of the step.
+    pub tokens: u64,
+}
+
+/// A demonstration as token ids.
+struct TokenizedDemonstration {
+    prompt: Vec<u32>,
+    completion: Vec<u32>,
+}
+
+impl SftConfig {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`RlError::Setting`] naming the setting.
+    pub fn check(&self) -> Result<(), RlError> {
+        for (field, value) in
+            [("train.batch_size", self.train.batch_size), ("train.micro_batch_tokens", self.train.micro_batch_tokens)]
+        {
+            if value == 0 {
+                return Err(RlError::Setting { field, message: "is 0; it must be at least 1".into() });
+            }
+        }
+        let learning_rate = self.train.optimizer.learning_rate;
+        if !(0.0..=10.0).contains(&learning_rate) {
+            let message = format!("is {learning_rate}; it must be between 0 and 10");
+            return Err(RlError::Setting { field: "train.optimizer.learning_rate", message });
+        }
+        Ok(())
+    }
+}
+
+/// Fine-tunes the model at `model` and writes it to `root/model`, with `root/sft.jsonl` and `root/config.toml` beside
+/// it; `watch` sees each step's metrics and says whether to go on. Returns the trained model's directory.
+///
+/// # Errors
+/// [`RlError`] when a setting or file does not allow it, or a loss is not finite.
+pub fn fine_tune(
+    config: &SftConfig,
+    model: &Path,
+    root: &Path,
+    mut watch: impl FnMut(&SftMetrics) -> bool,
+) -> Result<PathBuf, RlError> {
+    config.check()?;
+    let mut source = ModelDirectory::open(model)?;
+    let demonstrations = tokenize(config, &source)?;
+    let log = root.join("sft.jsonl");
+    if log.exists() {
+        let message = "holds an earlier fine-tuning; choose another directory".into();
+        return Err(RlError::File { path: root.into(), message });
+    }
+    write::create_directory(root)?;
+    let text = toml::to_string(config).expect("a config serialises to TOML");
+    write::replace(&root.join("config.toml"), text.as_bytes())?;
+    let mut optimizer = Optimizer::new(&source.model);
+    let (mut workspace, mut gradients) = (TrainerWorkspace::default(), source.model.zero_gradients());
+    let settings = &config.train;
+    let mut order = DemonstrationOrder { seed: config.seed, count: demonstrations.len(), epoch: None };
+    for step in 0..settings.steps {
+        let first = step as usize * settings.batch_size;
+        let chosen = (first..first + settings.batch_size).map(|position| &demonstrations[order.at(position)]);
+        let groups: Vec<GroupPart<'_>> = chosen.map(group_part).collect();
+        let tokens: usize = groups.iter().map(|group| group.completions[0].tokens.len()).sum();
+        gradients.clear();
+        let mut negative_logprobs = 0.0;
+        for groups in micro_batches(groups, settings.micro_batch_tokens) {
+            let mut batch = Batch::new(1.0);
+            for group in groups {
+                batch.push_group(group.prompt, &[group.completions[0].tokens]);
+            }
+            let out = source.model.forward(&batch, &mut workspace);
+            negative_logprobs -= out.iter().map(|token| f64::from(token.logprob)).sum::<f64>();
+            let slopes = vec![-1.0 / tokens as f32; out.len()];
+            source.model.backward(&batch, &slopes, &mut workspace, &mut gradients);
+        }
+        let loss_nats = negative_logprobs / tokens as f64;
+        if !loss_nats.is_finite() {
+            return Err(RlError::NotFinite { step, quantity: "loss", value: loss_nats });
+        }
+        let share = learning_rate_share(&settings.schedule, step, settings.steps);
+        let learning_rate = settings.optimizer.learning_rate * share;
+        let gradient_norm = optimizer.update(&mut source.model, &gradients, &settings.optimizer, learning_rate);
+        let metrics = SftMetrics { step, loss_nats, gradient_norm, learning_rate, tokens: tokens as u64 };
+        write::append_line(&log, &metrics)?;
+        if !watch(&metrics) {
+            break;
+        }
+    }
+    let trained = root.join("model");
+    write_directory(&source.model, &source.path, &trained, source.stored)?;
+    Ok(trained)
+}
+
+fn group_part(demonstration: &TokenizedDemonstration) -> GroupPart<'_> {
+    let completion = TrainedCompletion { tokens: &demonstration.completion, behavior: &[], advantage: 1.0 };
+    GroupPart { prompt: &demonstration.prompt, completions: vec![completion] }
+}
+
+/// The order of demonstrations: a new permutation each epoch.
+struct DemonstrationOrder {
+    seed: u64,
+    count: usize,
+    epoch: Option<(usize, Vec<usize>)>,
+}
+
+impl DemonstrationOrder {
+    fn at(&mut self, position: usize) -> usize {
+        let (epoch, index) = (position / self.count, position % self.count);
+        if self.epoch.as_ref().is_none_or(|(known, _)| *known != epoch) {
+            let mut stream = Stream::new(self.seed, Purpose::DemonstrationOrder, [epoch as u64, 0, 0]);
+            self.epoch = Some((epoch, stream.permutation(self.count)));
+        }
+        self.epoch.as_ref().map_or(0, |(_, order)| order[index])
+    }
+}
+
+fn tokenize(config: &SftConfig, source: &ModelDirectory) -> Result<Vec<TokenizedDemonstration>, RlError> {
+    let positions_max = source.model.config().positions_max;
+    let (tokenizer, settings) = (&source.tokenizer, &config.prompt);
+    let prompter = Prompter { tokenizer, chat: source.chat.as_ref(), settings, positions_max };
+    let end = source.end_tokens[0];
+    let demonstrations = read_demonstrations(&config.demonstrations.path, &config.demonstrations.fields)?;
+    let tokenized = demonstrations.iter().enumerate().map(|(index, demonstration)| {
+        let prompt = tokenizer.encode(&prompter.text(&demonstration.prompt)?)?;
+        let mut completion = tokenizer.encode(&demonstration.completion)?;
+        completion.push(end);
+        if prompt.is_empty() || prompt.len() + completion.len() > positions_max {
+            return Err(RlError::Row {
+                path: config.demonstrations.path.clone(),
+                row: index + 1,
+                message: format!(
+                    "prompt and completion have {} and {} tokens; the model takes {positions_max} together, and a prompt of at least 1",
+                    prompt.len(),
+                    completion.len()
+                ),
+            });
+        }
+        Ok(TokenizedDemonstration { prompt, completion })
+    });
+    tokenized.collect()
+}
