@@ -87,8 +87,9 @@ fn weigh<A: Arithmetic>(
     for stretch in context {
         let lengths = (stretch.keys.len(), stretch.values.len());
         assert!(lengths.0 == lengths.1 && lengths.0 % stride == 0, "keys and values {lengths:?} in rows of {stride}");
-        weights
-            .extend(stretch.keys.chunks_exact(stride).map(|key| scale * dot_lanes::<A>(query, &key[columns.clone()])));
+        for key in stretch.keys.chunks_exact(stride) {
+            weights.push(scale * dot_lanes::<A>(query, &key[columns.clone()]));
+        }
     }
     let largest = max_lanes(weights);
     for weight in weights.iter_mut() {
@@ -99,20 +100,22 @@ fn weigh<A: Arithmetic>(
 
 #[inline(always)]
 fn row_body<A: Arithmetic>(out: &mut [f32], query: &[f32], context: &Context<'_>, heads: &Heads) {
-    SCRATCH.with_borrow_mut(|[weights, _]| {
-        for head in 0..heads.query {
-            let (mine, shared) = heads.columns(head);
-            let sum = weigh::<A>(weights, &query[mine.clone()], context, (heads, &shared));
-            let out = &mut out[mine];
-            out.fill(0.0);
-            let values = context.iter().flat_map(|stretch| stretch.values.chunks_exact(heads.key_value_columns()));
-            for (&weight, value) in weights.iter().zip(values) {
-                add_scaled_lanes::<A>(out, weight, &value[shared.clone()]);
+    let [mut weights, weight_gradients] = SCRATCH.take();
+    for head in 0..heads.query {
+        let (mine, shared) = heads.columns(head);
+        let sum = weigh::<A>(&mut weights, &query[mine.clone()], context, (heads, &shared));
+        let out = &mut out[mine];
+        out.fill(0.0);
+        let mut seen = 0;
+        for stretch in context {
+            for value in stretch.values.chunks_exact(heads.key_value_columns()) {
+                add_scaled_lanes::<A>(out, weights[seen], &value[shared.clone()]);
+                seen += 1;
             }
-            let inverse = 1.0 / sum;
-            scale_lanes(out, inverse);
         }
-    });
+        scale_lanes(out, 1.0 / sum);
+    }
+    SCRATCH.set([weights, weight_gradients]);
 }
 
 dispatched! {
@@ -270,17 +273,24 @@ fn head_backward<A: Arithmetic>(
     let inverse = 1.0 / weigh::<A>(&mut weights, query, &context, (heads, &shared));
     scale_lanes(&mut weights, inverse);
     weight_gradients.clear();
-    let values = context.iter().flat_map(|stretch| stretch.values.chunks_exact(columns));
-    weight_gradients.extend(values.map(|value| dot_lanes::<A>(out, &value[shared.clone()])));
+    for stretch in &context {
+        for value in stretch.values.chunks_exact(columns) {
+            weight_gradients.push(dot_lanes::<A>(out, &value[shared.clone()]));
+        }
+    }
     let projection = dot_lanes::<A>(&weights, &weight_gradients);
     let query_gradient = &mut gradients.queries[at(seen.row - seen.first)];
-    for (index, source) in seen.stretches.into_iter().flatten().enumerate() {
-        let weight = weights[index];
-        let score_gradient = heads.scale() * weight * (weight_gradients[index] - projection);
-        let into = key_at(source - seen.first);
-        add_scaled_lanes::<A>(query_gradient, score_gradient, &saved.key_values.keys[key_at(source)]);
-        add_scaled_lanes::<A>(&mut gradients.keys[into.clone()], score_gradient, query);
-        add_scaled_lanes::<A>(&mut gradients.values[into], weight, out);
+    let mut index = 0;
+    for stretch in seen.stretches {
+        for source in stretch {
+            let weight = weights[index];
+            let score_gradient = heads.scale() * weight * (weight_gradients[index] - projection);
+            let into = key_at(source - seen.first);
+            add_scaled_lanes::<A>(query_gradient, score_gradient, &saved.key_values.keys[key_at(source)]);
+            add_scaled_lanes::<A>(&mut gradients.keys[into.clone()], score_gradient, query);
+            add_scaled_lanes::<A>(&mut gradients.values[into], weight, out);
+            index += 1;
+        }
     }
     SCRATCH.set([weights, weight_gradients]);
 }

@@ -91,7 +91,8 @@ pub(crate) type Portable = Fused;
 
 /// Defines `fn name(arguments)` that runs `body::<Arithmetic>(arguments)` compiled for the CPU's instruction set.
 ///
-/// `body` must be `#[inline(always)]`, or its loops are compiled for the baseline.
+/// `body` must be `#[inline(always)]`, or its loops are compiled for the baseline. For the same reason its work stands in
+/// plain `for` loops: what an iterator adapter does in a closure is compiled with the adapter.
 macro_rules! dispatched {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $ret:ty)? = $body:ident;) => {
         $(#[$meta])*

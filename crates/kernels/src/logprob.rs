@@ -8,7 +8,7 @@ use crate::{
     activation::exp,
     dispatch::{Arithmetic, dispatched},
     matmul::{Matrix, Output, PackedMatrix, multiply, multiply_once},
-    vector::{dot_lanes, max_lanes, sum_lanes},
+    vector::{dot_lanes, fold_pairs, max_lanes, sum_lanes},
 };
 
 /// Rows whose logits are held at once.
@@ -28,23 +28,25 @@ pub struct Normaliser {
 #[inline(always)]
 fn log_sum_exp_body<A: Arithmetic>(logits: &[f32], scratch: &mut Vec<f32>) -> Normaliser {
     let largest = max_lanes(logits);
-    scratch.clear();
-    scratch.extend(logits.iter().map(|&logit| exp::<A>(logit - largest)));
+    scratch.resize(logits.len(), 0.0);
+    for (weight, &logit) in scratch.iter_mut().zip(logits) {
+        *weight = exp::<A>(logit - largest);
+    }
     let sum = sum_lanes(scratch);
     let log_sum = largest + f64::from(sum).ln() as f32;
     // −Σ p·ln p = log_sum − Σ p·logit, with logits taken relative to the largest to keep the difference exact, and no
     // further below it than `exp` reaches: a logit of −∞ has p·ln p = 0.
-    let expected = scratch.iter_mut().zip(logits);
-    expected.for_each(|(weight, &logit)| *weight *= (logit - largest).max(-87.0));
-    let entropy = f64::from(sum).ln() as f32 - sum_lanes(scratch) / sum;
+    let below =
+        fold_pairs(scratch, logits, |weight, logit, lane| A::mul_add(weight, (logit - largest).max(-87.0), lane));
+    let entropy = f64::from(sum).ln() as f32 - below / sum;
     Normaliser { log_sum, entropy, largest }
 }
 
 dispatched! {
     /// ln Σ exp(logits) and the entropy of softmax(logits).
     ///
-    /// Shapes: logits \[V\]; `scratch` keeps its memory between calls.
-    pub fn log_sum_exp(logits: &[f32], scratch: &mut Vec<f32>) -> Normaliser = log_sum_exp_body;
+    /// Shapes: logits \[V\]; leaves exp(logit − largest) in `weights`, \[V\], which keeps its memory between calls.
+    pub fn log_sum_exp(logits: &[f32], weights: &mut Vec<f32>) -> Normaliser = log_sum_exp_body;
 }
 
 #[inline(always)]

@@ -40,8 +40,7 @@ pub fn draw(logits: &mut [f32], sampling: &Sampling, uniform: f64, scratch: &mut
         return draw_restricted(logits, sampling, uniform, scratch);
     }
     let normaliser = log_sum_exp(logits, scratch);
-    let weight = |logit: f32| f64::from(logit - normaliser.log_sum).exp();
-    let token = invert(logits.iter().map(|&logit| weight(logit)), uniform);
+    let token = invert(scratch, uniform);
     Drawn { token: token as u32, logprob: logits[token] - normaliser.log_sum, entropy: normaliser.entropy }
 }
 
@@ -70,23 +69,24 @@ fn draw_restricted(logits: &[f32], sampling: &Sampling, uniform: f64, scratch: &
     let nucleus = kept.iter().take_while(|&&logit| {
         let before = mass;
         mass += f64::from(logit - log_sum).exp();
-        before < f64::from(sampling.top_p)
+        sampling.top_p >= 1.0 || before < f64::from(sampling.top_p)
     });
     let kept = &kept[..nucleus.count().max(1)];
     let Normaliser { log_sum, entropy, .. } = log_sum_exp(kept, scratch);
-    let chosen = invert(kept.iter().map(|&logit| f64::from(logit - log_sum).exp()), uniform);
+    let chosen = invert(scratch, uniform);
     Drawn { token: order[chosen] as u32, logprob: kept[chosen] - log_sum, entropy }
 }
 
-/// First index at which the running sum of `probabilities` exceeds `uniform`; the likeliest when rounding leaves none.
-fn invert(probabilities: impl Iterator<Item = f64> + Clone, uniform: f64) -> usize {
+/// First index at which the running sum of `weights`, in f64, exceeds `uniform` of their total.
+///
+/// The share is taken to be at least 2⁻⁵³, so that a weight too small to count is not drawn at 0: `exp` never returns 0.
+fn invert(weights: &[f32], uniform: f64) -> usize {
+    let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
+    let threshold = uniform.max(f64::EPSILON / 2.0) * total;
     let mut sum = 0.0;
-    let found = probabilities.clone().position(|probability| {
-        sum += probability;
-        sum > uniform
+    let found = weights.iter().position(|&weight| {
+        sum += f64::from(weight);
+        sum > threshold
     });
-    found.unwrap_or_else(|| {
-        let best = probabilities.enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
-        best.map_or(0, |(index, _)| index)
-    })
+    found.unwrap_or_else(|| most_likely(weights))
 }

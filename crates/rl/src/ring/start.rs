@@ -36,8 +36,8 @@ const CONFIG: &str = r#"{
 
 /// Writes the untrained model of `seed` to `directory` in Hugging Face layout.
 ///
-/// Matrices are normal with deviation 0.02, those that write to the residual stream divided by √(2·layers) (GPT-2);
-/// norms are 1.
+/// Matrices are normal with deviation 0.5/√C (what GPT-2's 0.02 is at its width), those that write to the residual
+/// stream divided by √(2·layers) as there; norms are 1.
 ///
 /// # Errors
 /// [`RlError`] naming the file that could not be written.
@@ -53,13 +53,14 @@ pub fn write_start_model(directory: &Path, seed: u64) -> Result<(), RlError> {
         write::replace(&directory.join(name), text.as_bytes())?;
     }
     let config = ModelConfig::read(directory)?;
+    let deviation = 0.5 / (config.width as f64).sqrt();
     let residual = 1.0 / (2.0 * config.layers as f64).sqrt();
     let names: Vec<String> = parameter_shapes(&config).into_iter().map(|shape| shape.name).collect();
     let Ok(model) = Model::new(config, |shape| {
         let index = names.iter().position(|name| *name == shape.name).unwrap_or_default();
         let mut stream = Stream::new(seed, Purpose::Parameters, [index as u64, 0, 0]);
         let writes_residual = shape.name.ends_with("o_proj.weight") || shape.name.ends_with("down_proj.weight");
-        let deviation = 0.02 * if writes_residual { residual } else { 1.0 };
+        let deviation = deviation * if writes_residual { residual } else { 1.0 };
         let value = || if shape.shape.len() == 1 { 1.0 } else { (deviation * stream.normal()) as f32 };
         Ok::<_, std::convert::Infallible>(std::iter::repeat_with(value).take(shape.count()).collect())
     });
