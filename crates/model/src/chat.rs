@@ -1,7 +1,8 @@
 //! A model's chat template: messages to the text that the policy continues.
 //!
 //! Templates are Jinja programs written for `transformers` in Python; the environment here follows its
-//! `apply_chat_template` (`trim_blocks`, `lstrip_blocks`, loop controls, `tojson` without HTML escapes), bounded by fuel.
+//! `apply_chat_template` (`trim_blocks`, `lstrip_blocks`, loop controls, `tojson` without HTML escapes), bounded by
+//! fuel.
 
 use std::{
     collections::BTreeMap,
@@ -203,8 +204,8 @@ impl serde_json::ser::Formatter for SpacedFormatter {
     }
 }
 
-/// `transformers` marks what the assistant says with `{% generation %}` … `{% endgeneration %}`, tags that Jinja lacks and
-/// that change no text; they become `{% if true %}` … `{% endif %}`.
+/// `transformers` marks what the assistant says with `{% generation %}` … `{% endgeneration %}`, tags that Jinja lacks
+/// and that change no text; they become `{% if true %}` … `{% endif %}`.
 fn without_generation_marks(source: &str) -> String {
     let mut plain = String::with_capacity(source.len());
     let mut rest = source;

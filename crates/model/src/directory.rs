@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     ChatTemplate, Model, ModelConfig, ModelError, StoredType, TensorFiles, TensorView, Tokenizer, parameter_shapes,
-    replace::{replace_bytes, write_failed},
+    replace::{replace_bytes, replace_json, write_failed},
     write_tensors,
 };
 
@@ -156,9 +156,7 @@ pub fn write_directory(model: &Model, source: &Path, directory: &Path, stored: S
         let field = if fields.contains_key("dtype") { "dtype" } else { "torch_dtype" };
         fields.insert(field.into(), stored.torch_name().into());
     }
-    let mut text = serde_json::to_vec_pretty(&config).map_err(unusable)?;
-    text.push(b'\n');
-    replace_bytes(&directory.join("config.json"), &text)?;
+    replace_json(&directory.join("config.json"), &config)?;
     let tensors: Vec<TensorView<'_>> = model
         .parameters()
         .iter()

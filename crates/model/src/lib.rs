@@ -8,6 +8,7 @@ mod chat;
 mod config;
 mod directory;
 mod error;
+mod gguf;
 mod network;
 mod parameters;
 mod replace;
@@ -20,6 +21,7 @@ pub use chat::{ChatTemplate, Message, Role};
 pub use config::{Family, ModelConfig, RopeScaling};
 pub use directory::{ModelDirectory, read_weights, write_directory};
 pub use error::ModelError;
+pub use gguf::{ImportSummary, import};
 pub use kernels::{
     adamw, instruction_set,
     logprob::TokenLogprob,

@@ -37,6 +37,17 @@ pub(crate) fn replace_bytes(path: &Path, bytes: &[u8]) -> Result<(), ModelError>
     replace_file(path, |file| file.write_all(bytes).map_err(|source| write_failed(path, source)))
 }
 
+/// Replaces the file at `path` by `value` as indented JSON with a newline at its end.
+///
+/// # Errors
+/// [`ModelError::Io`] naming `path`.
+pub(crate) fn replace_json(path: &Path, value: &serde_json::Value) -> Result<(), ModelError> {
+    replace_file(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, value).map_err(|error| write_failed(path, error.into()))?;
+        file.write_all(b"\n").map_err(|source| write_failed(path, source))
+    })
+}
+
 /// The error of a write to `path`.
 pub(crate) fn write_failed(path: &Path, source: std::io::Error) -> ModelError {
     ModelError::Io { action: "write", path: path.to_owned(), source }

@@ -152,7 +152,8 @@ impl TensorFiles {
             return Self::open_sharded(directory, index);
         }
         let message = format!(
-            "has neither {SINGLE_FILE} nor {INDEX_FILE}; download the model's safetensors files into it or import a GGUF file"
+            "has neither {SINGLE_FILE} nor {INDEX_FILE}; download the model's safetensors files into it or import a \
+             GGUF file"
         );
         Err(ModelError::File { path: directory.to_owned(), message })
     }
@@ -201,7 +202,8 @@ impl TensorFiles {
     /// Shapes: the result has the product of `shape` values.
     ///
     /// # Errors
-    /// [`ModelError`] naming the file and the tensor when it is missing, of another shape or of a type that is not read.
+    /// [`ModelError`] naming the file and the tensor when it is missing, of another shape or of a type that is not
+    /// read.
     pub fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         let stored = self.stored_type(name)?;
         let place = self.place(name)?;
@@ -209,7 +211,8 @@ impl TensorFiles {
         if place.tensor.shape != shape {
             let found = &place.tensor.shape;
             let message = format!(
-                "tensor `{name}` has shape {found:?} where config.json asks for {shape:?}; use the config.json that belongs to these weights"
+                "tensor `{name}` has shape {found:?} where config.json asks for {shape:?}; use the config.json that \
+                 belongs to these weights"
             );
             return Err(ModelError::File { path: shard.path.clone(), message });
         }
@@ -249,7 +252,8 @@ pub struct TensorView<'a> {
     pub values: &'a [f32],
 }
 
-/// Writes `tensors` in their order to the safetensors file `path`, each number rounded to `stored` (nearest, ties to even).
+/// Writes `tensors` in their order to the safetensors file `path`, each number rounded to `stored` (nearest, ties to
+/// even).
 ///
 /// The same tensors give the same bytes. The values are converted piece by piece, never copied as a whole.
 ///
