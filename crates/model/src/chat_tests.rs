@@ -51,7 +51,8 @@ fn conversation() -> Vec<Message> {
 #[test]
 fn smollm2_gets_its_default_system_message() {
     let template = opened("smollm2", &[("tokenizer_config.json", SMOLLM2_CONFIG)]).unwrap().unwrap();
-    let expected = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n\
+    let expected = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face\
+                    <|im_end|>\n\
                     <|im_start|>user\n1+1?<|im_end|>\n<|im_start|>assistant\n";
     assert_eq!(template.render(&conversation()[1..2], &BTreeMap::new()).unwrap(), expected);
 }
@@ -69,8 +70,20 @@ fn the_constructs_of_reasoning_templates_render_as_in_python() {
 fn json_is_spelt_as_python_spells_it() {
     let source = "{{ tools | tojson }}\n{{ tools | tojson(indent=2) }}";
     let extra = json!({"tools": [{"n": [1, 2.5, null, true], "name": "f<x>", "é": "it's"}]});
-    let expected = "[{\"n\": [1, 2.5, null, true], \"name\": \"f<x>\", \"é\": \"it's\"}]\n[\n  {\n    \"n\": [\n      1,\n      \
-                    2.5,\n      null,\n      true\n    ],\n    \"name\": \"f<x>\",\n    \"é\": \"it's\"\n  }\n]";
+    let spaced = r#"[{"n": [1, 2.5, null, true], "name": "f<x>", "é": "it's"}]"#;
+    let indented = r#"[
+  {
+    "n": [
+      1,
+      2.5,
+      null,
+      true
+    ],
+    "name": "f<x>",
+    "é": "it's"
+  }
+]"#;
+    let expected = format!("{spaced}\n{indented}");
     assert_eq!(rendered("json", source, &[], &extra).unwrap(), expected);
 }
 

@@ -288,6 +288,10 @@ fn what_cannot_be_imported_is_named() {
         let error = base.clone().set(key, value).imported("named", None).unwrap_err();
         assert!(error.contains("model.gguf: ") && error.contains(message), "{error}");
     }
+    let mut surplus = base.clone();
+    surplus.tensors.remove(0);
+    let surplus = surplus.count_up("token_embd.weight", &[605, 8], 0).imported("surplus", None).unwrap_err();
+    assert!(surplus.contains("has 606 entries, but `token_embd.weight` has 605 rows"), "{surplus}");
     let extra = base.clone().count_up("blk.0.attn_sinks.weight", &[2], 0).imported("extra", None).unwrap_err();
     assert!(extra.contains("has a tensor `blk.0.attn_sinks.weight`"), "{extra}");
     let mut incomplete = base.clone();
@@ -300,6 +304,9 @@ fn what_cannot_be_imported_is_named() {
 fn a_directory_with_files_is_not_written_into() {
     let directory = model("llama", "smollm").imported("occupied", None).unwrap();
     let file = directory.with_file_name("model.gguf");
+    let with_slash = directory.with_file_name("other/");
+    import(&file, &with_slash, None).unwrap();
+    assert_eq!(fs::read_dir(&with_slash).unwrap().count(), 5);
     let error = import(&file, &directory, None).unwrap_err().to_string();
     assert!(error.contains("imported: exists and is not empty; remove it or name another directory"), "{error}");
     remove(&directory);
@@ -312,14 +319,12 @@ fn a_damaged_file_is_an_error_wherever_it_is_damaged() {
     for length in (0..whole.len()).step_by(997) {
         assert!(imported("cut", &whole[..length], None).is_err(), "{length} bytes");
     }
-    // Every byte of the beginning set to its extremes: lengths, counts and types become absurd. Some changes are
+    // Bytes of the beginning, and some later ones, set to 255: lengths, counts and types become absurd. Some changes are
     // harmless (a letter of a name that is not read); none may panic or exhaust memory.
     for position in (0..256).chain((256..whole.len()).step_by(499)) {
-        for byte in [0x00, 0x7f, 0xff] {
-            let mut damaged = whole.clone();
-            damaged[position] = byte;
-            let _ = imported("damaged", &damaged, None);
-        }
+        let mut damaged = whole.clone();
+        damaged[position] = 0xff;
+        let _ = imported("damaged", &damaged, None);
     }
     let mut nested = b"GGUF\x03\0\0\0".to_vec();
     nested.extend([0, 1].iter().flat_map(|count: &u64| count.to_le_bytes()));

@@ -3,8 +3,6 @@
 //!
 //! Names and conversions are the inverse of llama.cpp's `convert_hf_to_gguf.py`.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value as Json, json};
 
 use super::{
@@ -89,12 +87,12 @@ const KNOWN_KEYS: [&str; 17] = [
     "feed_forward_length",
     "rope.dimension_count",
     "rope.freq_base",
+    "rope.scaling.attn_factor",
     "rope.scaling.factor",
     "rope.scaling.finetuned",
     "rope.scaling.original_context_length",
     "rope.scaling.type",
     "vocab_size",
-    "rope.scaling.attn_factor",
 ];
 
 impl Architecture {
@@ -166,6 +164,11 @@ impl Architecture {
             Family::Qwen2 => "qwen2",
             Family::Qwen3 => "qwen3",
         }
+    }
+
+    /// How many rows the embedding has: V.
+    pub(super) fn vocabulary(&self) -> usize {
+        self.vocabulary
     }
 
     /// The fields of `config.json` that the architecture decides.
@@ -269,15 +272,12 @@ pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 /// A key that is not known may change what the model computes; it is refused unless it says 0 or false.
 fn refuse_unknown_keys(metadata: &Metadata, architecture: &str) -> Result<(), String> {
-    let own: BTreeMap<&str, &Value> = metadata
-        .0
-        .iter()
-        .filter_map(|(key, value)| Some((key.strip_prefix(architecture)?.strip_prefix('.')?, value)))
-        .collect();
+    let mut own =
+        metadata.0.iter().filter_map(|(key, value)| Some((key.strip_prefix(architecture)?.strip_prefix('.')?, value)));
     let changes = |(key, value): &(&str, &Value)| {
         !KNOWN_KEYS.contains(key) && !matches!(value, Value::Integer(0) | Value::Flag(false))
     };
-    match own.into_iter().find(changes) {
+    match own.find(changes) {
         None => Ok(()),
         Some((key, value)) => Err(format!(
             "`{architecture}.{key}` is {value:?}, a feature that is not imported; use a plain {architecture} model"

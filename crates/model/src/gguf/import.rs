@@ -47,6 +47,8 @@ pub struct ImportSummary {
 /// [`ModelError`] when `directory` exists and is not empty, or the file is malformed, incomplete or of an architecture,
 /// tokenizer or tensor type that is not imported; the message names key and value.
 pub fn import(file: &Path, directory: &Path, stored: Option<StoredType>) -> Result<ImportSummary, ModelError> {
+    // Without a slash at its end, which would put the staging directory inside.
+    let directory = &directory.components().collect::<PathBuf>();
     refuse_occupied(directory)?;
     let mut staging = directory.as_os_str().to_owned();
     staging.push(".partial");
@@ -56,6 +58,11 @@ pub fn import(file: &Path, directory: &Path, stored: Option<StoredType>) -> Resu
     let source = GgufFile::open(file)?;
     let architecture = Architecture::read(&source).map_err(|message| source.error(message))?;
     let vocabulary = Vocabulary::read(&source.metadata).map_err(|message| source.error(message))?;
+    let (tokens, rows) = (vocabulary.len(), architecture.vocabulary());
+    if tokens > rows {
+        let message = format!("`tokenizer.ggml.tokens` has {tokens} entries, but `token_embd.weight` has {rows} rows");
+        return Err(source.error(message));
+    }
     let tensors = architecture.tensors();
     check_tensors(&source, &tensors)?;
     let stored = stored.unwrap_or_else(|| lossless_type(&source));

@@ -142,7 +142,7 @@ impl Vocabulary {
             "normalizer": if is_qwen { json!({"type": "NFC"}) } else { Json::Null },
             "pre_tokenizer": self.pre_tokenizer.json(),
             "post_processor": self.post_processor(),
-            "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+            "decoder": byte_level_part(),
             "model": {
                 "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
                 "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
@@ -210,8 +210,15 @@ impl Vocabulary {
 impl PreTokenizer {
     /// Its form in `tokenizer.json`.
     fn json(self) -> Json {
-        let byte_level = |splits_words: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": splits_words});
-        let split = |pattern: &str| json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
+        let byte_level = |splits_words: bool| {
+            let mut part = byte_level_part();
+            part["use_regex"] = json!(splits_words);
+            part
+        };
+        let split = |pattern: &str| {
+            let pattern = json!({"Regex": pattern});
+            json!({"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": false})
+        };
         let parts = match self {
             PreTokenizer::Gpt2 => return byte_level(true),
             PreTokenizer::SmolLm => [json!({"type": "Digits", "individual_digits": true}), byte_level(true)],
@@ -220,6 +227,11 @@ impl PreTokenizer {
         };
         json!({"type": "Sequence", "pretokenizers": parts})
     }
+}
+
+/// The byte alphabet as a part of `tokenizer.json`, the same for splitting, post-processing and decoding.
+fn byte_level_part() -> Json {
+    json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true})
 }
 
 fn token_types(metadata: &Metadata, token_count: usize) -> Result<Vec<TokenType>, String> {
