@@ -188,6 +188,21 @@ fn groups_below_a_minimum_are_never_selected_even_when_places_stay_empty() {
     assert_eq!(select(&groups, &settings, 0).groups, [2]);
 }
 
+/// Each minimum is the decimal form of the ratio itself, for every ratio that has one of at most two digits.
+#[test]
+fn a_group_at_exactly_the_minimum_ratio_is_eligible() {
+    for percent in 0..=100_u32 {
+        for size in 1..=100 {
+            if percent * size % 100 == 0 {
+                let group = ratio(percent * size / 100, size);
+                let correctness_ratio_min: f64 = format!("{percent}e-2").parse().unwrap();
+                let settings = TopLambda { correctness_ratio_min, ..top_lambda(1.0) };
+                assert_eq!(select(&[group], &settings, 0).groups, [0], "{percent} % of {size}");
+            }
+        }
+    }
+}
+
 #[test]
 fn all_correct_counts_selected_groups_without_a_wrong_completion() {
     let groups = [ratio(4, 4), ratio(3, 4), ratio(1, 1), ratio(0, 4), ratio(4, 4)];

@@ -102,7 +102,8 @@ pub(super) fn select(groups: &[Vec<Outcome>], selection: &Selection, stream: &mu
     let wanted = if selection.share > 0.0 { wanted.max(1) } else { 0 };
     let eligible = |&index: &usize| {
         counts[index] >= selection.correct_min as usize
-            && ratio(index).0 as f64 >= selection.correctness_ratio_min * ratio(index).1 as f64
+            // Divided, not multiplied out: k/n rounds to the same f64 as its decimal form in a config does.
+            && ratio(index).0 as f64 / ratio(index).1 as f64 >= selection.correctness_ratio_min
     };
     // The stream is always read once per group, so that a choice here never shifts a later one.
     let chance: Vec<f64> = groups.iter().map(|_| stream.uniform()).collect();
