@@ -8,6 +8,7 @@ pub mod batch;
 mod benchmark;
 pub mod checkpoint;
 pub mod config;
+pub mod demo;
 mod error;
 pub mod estimate;
 pub mod evaluation;
