@@ -1,1 +1,126 @@
-fn main() {}
+//! The program `brevity`: what was typed in, one command run, an exit code out. What a command does is in its module.
+
+mod console;
+mod eval;
+mod hub;
+mod machine;
+mod options;
+mod progress;
+mod report;
+mod sample;
+mod table;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::console::{Console, Verbosity, is_broken_pipe};
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It did what was asked.
+    Done,
+    /// It stopped on request and can go on.
+    Interrupted,
+}
+
+/// Exit code of a run that was interrupted: 128 + SIGINT, as shells have it.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+const EXAMPLES: &str = "\
+Examples:
+  brevity eval --model Qwen/Qwen3-0.6B --benchmark gsm8k --data benchmarks
+  brevity train configs/top-lambda.toml --seed 1
+  brevity train --resume runs/top-lambda-seed1
+  brevity report runs -o report.html
+
+Exit codes:
+  0    done
+  1    failed; the reason is on standard error
+  2    the command line is wrong
+  130  interrupted; `train` leaves a checkpoint and says how to go on";
+
+/// Trains reasoning language models to answer correctly in fewer tokens, and measures them.
+///
+/// Results go to standard output, progress and messages to standard error.
+#[derive(Debug, Parser)]
+#[command(name = "brevity", version = version(), max_term_width = 100, after_help = EXAMPLES)]
+struct CommandLine {
+    /// Show no progress and no notes; results, warnings and errors stay.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// When to use color: `auto` does in a terminal, unless the variable NO_COLOR is set.
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
+    color: ColorChoice,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::Arguments),
+    Eval(Box<eval::Arguments>),
+    Sample(sample::Arguments),
+    Report(report::Arguments),
+}
+
+/// Version of the program with the instruction set that its kernels run on here.
+fn version() -> String {
+    format!("{} (kernels on this CPU: {})", env!("CARGO_PKG_VERSION"), model::instruction_set().name())
+}
+
+fn main() -> ExitCode {
+    let color = color_of(std::env::args());
+    let matches = CommandLine::command().color(color).get_matches();
+    let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let console = Console::new(if line.quiet { Verbosity::Quiet } else { Verbosity::Normal }, line.color);
+    let outcome = match &line.command {
+        Command::Train(arguments) => train::run(arguments, &console),
+        Command::Eval(arguments) => eval::run(arguments, &console),
+        Command::Sample(arguments) => sample::run(arguments, &console),
+        Command::Report(arguments) => report::run(arguments, &console),
+    };
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
+        // Whoever reads us has read enough: `brevity sample … | head -1`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            console.failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What `--color` says, found before the command line is parsed, because the parser's own messages obey it too.
+fn color_of(words: impl Iterator<Item = String>) -> ColorChoice {
+    let words: Vec<String> = words.take_while(|word| word != "--").collect();
+    let following = words.windows(2).rev().find(|pair| pair[0] == "--color").map(|pair| pair[1].as_str());
+    let joined = words.iter().rev().find_map(|word| word.strip_prefix("--color="));
+    match joined.or(following) {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn color_is_known_before_the_rest_is_parsed() {
+        let choice = |line: &str| color_of(line.split(' ').map(str::to_owned));
+        assert_eq!(choice("brevity train --color never"), ColorChoice::Never);
+        assert_eq!(choice("brevity --color=always train"), ColorChoice::Always);
+        assert_eq!(choice("brevity sample -- --color never"), ColorChoice::Auto);
+        assert_eq!(choice("brevity train"), ColorChoice::Auto);
+    }
+}

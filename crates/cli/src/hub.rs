@@ -1,0 +1,194 @@
+//! Where a model is: a directory of that name, or a repository of the Hugging Face hub in its cache or on the network.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use hf_hub::{
+    Cache, CacheRepo, Repo,
+    api::sync::{ApiBuilder, ApiRepo},
+};
+use model::{ModelConfig, ModelDirectory, ParameterShape, parameter_shapes};
+use rl::estimate::gibibytes;
+
+use crate::{
+    console::{Console, ProgressForm},
+    machine,
+};
+
+const WEIGHTS: &str = "model.safetensors";
+const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
+const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
+const OPTIONAL: [&str; 3] = ["generation_config.json", "tokenizer_config.json", "chat_template.jinja"];
+
+/// The directory of the model that `name` means: a directory, or a hub name such as `Qwen/Qwen3-0.6B`, whose files are
+/// downloaded unless they are in the cache.
+pub(crate) fn model_directory(name: &str, console: &Console) -> Result<PathBuf> {
+    let path = Path::new(name);
+    if path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    if path.exists() {
+        bail!("`{name}` is a file, not a model directory; give the directory that holds config.json");
+    }
+    if !is_hub_name(name) {
+        bail!(
+            "there is no directory `{name}`, and it is no hub name such as `Qwen/Qwen3-0.6B`; check the spelling, or \
+             give the path of a directory that holds config.json"
+        );
+    }
+    if std::env::var_os("HF_HOME").is_none() && std::env::home_dir().is_none() {
+        bail!("there is no home directory to keep `{name}` in; set HF_HOME to a directory for downloaded models");
+    }
+    let cached = Cache::from_env().repo(Repo::model(name.to_owned()));
+    if let Some(directory) = cached_directory(&cached)? {
+        return Ok(directory);
+    }
+    if is_offline() {
+        bail!(
+            "there is no directory `{name}`, no such model in the cache {}, and HF_HUB_OFFLINE forbids to download it; \
+             download it where there is a network, and give the path of its directory",
+            Cache::from_env().path().display()
+        );
+    }
+    download(name, console).with_context(|| {
+        format!(
+            "there is no directory `{name}`, and it cannot be downloaded from the Hugging Face hub; check the spelling \
+             and the network, or download it elsewhere and give the path of its directory"
+        )
+    })
+}
+
+/// The model that `name` means, as [`model_directory`] finds it, read into memory.
+pub(crate) fn open_model(name: &str, console: &Console) -> Result<ModelDirectory> {
+    let directory = model_directory(name, console)?;
+    let parameters: usize = parameter_shapes(&ModelConfig::read(&directory)?).iter().map(ParameterShape::count).sum();
+    // Every matrix is kept a second time, packed for the kernels.
+    let need = 2 * parameters as u64 * size_of::<f32>() as u64;
+    if let Some(available) = machine::memory_bytes_available().filter(|&available| available < need) {
+        let [need, available] = [need, available].map(gibibytes);
+        bail!("the weights of `{name}` need about {need} and {available} are available; choose a smaller model");
+    }
+    console.note(format!("reading {}", directory.display()));
+    Ok(ModelDirectory::open(&directory)?)
+}
+
+/// Two parts of letters, digits, `.`, `_` and `-` around one slash.
+fn is_hub_name(name: &str) -> bool {
+    let is_part = |part: &str| {
+        let allowed = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
+        part.starts_with(|first: char| first.is_ascii_alphanumeric()) && part.chars().all(allowed)
+    };
+    name.split_once('/').is_some_and(|(owner, model)| is_part(owner) && is_part(model))
+}
+
+fn is_offline() -> bool {
+    let variable = std::env::var("HF_HUB_OFFLINE").unwrap_or_default().to_uppercase();
+    matches!(variable.as_str(), "1" | "ON" | "YES" | "TRUE")
+}
+
+/// The snapshot in the cache, when it holds weights and everything that is needed beside them.
+fn cached_directory(cached: &CacheRepo) -> Result<Option<PathBuf>> {
+    let required = REQUIRED.map(|file| cached.get(file));
+    let [Some(config), Some(_)] = required else { return Ok(None) };
+    let weights = match (cached.get(WEIGHTS), cached.get(WEIGHTS_INDEX)) {
+        (Some(_), _) => true,
+        (None, Some(index)) => shards(&index)?.iter().all(|shard| cached.get(shard).is_some()),
+        (None, None) => false,
+    };
+    Ok(config.parent().filter(|_| weights).map(Path::to_owned))
+}
+
+/// Downloads what is not there yet, weights last, so that a cache with weights is complete.
+fn download(name: &str, console: &Console) -> Result<PathBuf> {
+    let bars = console.progress_form() == ProgressForm::Bars;
+    let api = ApiBuilder::from_env().with_progress(bars).with_retries(2).build()?;
+    let repository = api.model(name.to_owned());
+    console.note(format!("downloading {name} into {}", Cache::from_env().path().display()));
+    let files: BTreeSet<String> = repository.info()?.siblings.into_iter().map(|file| file.rfilename).collect();
+    let missing = |file: &str| format!("`{name}` holds no {file}; choose a model in the format of transformers");
+    for file in REQUIRED {
+        fetch(&repository, file).with_context(|| missing(file))?;
+    }
+    for file in OPTIONAL.iter().filter(|file| files.contains(**file)) {
+        fetch(&repository, file)?;
+    }
+    let weights = if files.contains(WEIGHTS) {
+        fetch(&repository, WEIGHTS)?
+    } else if files.contains(WEIGHTS_INDEX) {
+        let index = fetch(&repository, WEIGHTS_INDEX)?;
+        for shard in shards(&index)? {
+            fetch(&repository, &shard)?;
+        }
+        index
+    } else {
+        bail!(missing(WEIGHTS));
+    };
+    Ok(weights.parent().context("the cache has no directory for the model")?.to_owned())
+}
+
+fn fetch(repository: &ApiRepo, file: &str) -> Result<PathBuf> {
+    repository.get(file).with_context(|| format!("cannot download {file}"))
+}
+
+/// The weight files that an index names, each once.
+fn shards(index: &Path) -> Result<BTreeSet<String>> {
+    let text = fs::read(index).with_context(|| format!("cannot read {}", index.display()))?;
+    let json: serde_json::Value =
+        serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", index.display()))?;
+    let map = json["weight_map"].as_object().with_context(|| format!("{} has no `weight_map`", index.display()))?;
+    map.values()
+        .map(|file| file.as_str().map(str::to_owned))
+        .collect::<Option<_>>()
+        .with_context(|| format!("`weight_map` of {} does not map to file names", index.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use record::write;
+
+    use super::*;
+
+    #[test]
+    fn hub_names_have_an_owner_and_a_model() {
+        for (name, expected) in [
+            ("Qwen/Qwen3-0.6B", true),
+            ("HuggingFaceTB/SmolLM2-135M-Instruct", true),
+            ("Qwen3", false),
+            ("./models/x", false),
+            ("../x", false),
+            ("/x", false),
+            ("a/b/c", false),
+            ("a/", false),
+            ("a/b c", false),
+        ] {
+            assert_eq!(is_hub_name(name), expected, "{name}");
+        }
+    }
+
+    /// Layout of the hub's cache: `models--OWNER--NAME/{refs/main, snapshots/COMMIT/…}`.
+    #[test]
+    fn a_snapshot_counts_as_cached_when_all_its_shards_are_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let repository = directory.path().join("models--a--b");
+        let snapshot = repository.join("snapshots").join("c0ffee");
+        let put = |path: &Path, text: &str| {
+            write::create_directory(path.parent().unwrap()).unwrap();
+            write::replace(path, text.as_bytes()).unwrap();
+        };
+        let cached = Cache::new(directory.path().to_owned()).repo(Repo::model("a/b".into()));
+        assert_eq!(cached_directory(&cached).unwrap(), None);
+        put(&repository.join("refs").join("main"), "c0ffee");
+        for file in REQUIRED {
+            put(&snapshot.join(file), "{}");
+        }
+        put(&snapshot.join(WEIGHTS_INDEX), r#"{"weight_map": {"x": "1.safetensors", "y": "2.safetensors"}}"#);
+        put(&snapshot.join("1.safetensors"), "");
+        assert_eq!(cached_directory(&cached).unwrap(), None);
+        put(&snapshot.join("2.safetensors"), "");
+        assert_eq!(cached_directory(&cached).unwrap(), Some(snapshot));
+    }
+}

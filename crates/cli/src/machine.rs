@@ -1,0 +1,70 @@
+//! What a command needs of the machine: threads, memory, clocks, and the wish to stop. Nothing else here reads them.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// A pool for the kernels; 0 threads takes all cores.
+pub(crate) fn thread_pool(threads: usize) -> Result<ThreadPool> {
+    let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("brevity-{index}"));
+    pool.build().with_context(|| format!("cannot start {threads} threads; lower the number of threads"))
+}
+
+/// Bytes that a program may take without swapping; `None` where the system does not tell in the way of Linux.
+pub(crate) fn memory_bytes_available() -> Option<u64> {
+    memory_available_in(&fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn memory_available_in(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// Seconds since 1970-01-01 UTC; 0 on a clock that is set before.
+#[expect(clippy::disallowed_methods, reason = "the clock is read here and handed down")]
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Seconds since this call, on a clock that never goes back.
+#[expect(clippy::disallowed_methods, reason = "the clock is read here and handed down")]
+pub(crate) fn clock() -> impl Fn() -> f64 {
+    let start = Instant::now();
+    move || start.elapsed().as_secs_f64()
+}
+
+static STOP_REQUESTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether someone asked the program to stop since [`watch_for_stop`].
+pub(crate) fn stop_requested() -> bool {
+    STOP_REQUESTED.load(Ordering::Relaxed)
+}
+
+/// From now on the first Ctrl-C or termination signal calls `first` and is remembered; the second ends the program.
+pub(crate) fn watch_for_stop(first: impl Fn() + Send + 'static) -> Result<()> {
+    let stop = move || {
+        if STOP_REQUESTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(crate::INTERRUPTED));
+        }
+        first();
+    };
+    ctrlc::set_handler(stop).context("cannot listen for Ctrl-C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn available_memory_is_read_from_meminfo() {
+        let meminfo = "MemTotal:       65843196 kB\nMemFree:  1 kB\nMemAvailable:   64000 kB\n";
+        assert_eq!(memory_available_in(meminfo), Some(65_536_000));
+        assert_eq!(memory_available_in("MemTotal: 5 kB\n"), None);
+    }
+}

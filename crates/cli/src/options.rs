@@ -1,0 +1,95 @@
+//! Values of options that several commands read: their ranges and their spelling.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+use rl::config::Template;
+use verify::Extraction;
+
+/// Whether the chat template is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TemplateOption {
+    /// The model's chat template, with the question as the user's message.
+    Chat,
+    /// The question as it stands.
+    Plain,
+}
+
+impl From<TemplateOption> for Template {
+    fn from(option: TemplateOption) -> Self {
+        match option {
+            TemplateOption::Chat => Self::Chat,
+            TemplateOption::Plain => Self::Plain,
+        }
+    }
+}
+
+/// A temperature: 0 is greedy.
+pub(crate) fn temperature(text: &str) -> Result<f64, String> {
+    let allowed = |value: &f64| *value == 0.0 || (1e-3..=100.0).contains(value);
+    text.parse().ok().filter(allowed).ok_or("give 0 for greedy decoding, or a number from 0.001 to 100".to_owned())
+}
+
+/// A share above 0 and up to 1.
+pub(crate) fn nucleus_mass(text: &str) -> Result<f64, String> {
+    let allowed = |value: &f64| *value > 0.0 && *value <= 1.0;
+    text.parse().ok().filter(allowed).ok_or("give a number above 0 and up to 1; 1 keeps every token".to_owned())
+}
+
+/// A count of at least 1.
+pub(crate) fn positive(text: &str) -> Result<usize, String> {
+    let allowed = |value: &usize| (1..=1 << 24).contains(value);
+    text.parse().ok().filter(allowed).ok_or("give a whole number from 1 to 16777216".to_owned())
+}
+
+/// `auto` or `marker:WORD`.
+pub(crate) fn extraction(text: &str) -> Result<Extraction, String> {
+    match text.split_once(':') {
+        None if text == "auto" => Ok(Extraction::Auto {}),
+        Some(("marker", word)) if !word.is_empty() => Ok(Extraction::Marker { marker: word.to_owned() }),
+        _ => Err("give `auto`, or `marker:WORD` with the word that the answer follows".to_owned()),
+    }
+}
+
+/// `path` as a word that a shell reads back as one.
+pub(crate) fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |character: char| character.is_alphanumeric() || "/._-+=:,@".contains(character);
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for text in ["-1", "1e-9", "nan", "inf", "warm", ""] {
+            assert!(temperature(text).is_err(), "{text}");
+        }
+        for text in ["0", "-0.1", "1.1", "nan"] {
+            assert!(nucleus_mass(text).is_err(), "{text}");
+        }
+        for text in ["0", "-1", "1.5", "99999999999999999999"] {
+            assert!(positive(text).is_err(), "{text}");
+        }
+        for text in ["", "marker", "marker:", "boxed:x"] {
+            assert!(extraction(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_in_range_are_read() {
+        assert_eq!([temperature("0"), temperature("0.6")], [Ok(0.0), Ok(0.6)]);
+        assert_eq!(nucleus_mass("0.95"), Ok(0.95));
+        assert_eq!(positive("64"), Ok(64));
+        assert_eq!(extraction("auto"), Ok(Extraction::Auto {}));
+        assert_eq!(extraction("marker:A"), Ok(Extraction::Marker { marker: "A".into() }));
+    }
+
+    #[test]
+    fn paths_are_quoted_for_a_shell_where_they_need_it() {
+        assert_eq!(shell_word(Path::new("runs/top-lambda-seed0")), "runs/top-lambda-seed0");
+        assert_eq!(shell_word(Path::new("my runs/it's")), r"'my runs/it'\''s'");
+    }
+}

@@ -1,0 +1,304 @@
+//! `brevity train`: a config to a run directory, or a run directory to its end. The training itself is `rl`'s.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use record::StepMetrics;
+use rl::{
+    config::{RunConfig, read_config},
+    estimate::{self, gibibytes},
+    trainer::{Ending, Event, Provenance, Surroundings, Trainer},
+};
+
+use crate::{
+    Outcome,
+    console::Console,
+    hub, machine,
+    options::shell_word,
+    progress::{CompletionBar, Progress, StepBar},
+    table::{aligned, counted, labelled, percent},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  brevity train configs/top-lambda.toml
+  brevity train configs/top-lambda.toml --seed 1 --set train.steps=50
+  brevity train configs/top-lambda.toml --set model.path=Qwen/Qwen3-0.6B --check
+  brevity train --resume runs/top-lambda-seed1
+
+Every setting of a config is described in docs/config.md.
+Ctrl-C finishes the present step, writes a checkpoint and says how to go on; a second one ends at once.";
+
+/// Train a policy as a config says, and leave a run directory.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub(crate) struct Arguments {
+    /// Config of the run; with `--resume` also the run directory to go on with.
+    #[arg(value_name = "CONFIG")]
+    path: PathBuf,
+    /// Run directory, new or empty; `runs/ARM-seedSEED` unless given.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Change a setting of the config, as in `--set train.optimizer.learning_rate=2e-6`; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Seed of every random stream, in place of the config's.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Check the config and its ranges, and stop; needs neither model nor problems.
+    #[arg(long, conflicts_with = "resume")]
+    check: bool,
+    /// Go on from the latest checkpoint of a run that was interrupted.
+    #[arg(long)]
+    resume: bool,
+}
+
+/// What is to be run, and where.
+struct Plan {
+    config: RunConfig,
+    root: PathBuf,
+    resume: bool,
+}
+
+/// Runs `brevity train`.
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
+    let plan = plan(arguments)?;
+    plan.config.check()?;
+    if arguments.check {
+        let path = arguments.path.display();
+        console.result(format!("{path}: OK ({})", described(&plan.config)))?;
+        return Ok(Outcome::Done);
+    }
+    let model = hub::model_directory(&plan.config.model.path, console)?;
+    machine::thread_pool(plan.config.threads)?.install(|| train(plan, &model, console))
+}
+
+fn plan(arguments: &Arguments) -> Result<Plan> {
+    let Arguments { path, out, overrides, seed, resume, .. } = arguments;
+    let shown = path.display();
+    if !path.is_dir() {
+        let mut config: RunConfig = read_config(path, overrides)?;
+        config.seed = seed.unwrap_or(config.seed);
+        let default = || Path::new("runs").join(format!("{}-seed{}", config.arm(), config.seed));
+        let root = out.clone().unwrap_or_else(default);
+        if *resume {
+            refuse_other_config(&config, path, &root)?;
+        }
+        return Ok(Plan { config, root, resume: *resume });
+    }
+    if !resume {
+        bail!(
+            "`{shown}` is a directory, not a config; give a config file, or add --resume to go on with the run in it"
+        );
+    }
+    if !overrides.is_empty() || seed.is_some() || out.is_some() {
+        bail!("a run goes on as it was started; leave out --set, --seed and --out, or start a new run");
+    }
+    refuse_missing_run(path)?;
+    Ok(Plan { config: read_config(&path.join("config.toml"), &[])?, root: path.clone(), resume: true })
+}
+
+fn refuse_missing_run(root: &Path) -> Result<()> {
+    if root.join("run.json").is_file() {
+        return Ok(());
+    }
+    bail!("there is no run in `{}`; give the directory of a run, or leave out --resume to start one", root.display())
+}
+
+fn refuse_other_config(config: &RunConfig, path: &Path, root: &Path) -> Result<()> {
+    refuse_missing_run(root)?;
+    let recorded = root.join("config.toml");
+    let recorded = fs::read_to_string(&recorded).with_context(|| format!("cannot read {}", recorded.display()))?;
+    let asked = config.to_toml();
+    if asked == recorded {
+        return Ok(());
+    }
+    let line = |text: &str, index: usize| text.lines().nth(index).unwrap_or("nothing there").to_owned();
+    let index = asked.lines().zip(recorded.lines()).take_while(|(asked, recorded)| asked == recorded).count();
+    bail!(
+        "{} asks for `{}` where the run in {} has `{}`; run `brevity train --resume {}` to go on as it was started",
+        path.display(),
+        line(&asked, index),
+        root.display(),
+        line(&recorded, index),
+        shell_word(root)
+    )
+}
+
+fn train(plan: Plan, model: &Path, console: &Console) -> Result<Outcome> {
+    let Plan { config, root, resume } = plan;
+    let provenance = Provenance {
+        brevity_version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_unix_seconds: machine::unix_seconds(),
+        memory_bytes_available: machine::memory_bytes_available(),
+    };
+    let mut trainer = if resume {
+        Trainer::resume(&root, |_| Ok(model.to_owned()))?
+    } else {
+        Trainer::start(config, model, &root, &provenance)?
+    };
+    describe(&trainer, model, &provenance, console)?;
+    let progress = Progress::new(console);
+    let told = progress.clone();
+    machine::watch_for_stop(move || {
+        told.line("stopping after this step, with a checkpoint; press Ctrl-C again to end at once");
+    })?;
+    let mut view = RunView::new(&trainer, progress);
+    let ending = trainer.run(&mut Surroundings {
+        clock: &machine::clock(),
+        interrupted: &machine::stop_requested,
+        watch: &mut |event| view.show(&event),
+    });
+    drop(view);
+    match ending? {
+        Ending::Finished(trained) => {
+            summarise(&trainer, &trained, console)?;
+            Ok(Outcome::Done)
+        }
+        Ending::Interrupted { step } => {
+            let steps = trainer.config().train.steps;
+            console.note(format!("stopped after {step} of {}; go on with", counted(steps as usize, "step")));
+            console.result(format!("brevity train --resume {}", shell_word(&root)))?;
+            Ok(Outcome::Interrupted)
+        }
+    }
+}
+
+/// `arm grpo, seed 0, 200 steps of 8 problems × 8 completions`.
+fn described(config: &RunConfig) -> String {
+    let rollout = &config.rollout;
+    format!(
+        "arm {}, seed {}, {} of {} × {}",
+        config.arm(),
+        config.seed,
+        counted(config.train.steps as usize, "step"),
+        counted(rollout.prompts_per_step, "problem"),
+        counted(rollout.group_size, "completion"),
+    )
+}
+
+fn describe(trainer: &Trainer, model: &Path, provenance: &Provenance, console: &Console) -> Result<()> {
+    let config = trainer.config();
+    let header = trainer.run_directory().header()?;
+    let need = gibibytes(estimate::training(config, &model::ModelConfig::read(model)?).total());
+    let memory = match provenance.memory_bytes_available {
+        Some(available) => format!("about {need} of {} available", gibibytes(available)),
+        None => format!("about {need}"),
+    };
+    let millions = header.parameters as f64 / 1e6;
+    let mut rows = vec![
+        ("run", described(config)),
+        ("policy", format!("{}, {millions:.2} million parameters", config.model.path)),
+        ("machine", format!("{}, {}, {memory}", counted(header.threads as usize, "thread"), header.cpu)),
+        ("directory", trainer.run_directory().root().display().to_string()),
+    ];
+    if trainer.step() > 0 {
+        rows.push(("resumed", format!("after {}", counted(trainer.step() as usize, "step"))));
+    }
+    for line in labelled(&rows) {
+        console.note(line);
+    }
+    Ok(())
+}
+
+/// What someone sees of a run that is under way.
+struct RunView {
+    progress: Progress,
+    done: u64,
+    steps: u64,
+    step_bar: Option<StepBar>,
+    completion_bar: Option<CompletionBar>,
+}
+
+impl RunView {
+    fn new(trainer: &Trainer, progress: Progress) -> Self {
+        let (done, steps) = (trainer.step(), trainer.config().train.steps);
+        Self { progress, done, steps, step_bar: None, completion_bar: None }
+    }
+
+    fn show(&mut self, event: &Event<'_>) {
+        match event {
+            &Event::StepBegan { completions, .. } => {
+                self.step_bar.get_or_insert_with(|| self.progress.steps(self.done, self.steps));
+                self.completion_bar = Some(self.progress.completions("sampling", completions));
+            }
+            &Event::EvaluationBegan { completions } => {
+                self.completion_bar = Some(self.progress.completions("evaluating", completions));
+            }
+            &Event::CompletionEnded { tokens } => {
+                if let Some(bar) = &mut self.completion_bar {
+                    bar.completion_ended(tokens);
+                }
+            }
+            Event::StepEnded(metrics) => {
+                self.completion_bar = None;
+                if let Some(bar) = &self.step_bar {
+                    bar.step_ended(numbers(metrics));
+                }
+            }
+            Event::EvaluationEnded(summary) => {
+                self.completion_bar = None;
+                self.progress.line(&format!(
+                    "after {}: {} accuracy {} ± {:.1}, tokens {:.1}",
+                    counted(summary.step as usize, "step"),
+                    summary.benchmark,
+                    percent(summary.accuracy),
+                    summary.accuracy_error * 100.0,
+                    summary.completion_tokens
+                ));
+            }
+            Event::CheckpointWritten(path) => self.progress.line(&format!("checkpoint {}", path.display())),
+        }
+    }
+}
+
+fn numbers(metrics: &StepMetrics) -> String {
+    format!(
+        "accuracy {}, tokens {:.1}, entropy {:.2}, selected {:.0} %, {:.1} s",
+        percent(metrics.correctness_ratio),
+        metrics.completion_tokens.mean,
+        metrics.entropy_nats,
+        metrics.selection.share * 100.0,
+        metrics.seconds.total
+    )
+}
+
+/// Accuracy and length at the start and at the end, and where everything is.
+fn summarise(trainer: &Trainer, trained: &Path, console: &Console) -> Result<()> {
+    let run = trainer.run_directory();
+    let root = run.root();
+    let evaluations = run.evaluations()?;
+    let metrics = run.metrics()?;
+    let accuracy = |share: f64, error: f64| format!("{} ± {:.1}", percent(share), error * 100.0);
+    let (source, first, last) = match (evaluations.first(), evaluations.last(), metrics.first(), metrics.last()) {
+        (Some(first), Some(last), ..) => (
+            format!("{} ({})", last.benchmark, counted(last.problems as usize, "problem")),
+            (accuracy(first.accuracy, first.accuracy_error), first.completion_tokens),
+            (accuracy(last.accuracy, last.accuracy_error), last.completion_tokens),
+        ),
+        (_, _, Some(first), Some(last)) => (
+            "rollouts of one step".to_owned(),
+            (percent(first.correctness_ratio), first.completion_tokens.mean),
+            (percent(last.correctness_ratio), last.completion_tokens.mean),
+        ),
+        _ => return console.result(format!("nothing to train; the policy is in {}", trained.display())),
+    };
+    let rows = [
+        vec![source, "first".to_owned(), "last".to_owned()],
+        vec!["accuracy".to_owned(), first.0, last.0],
+        vec!["completion tokens".to_owned(), format!("{:.1}", first.1), format!("{:.1}", last.1)],
+    ];
+    aligned(&rows).into_iter().try_for_each(|line| console.result(line))?;
+    console.result("")?;
+    let report = PathBuf::from(format!("{}.html", root.display()));
+    let paths = [
+        ("run", root.display().to_string()),
+        ("model", trained.display().to_string()),
+        ("report", format!("brevity report {} -o {}", shell_word(root), shell_word(&report))),
+    ];
+    labelled(&paths).into_iter().try_for_each(|line| console.result(line))
+}

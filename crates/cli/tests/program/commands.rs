@@ -1,0 +1,186 @@
+//! The program as a user runs it: train, go on, evaluate, sample and report on a tiny model.
+
+use std::process::Stdio;
+
+use crate::scratch::{Ran, Scratch};
+
+const EVAL: [&str; 11] = [
+    "eval",
+    "--model",
+    "model",
+    "--benchmark",
+    "held-out.jsonl",
+    "--template",
+    "plain",
+    "--instruction",
+    "",
+    "--extraction",
+    "marker:A",
+];
+
+#[test]
+fn a_config_is_checked_without_its_files() {
+    let scratch = Scratch::new();
+    let set = ["--set", "model.path=nowhere", "--set", "problems.path=nothing.jsonl"];
+    let ran = scratch.succeed(&[&["train", "config.toml", "--check", "--seed", "3"][..], &set].concat());
+    let expected = "config.toml: OK (arm top-lambda, seed 3, 2 steps of 2 problems × 16 completions)\n";
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (expected, ""));
+}
+
+#[test]
+fn training_leaves_a_run_directory_and_says_where() {
+    let scratch = Scratch::new();
+    let ran = scratch.succeed(&["train", "config.toml"]);
+    let said =
+        ["run", "policy", "machine", "directory", "after 0 steps: held-out", "1/2 steps: accuracy ", "2/2 steps"];
+    for part in said {
+        assert!(ran.stderr.contains(part), "{part} is not in\n{}", ran.stderr);
+    }
+    assert!(!ran.stderr.contains('\u{1b}'), "{}", ran.stderr);
+    let root = "runs/top-lambda-seed0";
+    for part in [
+        "held-out (4 problems)",
+        "completion tokens",
+        &format!("model   {root}/model\n"),
+        &format!("brevity report {root} -o {root}.html\n"),
+    ] {
+        assert!(ran.stdout.contains(part), "{part} is not in\n{}", ran.stdout);
+    }
+    assert_eq!(scratch.read(&format!("{root}/metrics.jsonl")).lines().count(), 2);
+    assert!(scratch.path(&format!("{root}/model/tokenizer.json")).is_file());
+
+    scratch.refuse(
+        &["train", "config.toml"],
+        1,
+        &["error: runs/top-lambda-seed0: is not empty\n", "hint: pass --resume to continue the run in it, or choose"],
+    );
+}
+
+#[test]
+fn a_quiet_run_prints_results_alone() {
+    let scratch = Scratch::new();
+    let ran = scratch.succeed(&["--quiet", "train", "config.toml", "--out", "run"]);
+    assert_eq!(ran.stderr, "");
+    assert!(ran.stdout.contains("accuracy"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_finished_run_that_is_resumed_stays_as_it_is() {
+    let scratch = Scratch::new();
+    scratch.succeed(&["train", "config.toml", "--out", "run"]);
+    let files =
+        || ["metrics.jsonl", "evaluations.jsonl", "config.toml"].map(|file| scratch.read(&format!("run/{file}")));
+    let before = files();
+    let ran = scratch.succeed(&["train", "--resume", "run"]);
+    assert!(ran.stderr.contains("resumed    after 2 steps\n"), "{}", ran.stderr);
+    assert_eq!(files(), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stopped_run_says_how_to_go_on_and_ends_as_if_it_had_not_stopped() {
+    let scratch = Scratch::new();
+    let set = ["--set", "train.steps=60", "--set", "evaluation.every_steps=1000"];
+    let start = [&["train", "config.toml", "--out", "run"][..], &set].concat();
+    let mut child = scratch.command(&start).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The run has begun its steps when it has recorded one.
+    while !scratch.path("run/metrics.jsonl").exists() {
+        assert_eq!(child.try_wait().unwrap(), None, "the run ended before its first step");
+    }
+    let signalled = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(signalled.success());
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(130), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.stdout, "brevity train --resume run\n");
+    assert!(ran.stderr.contains("press Ctrl-C again to end at once"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("of 60 steps; go on with\n"), "{}", ran.stderr);
+
+    let other = scratch.run(&["train", "config.toml", "--out", "run", "--resume"]);
+    assert_eq!(other.code, Some(1));
+    assert!(other.stderr.contains("config.toml asks for `steps = 2` where the run in run has `steps = 60`\n"));
+
+    let resumed = scratch.succeed(&[&start[..], &["--resume"]].concat());
+    assert!(resumed.stderr.contains("resumed"), "{}", resumed.stderr);
+    scratch.succeed(&[&["--quiet", "train", "config.toml", "--out", "whole"][..], &set].concat());
+    let weights = |model: &str| std::fs::read(scratch.path(model).join("model.safetensors")).unwrap();
+    assert!(weights("run/model") == weights("whole/model"), "the resumed run came to other weights");
+    assert!(weights("run/model") != weights("model"), "nothing was trained");
+    let last = "rollouts/step-000059.jsonl";
+    assert_eq!(scratch.read(&format!("run/{last}")), scratch.read(&format!("whole/{last}")));
+}
+
+#[test]
+fn an_evaluation_prints_settings_and_result_and_keeps_every_completion() {
+    let scratch = Scratch::new();
+    let more = ["--field-id", "id", "--field-level", "level", "--samples", "2", "--seed", "5"];
+    let ran = scratch.succeed(&[&EVAL[..], &more].concat());
+    for part in [
+        "benchmark    held-out.jsonl, 4 problems\n",
+        "samples      2\n",
+        "temperature  0.6\n",
+        "max-tokens   118\n",
+        "extraction   marker:A\n",
+        "95 % interval",
+        "level  problems  accuracy  completion tokens\n",
+    ] {
+        assert!(ran.stdout.contains(part), "{part} is not in\n{}", ran.stdout);
+    }
+    for part in [
+        "warning: the model takes 128 tokens, prompt included: completions end after 118 tokens at most instead of 32768\n",
+        "evaluating 8/8 completions",
+        "warning: 4 problems give a standard error of ",
+    ] {
+        assert!(ran.stderr.contains(part), "{part} is not in\n{}", ran.stderr);
+    }
+    let directory = "evals/model-held-out-seed5";
+    assert_eq!(scratch.read(&format!("{directory}/records.jsonl")).lines().count(), 8);
+    let kept: serde_json::Value = serde_json::from_str(&scratch.read(&format!("{directory}/evaluation.json"))).unwrap();
+    assert_eq!((&kept["model"], &kept["summary"]["seed"]), (&"model".into(), &5.into()));
+
+    scratch.refuse(&[&EVAL[..], &more].concat(), 1, &["is not empty\n", "hint: choose another directory with --out"]);
+    let again = scratch.succeed(&[&EVAL[..], &more, &["--overwrite", "--quiet"]].concat());
+    assert_eq!(again.stdout, ran.stdout);
+}
+
+#[test]
+fn completions_are_written_with_a_heading_each_and_repeat_under_one_seed() {
+    let scratch = Scratch::new();
+    let sample = ["sample", "--model", "model", "--plain", "--max-tokens", "12", "7 +3 +4 . . . . . . :"];
+    let one = scratch.succeed(&sample);
+    assert!(!one.stdout.contains("==") && one.stdout.ends_with('\n'), "{}", one.stdout);
+    let three = scratch.succeed(&[&sample[..], &["-n", "3", "--special"]].concat());
+    for heading in ["== completion 1 of 3\n", "== completion 3 of 3\n"] {
+        assert!(three.stdout.contains(heading), "{}", three.stdout);
+    }
+    assert_eq!(three.stdout, scratch.succeed(&[&sample[..], &["-n", "3", "--special"]].concat()).stdout);
+    assert!(three.stdout.contains(one.stdout.trim()), "{} has not {}", three.stdout, one.stdout);
+}
+
+#[test]
+fn a_reader_that_stops_reading_ends_the_program_quietly() {
+    let scratch = Scratch::new();
+    let sample = ["--quiet", "sample", "--model", "model", "--plain", "-n", "200", "7"];
+    let mut child = scratch.command(&sample).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_report_draws_the_runs_in_a_directory_and_prints_their_arms() {
+    let scratch = Scratch::new();
+    for (out, arm) in [("runs/a", "arm=first"), ("runs/b", "arm=second")] {
+        scratch.succeed(&["--quiet", "train", "config.toml", "--out", out, "--set", arm]);
+    }
+    let ran = scratch.succeed(&["report", "runs", "-o", "pages/report.html", "--title", "Two <arms>"]);
+    for part in ["first ", "second ", "completion tokens", "pages/report.html\n"] {
+        assert!(ran.stdout.contains(part), "{part} is not in\n{}", ran.stdout);
+    }
+    assert!(scratch.read("pages/report.html").contains("<h1>Two &lt;arms&gt;</h1>"));
+}
+
+#[test]
+fn the_version_names_the_instruction_set() {
+    let ran = Scratch::new().succeed(&["--version"]);
+    assert!(ran.stdout.starts_with("brevity 0.") && ran.stdout.contains("kernels on this CPU: "), "{}", ran.stdout);
+}

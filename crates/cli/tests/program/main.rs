@@ -1,0 +1,5 @@
+//! The built program, run in scratch directories with a tiny model; asserts on exit codes, output and files.
+
+mod commands;
+mod refusals;
+mod scratch;

@@ -1,0 +1,99 @@
+//! What the program says to wrong input: an exit code, the cause, and what to do. Never a panic.
+
+use crate::scratch::Scratch;
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    let scratch = Scratch::new();
+    scratch.refuse(&["trian"], 2, &["unrecognized subcommand 'trian'", "'train'"]);
+    scratch.refuse(&["eval", "--model", "model", "--benchmark", "gsm8k", "--top-p", "2"], 2, &["above 0 and up to 1"]);
+    scratch.refuse(&["sample", "--model", "model"], 2, &["<TEXT>"]);
+}
+
+#[test]
+fn a_wrong_config_names_line_or_setting() {
+    let scratch = Scratch::new();
+    scratch.refuse(
+        &["train", "nowhere.toml"],
+        1,
+        &["error: cannot read the config nowhere.toml\n", "cause: No such file"],
+    );
+    scratch.refuse(&["train", "model"], 1, &["`model` is a directory, not a config\n", "hint: give a config file"]);
+    scratch.write("bad.toml", b"seeds = 1\n");
+    scratch.refuse(&["train", "bad.toml"], 1, &["bad.toml", "seeds", "seed"]);
+    let set = |change| ["train", "config.toml", "--check", "--set", change];
+    scratch.refuse(&set("train.steps"), 1, &["--set train.steps has no `=`\n", "hint: write --set section.key=value"]);
+    scratch.refuse(&set("rollout.group_size=1"), 1, &["`rollout.group_size` is 1"]);
+    scratch.refuse(&set("rollout.group=1"), 1, &["`rollout.group`", "unknown field `group`"]);
+}
+
+#[test]
+fn a_model_that_is_nowhere_says_what_to_do() {
+    let scratch = Scratch::new();
+    let sample = |model| ["sample", "--model", model, "7"];
+    scratch.refuse(&sample("tiny"), 1, &["there is no directory `tiny`", "hint: check the spelling"]);
+    scratch.refuse(&sample("config.toml"), 1, &["is a file, not a model directory", "hint: give the directory"]);
+    let said = ["no directory `Qwen/Qwen3-0.6B`", "HF_HUB_OFFLINE", "hint: download it where there is a network"];
+    scratch.refuse(&sample("Qwen/Qwen3-0.6B"), 1, &said);
+    scratch.refuse(&["train", "config.toml", "--set", "model.path=a/b"], 1, &["no directory `a/b`"]);
+    scratch.refuse(&sample("model"), 1, &["`model` has no chat template\n", "hint: pass --plain"]);
+    scratch.refuse(&["sample", "--model", "model", "--plain", "hello"], 1, &["tokenizer.json", "hello"]);
+}
+
+#[test]
+fn a_model_directory_without_a_tokenizer_is_refused_by_file() {
+    let scratch = Scratch::new();
+    let source =
+        ["config.json", "model.safetensors"].map(|file| (file, std::fs::read(scratch.path("model").join(file))));
+    for (file, bytes) in source {
+        scratch.write(&format!("bare/{file}"), &bytes.unwrap());
+    }
+    let said = ["bare/tokenizer.json: there is no such file\n", "hint: download the model's tokenizer.json"];
+    scratch.refuse(&["sample", "--model", "bare", "7"], 1, &said);
+    scratch.refuse(&["train", "config.toml", "--set", "model.path=bare"], 1, &said);
+}
+
+#[test]
+fn bad_problems_name_their_row() {
+    let scratch = Scratch::new();
+    scratch.write("no-answer.jsonl", b"{\"question\": \"7 :\", \"answer\": 7}\n{\"question\": \"8 :\"}\n");
+    let eval = |file| ["eval", "--model", "model", "--template", "plain", "--instruction", "", "--benchmark", file];
+    let said = ["no-answer.jsonl, row 2: field `answer` is missing (fields found: `question`)\n", "hint: set `answer`"];
+    scratch.refuse(&eval("no-answer.jsonl"), 1, &said);
+    let long = format!("{{\"question\": \"{}:\", \"answer\": 7}}\n", "7 ".repeat(200));
+    scratch.write("long.jsonl", long.as_bytes());
+    scratch.refuse(&eval("long.jsonl"), 1, &["problem 1: its prompt has 201 tokens", "the model takes 128 positions"]);
+    scratch.refuse(&eval("gsm8k"), 1, &["no data directory was given\n", "hint: pass the directory that holds"]);
+    scratch.refuse(&eval("nothing"), 1, &["neither built in nor a problem file\n", "hint: use one of `aime24`"]);
+    let fields = [&eval("gsm8k")[..], &["--field-id", "id"]].concat();
+    scratch.refuse(&fields, 1, &["hint: leave out the --field options"]);
+    let plain = "prompt.prompt_tokens_max=5";
+    scratch.refuse(&["train", "config.toml", "--set", plain], 1, &["its prompt has 10 tokens"]);
+}
+
+#[test]
+fn a_run_that_does_not_fit_in_memory_says_what_to_lower() {
+    let scratch = Scratch::new();
+    let set = ["train", "config.toml", "--set", "model.memory_bytes_max=1000000"];
+    scratch.refuse(&set, 1, &["the run needs about", "hint: lower"]);
+    assert!(!scratch.path("runs").exists());
+}
+
+#[test]
+fn there_is_nothing_to_go_on_with_where_no_run_is() {
+    let scratch = Scratch::new();
+    let said = ["there is no run in `model`\n", "hint: give the directory of a run"];
+    scratch.refuse(&["train", "--resume", "model"], 1, &said);
+    scratch.refuse(&["train", "config.toml", "--resume"], 1, &["there is no run in `runs/top-lambda-seed0`\n"]);
+    scratch.refuse(&["train", "--resume", "model", "--seed", "1"], 1, &["hint: leave out --set, --seed and --out"]);
+    scratch.refuse(&["report", "model"], 1, &["there is no run.json in `model`", "hint: give a directory"]);
+    scratch.refuse(&["report", "nowhere"], 1, &["there is no directory `nowhere`\n"]);
+}
+
+#[test]
+fn color_is_used_when_asked_for() {
+    let scratch = Scratch::new();
+    scratch.refuse(&["report", "nowhere", "--color", "always"], 1, &["\u{1b}[1m\u{1b}[31merror:\u{1b}[0m there"]);
+    let ran = scratch.run(&["report", "nowhere"]);
+    assert!(!ran.stderr.contains('\u{1b}'), "{}", ran.stderr);
+}
