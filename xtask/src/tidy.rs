@@ -76,6 +76,7 @@ impl<'a> RustFile<'a> {
 pub(crate) fn report(root: &Path) -> Result<usize> {
     let files = read_files(root)?;
     let mut findings = check(&files)?;
+    findings.extend(configs::check_with_brevity(root, &files)?);
     findings.extend(documents::check_all(root)?);
     findings.sort();
     for finding in &findings {

@@ -1,6 +1,7 @@
 //! The program `brevity`: what was typed in, one command run, an exit code out. What a command does is in its module.
 
 mod console;
+mod docs;
 mod eval;
 mod hub;
 mod machine;
@@ -64,6 +65,8 @@ enum Command {
     Eval(Box<eval::Arguments>),
     Sample(sample::Arguments),
     Report(report::Arguments),
+    #[command(hide = true)]
+    Docs(docs::Arguments),
 }
 
 /// Version of the program with the instruction set that its kernels run on here.
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Eval(arguments) => eval::run(arguments, &console),
         Command::Sample(arguments) => sample::run(arguments, &console),
         Command::Report(arguments) => report::run(arguments, &console),
+        Command::Docs(arguments) => docs::run(arguments, &CommandLine::command(), &console),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

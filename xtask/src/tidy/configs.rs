@@ -22,7 +22,6 @@ fn check_syntax(file: &TextFile) -> Option<Finding> {
 }
 
 /// Findings for the configs that `brevity train --check` refuses.
-#[expect(dead_code, reason = "`brevity` has no `train --check`; `tidy::report` calls this when it does")]
 pub(super) fn check_with_brevity(root: &Path, files: &[TextFile]) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for file in configs(files) {
