@@ -4,6 +4,7 @@ mod console;
 mod docs;
 mod eval;
 mod hub;
+mod import_gguf;
 mod machine;
 mod options;
 mod progress;
@@ -65,6 +66,7 @@ enum Command {
     Eval(Box<eval::Arguments>),
     Sample(sample::Arguments),
     Report(report::Arguments),
+    ImportGguf(import_gguf::Arguments),
     #[command(hide = true)]
     Docs(docs::Arguments),
 }
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         Command::Eval(arguments) => eval::run(arguments, &console),
         Command::Sample(arguments) => sample::run(arguments, &console),
         Command::Report(arguments) => report::run(arguments, &console),
+        Command::ImportGguf(arguments) => import_gguf::run(arguments, &console),
         Command::Docs(arguments) => docs::run(arguments, &CommandLine::command(), &console),
     };
     match outcome {

@@ -91,6 +91,15 @@ fn there_is_nothing_to_go_on_with_where_no_run_is() {
 }
 
 #[test]
+fn what_is_no_gguf_file_is_not_imported() {
+    let scratch = Scratch::new();
+    scratch.refuse(&["import-gguf", "nowhere.gguf", "out"], 1, &["nowhere.gguf", "cause: No such file"]);
+    scratch.refuse(&["import-gguf", "config.toml", "out"], 1, &["config.toml: "]);
+    scratch.refuse(&["import-gguf", "config.toml", "model"], 1, &["model"]);
+    assert!(!scratch.path("out").exists());
+}
+
+#[test]
 fn color_is_used_when_asked_for() {
     let scratch = Scratch::new();
     scratch.refuse(&["report", "nowhere", "--color", "always"], 1, &["\u{1b}[1m\u{1b}[31merror:\u{1b}[0m there"]);
