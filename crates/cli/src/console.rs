@@ -103,20 +103,18 @@ impl Console {
     /// Why the program fails: the error, its causes, and what to do where a message says so.
     pub(crate) fn failure(&self, error: &anyhow::Error) {
         let messages: Vec<String> = error.chain().map(ToString::to_string).collect();
+        let mut remedies = Vec::new();
         for (index, message) in messages.iter().enumerate() {
             // Some libraries repeat the message of their cause in their own.
             if index > 0 && messages[index - 1].contains(message.as_str()) {
                 continue;
             }
             let (cause, remedy) = split_remedy(message.trim_end());
-            if index == 0 {
-                self.labelled(ERROR, "error", cause);
-            } else {
-                self.labelled(ERROR, "  cause", cause);
-            }
-            if let Some(remedy) = remedy {
-                self.labelled(HINT, "hint", remedy);
-            }
+            self.labelled(ERROR, if index == 0 { "error" } else { "  cause" }, cause);
+            remedies.extend(remedy);
+        }
+        for remedy in remedies {
+            self.labelled(HINT, "hint", remedy);
         }
     }
 

@@ -47,6 +47,9 @@ pub(crate) fn stop_requested() -> bool {
 }
 
 /// From now on the first Ctrl-C or termination signal calls `first` and is remembered; the second ends the program.
+///
+/// # Errors
+/// When the system refuses, or at the second call in one program.
 pub(crate) fn watch_for_stop(first: impl Fn() + Send + 'static) -> Result<()> {
     let stop = move || {
         if STOP_REQUESTED.swap(true, Ordering::Relaxed) {

@@ -31,6 +31,9 @@ pub(crate) enum Outcome {
 /// Exit code of a run that was interrupted: 128 + SIGINT, as shells have it.
 pub(crate) const INTERRUPTED: u8 = 130;
 
+/// Heading of the options that every command has.
+const GENERAL: &str = "General options";
+
 const EXAMPLES: &str = "\
 Examples:
   brevity eval --model Qwen/Qwen3-0.6B --benchmark gsm8k --data benchmarks
@@ -51,10 +54,10 @@ Exit codes:
 #[command(name = "brevity", version = version(), max_term_width = 100, after_help = EXAMPLES)]
 struct CommandLine {
     /// Show no progress and no notes; results, warnings and errors stay.
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = GENERAL)]
     quiet: bool,
     /// When to use color: `auto` does in a terminal, unless the variable NO_COLOR is set.
-    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
+    #[arg(long, global = true, help_heading = GENERAL, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
     color: ColorChoice,
     #[command(subcommand)]
     command: Command,

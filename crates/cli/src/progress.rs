@@ -41,7 +41,7 @@ impl Progress {
 
     /// A bar for a run of `steps` steps of which `done` are done, above other bars.
     pub(crate) fn steps(&self, done: u64, steps: u64) -> StepBar {
-        let template = "{bar:24} {pos}/{len} steps, {left}\n{wide_msg}";
+        let template = "{bar:16} {pos}/{len} steps, {left}\n{wide_msg}";
         let bar = self.bars.insert(0, bar(steps, template, done));
         bar.set_position(done);
         bar.enable_steady_tick(TICK);
@@ -50,7 +50,7 @@ impl Progress {
 
     /// A bar for `completions` completions, which `label` says the purpose of.
     pub(crate) fn completions(&self, label: &'static str, completions: usize) -> CompletionBar {
-        let template = "{bar:24} {prefix} {pos}/{len} completions, {left}{msg}";
+        let template = "{bar:16} {prefix} {pos}/{len} completions, {left}{msg}";
         let bar = self.bars.add(bar(completions as u64, template, 0));
         bar.set_prefix(label);
         bar.enable_steady_tick(TICK);

@@ -147,14 +147,7 @@ fn train(plan: Plan, model: &Path, console: &Console) -> Result<Outcome> {
     machine::watch_for_stop(move || {
         told.line("stopping after this step, with a checkpoint; press Ctrl-C again to end at once");
     })?;
-    let mut view = RunView::new(&trainer, progress);
-    let ending = trainer.run(&mut Surroundings {
-        clock: &machine::clock(),
-        interrupted: &machine::stop_requested,
-        watch: &mut |event| view.show(&event),
-    });
-    drop(view);
-    match ending? {
+    match run_watched(&mut trainer, progress)? {
         Ending::Finished(trained) => {
             summarise(&trainer, &trained, console)?;
             Ok(Outcome::Done)
@@ -166,6 +159,16 @@ fn train(plan: Plan, model: &Path, console: &Console) -> Result<Outcome> {
             Ok(Outcome::Interrupted)
         }
     }
+}
+
+/// Runs `trainer` to its end, or to the step at which [`machine::stop_requested`], and shows how it goes.
+pub(crate) fn run_watched(trainer: &mut Trainer, progress: Progress) -> Result<Ending> {
+    let mut view = RunView::new(trainer, progress);
+    Ok(trainer.run(&mut Surroundings {
+        clock: &machine::clock(),
+        interrupted: &machine::stop_requested,
+        watch: &mut |event| view.show(&event),
+    })?)
 }
 
 /// `arm grpo, seed 0, 200 steps of 8 problems × 8 completions`.
