@@ -186,13 +186,11 @@ impl RunDirectory {
     /// # Errors
     /// [`RecordError`].
     pub fn rewind(&self, step: u64) -> Result<(), RecordError> {
-        let mut metrics = self.metrics()?;
+        let metrics = self.metrics()?;
         let steps_recorded = metrics.last().map_or(0, |last| last.step + 1);
-        metrics.retain(|row| row.step < step);
-        write::replace(&self.root.join("metrics.jsonl"), &write::json_lines(&metrics))?;
-        let mut evaluations = self.evaluations()?;
-        evaluations.retain(|row| row.step <= step);
-        write::replace(&self.root.join("evaluations.jsonl"), &write::json_lines(&evaluations))?;
+        keep_lines(&self.root.join("metrics.jsonl"), metrics.iter().map(|row| row.step < step))?;
+        let evaluations = self.evaluations()?;
+        keep_lines(&self.root.join("evaluations.jsonl"), evaluations.iter().map(|row| row.step <= step))?;
         // A crash between a step's rollouts and its metrics leaves one step more of rollouts than of metrics.
         for stale in step..=steps_recorded {
             match fs::remove_file(self.rollout_path(stale)) {
@@ -214,14 +212,26 @@ impl RunDirectory {
     }
 }
 
+/// Keeps those whole lines of `path` for which `keeps` says so, byte for byte: a number that is read and written again
+/// may end in another digit, and a resumed run must not differ from one that was never interrupted.
+fn keep_lines(path: &Path, keeps: impl Iterator<Item = bool>) -> Result<(), RecordError> {
+    let text = read_text(path)?;
+    let kept: String = text.split_inclusive('\n').zip(keeps).filter(|(_, keep)| *keep).map(|(line, _)| line).collect();
+    write::replace(path, kept.as_bytes())
+}
+
+/// The text of `path`; empty where there is no such file.
+fn read_text(path: &Path) -> Result<String, RecordError> {
+    match fs::read_to_string(path) {
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => read.map_err(|source| RecordError::Io { action: "read", path: path.to_owned(), source }),
+    }
+}
+
 /// Reads one JSON object per line; a missing file is empty, an unfinished last line (no newline) is ignored.
 fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(RecordError::Io { action: "read", path: path.to_owned(), source }),
-    };
-    text.split_inclusive('\n')
+    read_text(path)?
+        .split_inclusive('\n')
         .enumerate()
         .filter(|(_, line)| line.ends_with('\n'))
         .map(|(index, line)| {
