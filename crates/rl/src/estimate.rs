@@ -64,7 +64,9 @@ pub fn gibibytes(bytes: u64) -> String {
 
 /// Memory of a training run.
 pub fn training(config: &RunConfig, model: &ModelConfig) -> Estimate {
-    let parameters: u64 = parameter_shapes(model).iter().map(|shape| shape.count() as u64).sum();
+    let shapes = parameter_shapes(model);
+    let counts = || shapes.iter().map(|shape| shape.count() as u64);
+    let (parameters, largest): (u64, u64) = (counts().sum(), counts().max().unwrap_or(0));
     let copies = if config.train.loss.kl_weight > 0.0 { 4 } else { 2 };
     let (queries, keys) = ((model.heads.query * model.heads.width) as u64, model.heads.key_value_columns() as u64);
     let (width, mlp, layers) = (model.width as u64, model.mlp_width as u64, model.layers as u64);
@@ -78,7 +80,7 @@ pub fn training(config: &RunConfig, model: &ModelConfig) -> Estimate {
     Estimate {
         weights: copies * parameters * FLOAT,
         // The largest weight is packed a second time during the backward.
-        optimizer: 3 * parameters * FLOAT + vocabulary * width * FLOAT,
+        optimizer: (3 * parameters + largest) * FLOAT,
         activations: references * config.train.micro_batch_tokens as u64 * (layers * kept + buffers) * FLOAT,
         cache: live * positions as u64 * layers * 2 * keys * FLOAT,
         logits: (live + 128) * vocabulary * FLOAT,
