@@ -1,7 +1,9 @@
-//! What the tests of the formulas share: recorded values, outcomes written shortly, comparison of numbers.
+//! What the tests share: recorded values, outcomes written shortly, comparison of numbers; `world` for whole runs.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test whose recorded values cannot be read fails")]
+
+pub(crate) mod world;
 
 use std::{fs, path::PathBuf};
 
