@@ -1,0 +1,202 @@
+//! Configs: what is refused and in which words, and what a setting is when nothing is said.
+
+use rl::{
+    RlError,
+    advantage::AdvantageScale,
+    config::{EvaluationConfig, RunConfig, Truncated, parse_config, read_config},
+    loss::{Aggregation, LossSettings},
+    optimizer::{OptimizerSettings, Schedule},
+    sft::SftConfig,
+    shaping::{LengthPenalty, LengthStd, Shaping, TieBreak, TopLambda, Which},
+};
+
+/// The shortest config: what has no default.
+const SHORTEST: &str = r#"[model]
+path = "model"
+
+[problems]
+path = "problems.jsonl"
+
+[rollout]
+prompts_per_step = 8
+group_size = 4
+completion_tokens_max = 100
+
+[train]
+steps = 10
+
+[train.shaping.top-lambda]
+"#;
+
+fn parse(text: &str, changes: &[&str]) -> Result<RunConfig, String> {
+    parse_config(text, &changes.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+fn assert_refused(error: &str, fragments: &[&str]) {
+    for fragment in fragments {
+        assert!(error.contains(fragment), "`{fragment}` is not in:\n{error}");
+    }
+}
+
+#[test]
+fn a_text_that_is_not_a_config_is_refused_with_line_and_setting() {
+    let cases: [(&str, &str, &[&str]); 9] = [
+        ("group_size = 4", "grop_size = 4", &["line 9", "grop_size", "unknown field", "`group_size`"]),
+        ("group_size = 4", "group_size = 4.5", &["line 9", "`rollout.group_size`", "floating point `4.5`"]),
+        ("group_size = 4", "group_size = -4", &["line 9", "`rollout.group_size`", "`-4`"]),
+        ("group_size = 4", "", &["`rollout`", "missing field `group_size`"]),
+        ("group_size = 4", "group_size =", &["line 9"]),
+        ("path = \"model\"", "path = 1", &["line 2", "`model.path`", "integer `1`", "expected a string"]),
+        (
+            "[train.shaping.top-lambda]",
+            "[train.shaping.top-lamda]",
+            &["line 15", "unknown variant `top-lamda`", "`top-lambda`"],
+        ),
+        (
+            "[train.shaping.top-lambda]",
+            "[train.shaping.grpo]\nalpha = 1",
+            &["line 16", "unexpected keys in table: alpha"],
+        ),
+        ("[train]\nsteps = 10\n", "", &["`train`", "missing field `steps`"]),
+    ];
+    for (from, to, fragments) in cases {
+        assert!(SHORTEST.contains(from));
+        assert_refused(&parse(&SHORTEST.replace(from, to), &[]).unwrap_err(), fragments);
+    }
+    assert_refused(&parse("", &[]).unwrap_err(), &["missing field `model`"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("config.toml");
+    let error = read_config::<RunConfig>(&path, &[]).unwrap_err();
+    assert_refused(&error.to_string(), &["cannot read the config", "config.toml"]);
+    record::write::replace(&path, b"seed = true").unwrap();
+    let error = read_config::<RunConfig>(&path, &[]).unwrap_err();
+    assert!(matches!(error, RlError::File { .. }), "{error}");
+    assert_refused(&error.to_string(), &["config.toml: setting `seed`", "boolean `true`"]);
+}
+
+#[test]
+fn a_value_out_of_range_is_refused_with_setting_value_and_range() {
+    let cases = [
+        ("rollout.prompts_per_step=0", "`rollout.prompts_per_step` is 0; it must be between 1 and 1048576"),
+        ("rollout.group_size=1", "`rollout.group_size` is 1; it must be between 2 and 65536"),
+        ("rollout.completion_tokens_max=0", "`rollout.completion_tokens_max` is 0; it must be between 1 and 16777216"),
+        ("rollout.sequences_max=0", "`rollout.sequences_max` is 0; it must be between 1 and 1048576"),
+        ("rollout.temperature=0.0", "`rollout.temperature` is 0; it must be between 0.001 and 100"),
+        ("rollout.temperature=nan", "`rollout.temperature` is NaN"),
+        ("prompt.prompt_tokens_max=0", "`prompt.prompt_tokens_max` is 0; it must be between 1 and 16777216"),
+        ("train.micro_batch_tokens=0", "`train.micro_batch_tokens` is 0; it must be between 1 and 1073741824"),
+        ("train.passes=0", "`train.passes` is 0; it must be between 1 and 1024"),
+        ("threads=5000", "`threads` is 5000; it must be between 0 and 4096"),
+        ("train.optimizer.learning_rate=-1.0", "`train.optimizer.learning_rate` is -1; it must be between 0 and 10"),
+        ("train.optimizer.beta1=1.0", "`train.optimizer.beta1` is 1; it must be between 0 and 0.999999"),
+        ("train.optimizer.beta2=1.0", "`train.optimizer.beta2` is 1; it must be between 0 and 0.999999"),
+        ("train.optimizer.epsilon=0.0", "`train.optimizer.epsilon` is 0; it must be between"),
+        ("train.optimizer.weight_decay=-0.1", "`train.optimizer.weight_decay` is -0.1; it must be between 0 and 100"),
+        ("train.optimizer.gradient_norm_max=-1.0", "`train.optimizer.gradient_norm_max` is -1; it must be between 0"),
+        ("train.loss.clip_low=1.5", "`train.loss.clip_low` is 1.5; it must be between 0 and 1"),
+        ("train.loss.clip_high=-0.1", "`train.loss.clip_high` is -0.1; it must be between 0 and 1000000"),
+        ("train.loss.kl_weight=-1.0", "`train.loss.kl_weight` is -1; it must be between 0 and 1000000"),
+        (
+            "train.shaping={top-lambda={lambda=1.1}}",
+            "`train.shaping.top-lambda.lambda` is 1.1; it must be between 0 and 1",
+        ),
+        ("train.shaping={top-lambda={alpha=-0.1}}", "`train.shaping.top-lambda.alpha` is -0.1"),
+        (
+            "train.shaping={top-lambda={correctness_ratio_min=2.0}}",
+            "`train.shaping.top-lambda.correctness_ratio_min` is 2",
+        ),
+        ("train.shaping={length-penalty={alpha=1.5}}", "`train.shaping.length-penalty.alpha` is 1.5"),
+        ("evaluation={every_steps=0,path=\"e\"}", "`evaluation.every_steps` is 0; leave out [evaluation]"),
+        ("evaluation={every_steps=1,path=\"e\",samples=0}", "`evaluation.samples` is 0; it must be at least 1"),
+        ("evaluation={every_steps=1,path=\"e\",temperature=-1.0}", "`evaluation.temperature` is -1; it must be"),
+    ];
+    for (change, expected) in cases {
+        let error = parse(SHORTEST, &[change]).unwrap().check().unwrap_err();
+        assert!(matches!(error, RlError::Setting { .. }), "{change}: {error}");
+        assert_refused(&error.to_string(), &[expected]);
+    }
+    parse(SHORTEST, &[]).unwrap().check().unwrap();
+}
+
+#[test]
+fn settings_from_the_command_line_replace_those_of_the_file() {
+    let config = parse(SHORTEST, &["seed=9", "model.path=models/tiny", "train.loss.clip_high = 0.28"]).unwrap();
+    assert_eq!((config.seed, config.model.path.as_str()), (9, "models/tiny"));
+    assert_eq!(config.train.loss, LossSettings { clip_high: 0.28, ..LossSettings::default() });
+    for (change, fragments) in [
+        ("seed", ["--set seed has no `=`", "write --set section.key=value"]),
+        ("rollout.grop_size=1", ["`rollout.grop_size`", "unknown field"]),
+        ("train.steps=ten", ["`train.steps`", "\"ten\""]),
+    ] {
+        assert_refused(&parse(SHORTEST, &[change]).unwrap_err(), &fragments);
+    }
+    let error = parse(&format!("seed = 1\n{SHORTEST}"), &["seed.more=1"]).unwrap_err();
+    assert_refused(&error, &["--set seed.more=1: `seed` is a value, not a section"]);
+}
+
+#[test]
+fn the_resolved_config_reads_as_the_same_config() {
+    for changes in [
+        vec![],
+        vec!["arm=mine", "seed=7", "train.truncated=drop", "problems.order=file", "train.schedule.decay=cosine"],
+        vec!["train.shaping={grpo={}}", "verifier={extraction={marker={marker=\"A\"}}}", "problems.fields.level=l"],
+        vec!["evaluation={every_steps=3,path=\"e.jsonl\",name=\"e\",completion_tokens_max=9}"],
+    ] {
+        let config = parse(SHORTEST, &changes).unwrap();
+        let text = config.to_toml();
+        assert_eq!(parse(&text, &[]).unwrap(), config, "{text}");
+        assert!(text.contains("clip_high = 0.2"), "defaults are written out:\n{text}");
+    }
+}
+
+#[test]
+fn what_is_not_said_is_as_the_paper_has_it() {
+    let config = parse(SHORTEST, &[]).unwrap();
+    assert_eq!((config.arm(), config.seed), ("top-lambda", 0));
+    // arXiv 2505.18086: λ = 20 %, α = 0.2; ties and the standard deviation are not said there.
+    let top_lambda = TopLambda {
+        lambda: 0.2,
+        alpha: 0.2,
+        length_std: LengthStd::Population,
+        select: Which::Top,
+        ties: TieBreak::Random,
+        correctness_ratio_min: 0.0,
+        correct_min: 0,
+    };
+    assert_eq!(config.train.shaping, Shaping::TopLambda(top_lambda));
+    assert_eq!(LengthPenalty::default(), LengthPenalty { alpha: 0.2, length_std: LengthStd::Population });
+    let loss = LossSettings { clip_low: 0.2, clip_high: 0.2, kl_weight: 0.0, aggregation: Aggregation::SequenceMean };
+    assert_eq!((&config.train.loss, config.train.advantage), (&loss, AdvantageScale::GroupStd));
+    assert_eq!((config.train.truncated, config.train.passes), (Truncated::Wrong, 1));
+    let optimizer = OptimizerSettings {
+        learning_rate: 1e-6,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        weight_decay: 0.0,
+        gradient_norm_max: 1.0,
+    };
+    assert_eq!((&config.train.optimizer, &config.train.schedule), (&optimizer, &Schedule::default()));
+    assert_eq!(
+        (config.rollout.temperature.to_bits(), config.evaluation),
+        (1.0_f64.to_bits(), None::<EvaluationConfig>)
+    );
+}
+
+#[test]
+fn fine_tuning_refuses_empty_batches_and_absurd_learning_rates() {
+    let text = "model.path = \"m\"\ndemonstrations.path = \"d\"\ntrain = { steps = 1, batch_size = 2 }\n";
+    for (change, expected) in [
+        ("train.batch_size=0", "`train.batch_size` is 0; it must be at least 1"),
+        ("train.micro_batch_tokens=0", "`train.micro_batch_tokens` is 0; it must be at least 1"),
+        ("train.optimizer.learning_rate=11.0", "`train.optimizer.learning_rate` is 11; it must be between 0 and 10"),
+    ] {
+        let config: SftConfig = parse_config(text, &[change.to_owned()]).unwrap();
+        assert_refused(&config.check().unwrap_err().to_string(), &[expected]);
+    }
+    parse_config::<SftConfig>(text, &[]).unwrap().check().unwrap();
+}
