@@ -10,6 +10,7 @@ use rl::{
     shaping::length_penalty,
 };
 use serde::Deserialize;
+
 use support::{assert_close, equally_spaced, group, penalty, recorded, shape_top_lambda, top_lambda};
 
 const SCALES: [AdvantageScale; 3] = [AdvantageScale::GroupStd, AdvantageScale::None, AdvantageScale::BatchStd];

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 
 use record::write;
 use serde::{Deserialize, Serialize};
+
 use support::{
     recorded,
     world::{World, files_under},

@@ -9,6 +9,7 @@ mod support;
 use proptest::prelude::*;
 use rl::loss::{Aggregation, CompletionLogprobs, Denominator, LossSettings, LossSum, completion_loss};
 use serde::Deserialize;
+
 use support::{assert_close, recorded};
 
 const AGGREGATIONS: [Aggregation; 3] = [Aggregation::SequenceMean, Aggregation::TokenMean, Aggregation::Constant];

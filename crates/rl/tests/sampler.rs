@@ -11,6 +11,7 @@ use rl::{
     ring,
     sampler::{Completion, Request, SamplerSettings, sample},
 };
+
 use support::world::World;
 
 const SAMPLED: Sampling = Sampling { temperature: 1.0, top_k: 0, top_p: 1.0 };

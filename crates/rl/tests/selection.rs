@@ -5,6 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use rl::shaping::{LengthPenalty, Outcome, Selected, Shaping, TieBreak, TopLambda, Which, shape};
+
 use support::{equally_spaced, group, selection_stream, shape_top_lambda, top_lambda};
 
 const TIES: [TieBreak; 3] = [TieBreak::Random, TieBreak::Index, TieBreak::Longest];

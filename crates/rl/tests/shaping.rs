@@ -7,6 +7,7 @@ mod support;
 use proptest::prelude::*;
 use rl::shaping::{LengthPenalty, LengthStd, Outcome, Shaping, TieBreak, TopLambda, Which, length_penalty, shape};
 use serde::Deserialize;
+
 use support::{assert_close, group, penalty, recorded, selection_stream, shape_top_lambda, top_lambda};
 
 #[derive(Deserialize)]

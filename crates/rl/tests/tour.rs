@@ -28,6 +28,7 @@ use rl::{
     shaping::{Outcome, Shaped, shape},
     update::UpdateSummary,
 };
+
 use support::world::{World, header};
 
 /// The problem that is followed: the first of the file, so the first group of the step.

@@ -11,6 +11,7 @@ use rl::{
     RlError,
     trainer::{Event, Surroundings},
 };
+
 use support::{
     assert_close,
     world::{World, assert_same_files, files_under, finish, interrupt_after, proceed},
