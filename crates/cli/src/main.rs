@@ -1,6 +1,7 @@
 //! The program `brevity`: what was typed in, one command run, an exit code out. What a command does is in its module.
 
 mod console;
+mod demo;
 mod docs;
 mod eval;
 mod hub;
@@ -10,6 +11,7 @@ mod options;
 mod progress;
 mod report;
 mod sample;
+mod sft;
 mod table;
 mod train;
 
@@ -65,7 +67,9 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Arguments),
     Train(train::Arguments),
+    Sft(sft::Arguments),
     Eval(Box<eval::Arguments>),
     Sample(sample::Arguments),
     Report(report::Arguments),
@@ -85,6 +89,8 @@ fn main() -> ExitCode {
     let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let console = Console::new(if line.quiet { Verbosity::Quiet } else { Verbosity::Normal }, line.color);
     let outcome = match &line.command {
+        Command::Demo(arguments) => demo::run(arguments, &console),
+        Command::Sft(arguments) => sft::run(arguments, &console),
         Command::Train(arguments) => train::run(arguments, &console),
         Command::Eval(arguments) => eval::run(arguments, &console),
         Command::Sample(arguments) => sample::run(arguments, &console),

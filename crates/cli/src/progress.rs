@@ -48,6 +48,13 @@ impl Progress {
         StepBar { progress: self.clone(), bar }
     }
 
+    /// A bar for `units` units of work of several jobs at once.
+    pub(crate) fn work(&self, units: u64) -> WorkBar {
+        let bar = self.bars.add(bar(units, "{bar:24} {percent} %, {left}\n{wide_msg}", 0));
+        bar.enable_steady_tick(TICK);
+        WorkBar { progress: self.clone(), bar }
+    }
+
     /// A bar for `completions` completions, which `label` says the purpose of.
     pub(crate) fn completions(&self, label: &'static str, completions: usize) -> CompletionBar {
         let template = "{bar:16} {prefix} {pos}/{len} completions, {left}{msg}";
@@ -96,6 +103,26 @@ impl StepBar {
             self.progress.line(&format!("{}/{steps} steps: {numbers}", self.bar.position()));
         }
         self.bar.set_message(numbers);
+    }
+}
+
+/// Progress of work that several threads do.
+#[derive(Debug)]
+pub(crate) struct WorkBar {
+    progress: Progress,
+    bar: ProgressBar,
+}
+
+impl WorkBar {
+    /// So many more units are done; `message` says by whom. Where bars are not shown, there is a line for each twentieth.
+    pub(crate) fn advance(&self, units: u64, message: String) {
+        let before = self.bar.position();
+        self.bar.inc(units);
+        let (after, all) = (before + units, self.bar.length().unwrap_or(0).max(1));
+        if self.progress.form == ProgressForm::Lines && after * 20 / all > before * 20 / all {
+            self.progress.line(&format!("{} %: {message}", after * 100 / all));
+        }
+        self.bar.set_message(message);
     }
 }
 

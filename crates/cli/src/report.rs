@@ -58,14 +58,22 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     }
     let options = ReportOptions { title: title.clone(), notes: Vec::new(), benchmark: benchmark.clone() };
     let page = html(&directories, &options)?;
-    let arms = match benchmark {
-        Some(benchmark) => arm_table_on(&directories, benchmark)?,
-        None => arm_table(&directories)?,
-    };
     if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         write::create_directory(parent)?;
     }
     write::replace(out, page.as_bytes())?;
+    print_arms(&directories, benchmark.as_deref(), console)?;
+    console.result("")?;
+    console.result(out.display())?;
+    Ok(Outcome::Done)
+}
+
+/// The table of arms, and a warning when some run is still going.
+pub(crate) fn print_arms(runs: &[RunDirectory], benchmark: Option<&str>, console: &Console) -> Result<()> {
+    let arms = match benchmark {
+        Some(benchmark) => arm_table_on(runs, benchmark)?,
+        None => arm_table(runs)?,
+    };
     aligned(&rows(&arms)).into_iter().try_for_each(|line| console.result(line))?;
     let unfinished = arms.iter().map(|arm| arm.unfinished).sum::<usize>();
     if unfinished > 0 {
@@ -74,9 +82,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
             counted(unfinished, "run")
         ));
     }
-    console.result("")?;
-    console.result(out.display())?;
-    Ok(Outcome::Done)
+    Ok(())
 }
 
 /// `path` itself when it is a run directory, otherwise the run directories in it, by name.
