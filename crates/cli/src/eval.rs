@@ -34,8 +34,8 @@ const PROBLEMS_FEW: u32 = 100;
 
 const EXAMPLES: &str = "\
 Examples:
-  brevity eval --model Qwen/Qwen3-0.6B --benchmark gsm8k --data benchmarks --limit 200
-  brevity eval --model runs/top-lambda-seed0/model --benchmark math500 --data benchmarks
+  brevity eval --model Qwen/Qwen3-0.6B --benchmark gsm8k --data data --limit 200
+  brevity eval --model runs/top-lambda-0.2-seed0/model --benchmark math500 --data data
   brevity eval --model models/tiny --benchmark my-problems.jsonl --template plain --instruction \"\"
 
 Benchmarks known by name: aime24, amc23, gsm8k, math500, svamp, each read from DIR/NAME/test.jsonl.

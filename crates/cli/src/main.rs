@@ -38,9 +38,9 @@ const GENERAL: &str = "General options";
 
 const EXAMPLES: &str = "\
 Examples:
-  brevity eval --model Qwen/Qwen3-0.6B --benchmark gsm8k --data benchmarks
-  brevity train configs/top-lambda.toml --seed 1
-  brevity train --resume runs/top-lambda-seed1
+  brevity eval --model Qwen/Qwen3-0.6B --benchmark gsm8k --data data
+  brevity train configs/gsm8k-smollm2.toml --seed 1
+  brevity train --resume runs/top-lambda-0.2-seed1
   brevity report runs -o report.html
 
 Exit codes:

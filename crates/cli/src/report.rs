@@ -20,9 +20,9 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  brevity report runs/top-lambda-seed0
+  brevity report runs/top-lambda-0.2-seed0
   brevity report runs -o report.html --title \"GRPO-λ on the ring\"
-  brevity report runs/grpo-seed0 runs/top-lambda-seed0 --benchmark gsm8k
+  brevity report runs/grpo-seed0 runs/top-lambda-0.2-seed0 --benchmark gsm8k
 
 Runs that are still going can be reported on. Runs of one arm with different seeds are put together.";
 

@@ -24,10 +24,10 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  brevity train configs/top-lambda.toml
-  brevity train configs/top-lambda.toml --seed 1 --set train.steps=50
-  brevity train configs/top-lambda.toml --set model.path=Qwen/Qwen3-0.6B --check
-  brevity train --resume runs/top-lambda-seed1
+  brevity train configs/gsm8k-smollm2.toml
+  brevity train configs/gsm8k-smollm2.toml --seed 1 --set train.steps=50
+  brevity train configs/gsm8k-smollm2.toml --set model.path=Qwen/Qwen3-0.6B --check
+  brevity train --resume runs/top-lambda-0.2-seed1
 
 Every setting of a config is described in docs/config.md.
 Ctrl-C finishes the present step, writes a checkpoint and says how to go on; a second one ends at once.";
