@@ -1,6 +1,7 @@
 //! AdamW against two steps worked by hand, and its bits over blocks and threads.
 
 use kernels::adamw::{Step, Tensor, update};
+
 use support::{assert_close, bits, numbers, with_threads};
 
 mod support;

@@ -3,6 +3,7 @@
 //! Tolerances are relative to the largest expected number of an array. Measured errors are less than half of them.
 
 use kernels::attention::{Context, Gradients, Heads, KeyValues, Saved, Tree, backward, forward};
+
 use support::{assert_close, bits, central_differences, inner_product, naive, numbers, wide, with_threads};
 
 mod support;

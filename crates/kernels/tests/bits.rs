@@ -5,6 +5,7 @@ use kernels::{
     rope::{Direction, Table, rotate},
     vector,
 };
+
 use support::{bits, numbers};
 
 mod support;

@@ -17,6 +17,7 @@ use kernels::{
     sample::{Sampling, draw},
     vector,
 };
+
 use support::{bits, numbers, relative_error, wide};
 
 mod support;

@@ -7,6 +7,7 @@ use kernels::{
     rope::{Direction, Table, rotate},
     vector,
 };
+
 use support::{assert_close, central_differences, inner_product, naive, numbers, relative_error, wide};
 
 mod support;

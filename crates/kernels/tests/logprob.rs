@@ -6,6 +6,7 @@ use kernels::{
     logprob::{self, Gradients, Normaliser, Targets, TokenLogprob, log_sum_exp},
     matmul::{Matrix, PackedMatrix},
 };
+
 use support::{assert_close, bits, central_differences, inner_product, naive, numbers, wide, with_threads};
 
 mod support;

@@ -1,6 +1,7 @@
 //! Matrix products against naive f64 sums, and the bits they keep under every layout, cut and number of threads.
 
 use kernels::matmul::{Matrix, Output, PackedMatrix, multiply, multiply_once};
+
 use support::{assert_close, bits, naive, numbers, relative_error, wide, with_threads};
 
 mod support;

@@ -5,6 +5,7 @@ use kernels::{
     matmul::{Matrix, Output, PackedMatrix, multiply},
     sample::{Drawn, Sampling, draw},
 };
+
 use support::{assert_close, naive, numbers, wide};
 
 mod support;

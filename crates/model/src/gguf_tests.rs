@@ -209,8 +209,7 @@ fn a_llama_gets_its_names_rows_and_configuration_back() {
 fn a_qwen3_keeps_its_rows_and_has_query_and_key_norms() {
     let mut file = model("qwen3", "qwen2");
     file.set("qwen3.attention.key_length", json!(4)).set("qwen3.attention.value_length", json!(4));
-    file.set("qwen3.rope.scaling.type", json!("yarn")).set("qwen3.rope.scaling.factor", json!(4.0));
-    file.set("qwen3.rope.scaling.original_context_length", json!(32));
+    file.set("qwen3.rope.scaling.type", json!("linear")).set("qwen3.rope.scaling.factor", json!(4.0));
     file.count_up("blk.0.attn_q_norm.weight", &[4], 1).count_up("blk.0.attn_k_norm.weight", &[4], 5);
     file.count_up("output.weight", &[606, 8], 0);
     let directory = file.imported("qwen3", Some(StoredType::Bf16)).unwrap();
@@ -220,11 +219,16 @@ fn a_qwen3_keeps_its_rows_and_has_query_and_key_norms() {
     assert_eq!(rows_of(&directory, "model.layers.0.self_attn.k_proj.weight", 4), [0, 1, 2, 3]);
     let config = json_file(&directory, "config.json");
     assert_eq!(config["tie_word_embeddings"], false);
-    assert_eq!(
-        config["rope_scaling"],
-        json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32})
-    );
+    assert_eq!(config["rope_scaling"], json!({"rope_type": "linear", "factor": 4.0}));
     remove(&directory);
+}
+
+#[test]
+fn a_position_scaling_that_the_network_does_not_run_is_refused_by_name() {
+    let mut file = model("qwen3", "qwen2");
+    file.set("qwen3.rope.scaling.type", json!("yarn")).set("qwen3.rope.scaling.factor", json!(4.0));
+    let error = file.imported("yarn", None).unwrap_err();
+    assert!(error.contains("`qwen3.rope.scaling.type` is yarn"), "{error}");
 }
 
 #[test]
@@ -248,10 +252,10 @@ fn texts_become_the_token_ids_of_llama_cpp() {
         let (texts, ids) = (recorded["texts"].as_array().unwrap(), recorded["ids"][pre_tokenizer].as_array().unwrap());
         for (text, ids) in texts.iter().zip(ids) {
             let text = text.as_str().unwrap();
-            let encoded = tokenizer.encode(text);
+            let encoded = tokenizer.encode(text).unwrap();
             // Qwen's own tokenizer.json normalises to NFC, which llama.cpp leaves out.
             if pre_tokenizer == "qwen2" && text.starts_with("e\u{301} vs") {
-                assert_eq!(encoded, tokenizer.encode("\u{e9} vs \u{e9}; \u{c5} \u{fb01}"));
+                assert_eq!(encoded, tokenizer.encode("\u{e9} vs \u{e9}; \u{c5} \u{fb01}").unwrap());
                 continue;
             }
             assert_eq!(json!(encoded), *ids, "{pre_tokenizer}: {text:?}");

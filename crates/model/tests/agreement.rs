@@ -1,9 +1,10 @@
-//! Sampling and training give the same bits (DESIGN invariant 1): whatever the batch, the chunks, the cache and threads.
+//! Sampling and training give the same bits (docs/numerics.md): whatever the batch, the chunks, the cache and threads.
 
 mod support;
 
 use kernels::logprob::{TokenLogprob, divide_by_temperature, log_sum_exp};
 use model::{Batch, Cache, Chunk, Model, SamplerWorkspace, TrainerWorkspace};
+
 use support::{FAMILIES, model, sequences, tensors};
 
 /// Logprob bits of the tokens after `prompt_tokens` of each sequence, as the sampler sees them: prompts prefilled in

@@ -7,6 +7,7 @@ mod support;
 
 use kernels::adamw;
 use model::{Batch, Cache, Chunk, Model, SamplerWorkspace, TrainerWorkspace};
+
 use support::{FAMILIES, model, sequences, tensors};
 
 /// The whole sequence as one completion of its first token.

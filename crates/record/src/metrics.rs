@@ -38,7 +38,7 @@ pub struct SelectionMetrics {
 pub struct PhaseSeconds {
     /// Sampling the completions.
     pub sample: f64,
-    /// Verifying, shaping and advantages.
+    /// Verifying, shaping, advantages, and writing the rollouts.
     pub shape: f64,
     /// Forward, backward and optimizer.
     pub update: f64,
@@ -76,13 +76,14 @@ pub struct StepMetrics {
     pub entropy_nats: f64,
     /// Mean k3 estimate of the KL divergence to the reference over completion tokens, nats; none without a reference.
     pub kl_nats: Option<f64>,
-    /// Smallest importance ratio over completion tokens.
+    /// Smallest importance ratio over the tokens trained on (those of completions of advantage 0 are spared, unless there
+    /// is a KL term); 1 where none was.
     pub ratio_min: f64,
-    /// Mean importance ratio over completion tokens.
+    /// Mean importance ratio over the same tokens.
     pub ratio_mean: f64,
-    /// Largest importance ratio over completion tokens.
+    /// Largest importance ratio over the same tokens.
     pub ratio_max: f64,
-    /// Share of completion tokens whose ratio was clipped with effect on the gradient.
+    /// Share of the same tokens whose ratio was clipped with effect on the gradient.
     pub clip_share: f64,
     /// Value of the loss.
     pub loss: f64,
@@ -94,7 +95,7 @@ pub struct StepMetrics {
     pub tokens: u64,
     /// Completion tokens sampled per second of sampling.
     pub sample_tokens_per_second: f64,
-    /// Completion tokens trained on per second of updating.
+    /// Completion tokens of the step, spared ones included, per second of updating.
     pub update_tokens_per_second: f64,
     /// Seconds by phase.
     pub seconds: PhaseSeconds,

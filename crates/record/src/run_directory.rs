@@ -192,15 +192,9 @@ impl RunDirectory {
         let evaluations = self.evaluations()?;
         keep_lines(&self.root.join("evaluations.jsonl"), evaluations.iter().map(|row| row.step <= step))?;
         // A crash between a step's rollouts and its metrics leaves one step more of rollouts than of metrics.
-        for stale in step..=steps_recorded {
-            match fs::remove_file(self.rollout_path(stale)) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(RecordError::Io { action: "remove", path: self.rollout_path(stale), source });
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
-        Ok(())
+        let rollouts = (step..=steps_recorded).map(|stale| self.rollout_path(stale));
+        let dropped = evaluations.iter().filter(|row| row.step > step);
+        rollouts.chain(dropped.map(|row| self.evaluation_path(row.step, &row.benchmark))).try_for_each(remove_file)
     }
 
     fn rollout_path(&self, step: u64) -> PathBuf {
@@ -218,6 +212,16 @@ fn keep_lines(path: &Path, keeps: impl Iterator<Item = bool>) -> Result<(), Reco
     let text = read_text(path)?;
     let kept: String = text.split_inclusive('\n').zip(keeps).filter(|(_, keep)| *keep).map(|(line, _)| line).collect();
     write::replace(path, kept.as_bytes())
+}
+
+/// Removes `path` where it exists.
+fn remove_file(path: PathBuf) -> Result<(), RecordError> {
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(RecordError::Io { action: "remove", path, source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// The text of `path`; empty where there is no such file.

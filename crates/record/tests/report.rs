@@ -3,12 +3,13 @@
 
 mod fabricated;
 
-use fabricated::{ARMS, ArmPlan, Extent, WHOLE, directory, run};
 use record::{
     RunDirectory,
     report::{ReportOptions, Source, arm_table, arm_table_on, html},
     write,
 };
+
+use fabricated::{ARMS, ArmPlan, Extent, WHOLE, directory, run};
 
 fn options() -> ReportOptions {
     ReportOptions {

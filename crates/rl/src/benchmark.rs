@@ -99,15 +99,19 @@ impl Benchmark {
         BUILT_IN.iter().map(|benchmark| benchmark.name)
     }
 
-    /// The built-in benchmark of this name, read from `data_directory/NAME/test.jsonl`; or the problem file of this
+    /// The built-in benchmark of this name, read from `benchmarks_directory/NAME/test.jsonl`; or the problem file of this
     /// path (`.jsonl`, `.json`, `.parquet`), read by `fields`, which built-in benchmarks do not need.
     ///
     /// # Errors
     /// [`RlError::Setting`] for an unknown name, or a name without a data directory; [`RlError::File`] for a missing
     /// file; those of [`read_problems`].
-    pub fn open(name_or_path: &str, data_directory: Option<&Path>, fields: &ProblemFields) -> Result<Self, RlError> {
+    pub fn open(
+        name_or_path: &str,
+        benchmarks_directory: Option<&Path>,
+        fields: &ProblemFields,
+    ) -> Result<Self, RlError> {
         if let Some(built_in) = BUILT_IN.iter().find(|benchmark| benchmark.name == name_or_path) {
-            return built_in.open(data_directory);
+            return built_in.open(benchmarks_directory);
         }
         let path = Path::new(name_or_path);
         let extension = path.extension().and_then(|extension| extension.to_str());
@@ -150,14 +154,14 @@ impl Benchmark {
 }
 
 impl BuiltIn {
-    fn open(&self, data_directory: Option<&Path>) -> Result<Benchmark, RlError> {
+    fn open(&self, benchmarks_directory: Option<&Path>) -> Result<Benchmark, RlError> {
         let Self { name, file, .. } = self;
-        let Some(data_directory) = data_directory else {
+        let Some(benchmarks_directory) = benchmarks_directory else {
             let message =
                 format!("is `{name}`, but no data directory was given; pass the directory that holds `{file}`");
             return Err(RlError::Setting { field: "benchmark", message });
         };
-        let path = data_directory.join(file);
+        let path = benchmarks_directory.join(file);
         if !path.exists() {
             let message = format!(
                 "does not exist, and benchmark `{name}` is read from there; put the file there or pass the data \
@@ -186,7 +190,7 @@ mod tests {
     use super::*;
 
     /// A data directory with one row for each built-in benchmark, fields and kinds as published.
-    fn data_directory() -> tempfile::TempDir {
+    fn benchmarks_directory() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         for (name, row) in [
             ("aime24", r#"{"id":60,"problem":"q","solution":"s","answer":"025","url":"u","question":"q"}"#),
@@ -209,7 +213,7 @@ mod tests {
 
     #[test]
     fn built_in_benchmarks_map_their_fields() {
-        let directory = data_directory();
+        let directory = benchmarks_directory();
         for (name, id, question, gold, level, samples) in [
             ("aime24", "60", "q", "025", None, 16),
             ("amc23", "0", "q", "27", None, 16),
@@ -231,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_problem_file_is_a_benchmark_named_after_the_file() {
-        let directory = data_directory();
+        let directory = benchmarks_directory();
         let path = directory.path().join("mine.jsonl");
         record::write::replace(&path, br#"{"q": "1+1?", "answer": 2}"#).unwrap();
         let fields = ProblemFields { question: "q".to_owned(), ..ProblemFields::default() };
@@ -241,10 +245,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_opened_is_refused_with_a_remedy() {
-        let directory = data_directory();
+        let directory = benchmarks_directory();
         let inner = directory.path().join("svamp");
         let names = "`aime24`, `amc23`, `gsm8k`, `math500`, `svamp`";
-        for (name, data_directory, expected) in [
+        for (name, benchmarks_directory, expected) in [
             (
                 "gsm8",
                 None,
@@ -270,7 +274,7 @@ mod tests {
                 format!("nowhere.jsonl: does not exist; give an existing problem file or one of {names}"),
             ),
         ] {
-            let error = Benchmark::open(name, data_directory, &ProblemFields::default()).unwrap_err().to_string();
+            let error = Benchmark::open(name, benchmarks_directory, &ProblemFields::default()).unwrap_err().to_string();
             assert!(error.contains(&expected), "{error}");
         }
     }

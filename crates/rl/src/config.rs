@@ -344,16 +344,9 @@ impl RunConfig {
                 return setting(field, format!("is {value}; it must be between {min} and {max}"));
             }
         }
-        let optimizer = &self.train.optimizer;
         let loss = &self.train.loss;
         let reals = [
             ("rollout.temperature", self.rollout.temperature, 1e-3, 100.0),
-            ("train.optimizer.learning_rate", optimizer.learning_rate, 0.0, 10.0),
-            ("train.optimizer.beta1", optimizer.beta1, 0.0, 0.999_999),
-            ("train.optimizer.beta2", optimizer.beta2, 0.0, 0.999_999),
-            ("train.optimizer.epsilon", optimizer.epsilon, 1e-20, 1.0),
-            ("train.optimizer.weight_decay", optimizer.weight_decay, 0.0, 100.0),
-            ("train.optimizer.gradient_norm_max", optimizer.gradient_norm_max, 0.0, 1e9),
             ("train.loss.clip_low", loss.clip_low, 0.0, 1.0),
             ("train.loss.clip_high", loss.clip_high, 0.0, 1e6),
             ("train.loss.kl_weight", loss.kl_weight, 0.0, 1e6),
@@ -363,6 +356,7 @@ impl RunConfig {
                 return setting(field, format!("is {value}; it must be between {min} and {max}"));
             }
         }
+        self.train.optimizer.check()?;
         if let Some((field, message)) = self.train.shaping.out_of_range() {
             return setting(field, message);
         }
@@ -380,6 +374,13 @@ impl EvaluationConfig {
         }
         if self.samples == 0 {
             return setting("evaluation.samples", "is 0; it must be at least 1".into());
+        }
+        if self.completion_tokens_max == Some(0) {
+            return setting("evaluation.completion_tokens_max", "is 0; it must be at least 1".into());
+        }
+        if let Some(name) = self.name.as_ref().filter(|name| name.is_empty() || name.contains(['/', '\\'])) {
+            let message = format!("is \"{name}\", which is no file name; use letters, digits, `-` and `_`");
+            return setting("evaluation.name", message);
         }
         if !(0.0..=100.0).contains(&self.temperature) {
             return setting("evaluation.temperature", format!("is {}; it must be between 0 and 100", self.temperature));

@@ -74,8 +74,16 @@ pub fn training(config: &RunConfig, model: &ModelConfig) -> Estimate {
     let kept = 2 * width + 2 * queries + 2 * keys + raw + 2 * mlp;
     let buffers = 6 * width + 3 * queries + 3 * keys + 3 * mlp;
     let references = copies / 2;
-    let positions = (config.prompt.prompt_tokens_max + config.rollout.completion_tokens_max).min(model.positions_max);
-    let live = (config.rollout.prompts_per_step * config.rollout.group_size).min(config.rollout.sequences_max) as u64;
+    let evaluated = config.evaluation.as_ref().and_then(|evaluation| evaluation.completion_tokens_max).unwrap_or(0);
+    let completion = config.rollout.completion_tokens_max.max(evaluated);
+    let positions = (config.prompt.prompt_tokens_max + completion).min(model.positions_max);
+    // An evaluation may fill every place; training has N·G completions.
+    let wanted = if config.evaluation.is_some() {
+        usize::MAX
+    } else {
+        config.rollout.prompts_per_step * config.rollout.group_size
+    };
+    let live = wanted.min(config.rollout.sequences_max) as u64;
     let vocabulary = model.vocabulary as u64;
     Estimate {
         weights: copies * parameters * FLOAT,

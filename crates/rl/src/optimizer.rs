@@ -3,6 +3,8 @@
 use model::{Gradients, Model, adamw};
 use serde::{Deserialize, Serialize};
 
+use crate::RlError;
+
 /// Settings of AdamW (arXiv 1711.05101).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -24,6 +26,29 @@ pub struct OptimizerSettings {
 impl Default for OptimizerSettings {
     fn default() -> Self {
         Self { learning_rate: 1e-6, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, gradient_norm_max: 1.0 }
+    }
+}
+
+impl OptimizerSettings {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`RlError::Setting`] naming the first setting that is out of range.
+    pub fn check(&self) -> Result<(), RlError> {
+        let ranges = [
+            ("train.optimizer.learning_rate", self.learning_rate, 0.0, 10.0),
+            ("train.optimizer.beta1", self.beta1, 0.0, 0.999_999),
+            ("train.optimizer.beta2", self.beta2, 0.0, 0.999_999),
+            ("train.optimizer.epsilon", self.epsilon, 1e-20, 1.0),
+            ("train.optimizer.weight_decay", self.weight_decay, 0.0, 100.0),
+            ("train.optimizer.gradient_norm_max", self.gradient_norm_max, 0.0, 1e9),
+        ];
+        match ranges.into_iter().find(|(_, value, min, max)| !(min..=max).contains(&value)) {
+            Some((field, value, min, max)) => {
+                Err(RlError::Setting { field, message: format!("is {value}; it must be between {min} and {max}") })
+            }
+            None => Ok(()),
+        }
     }
 }
 

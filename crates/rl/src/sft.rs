@@ -105,12 +105,7 @@ impl SftConfig {
                 return Err(RlError::Setting { field, message: "is 0; it must be at least 1".into() });
             }
         }
-        let learning_rate = self.train.optimizer.learning_rate;
-        if !(0.0..=10.0).contains(&learning_rate) {
-            let message = format!("is {learning_rate}; it must be between 0 and 10");
-            return Err(RlError::Setting { field: "train.optimizer.learning_rate", message });
-        }
-        Ok(())
+        self.train.optimizer.check()
     }
 }
 

@@ -225,6 +225,9 @@ impl Trainer {
         let mut stream = Stream::new(self.config.seed, Purpose::Selection, [self.step, 0, 0]);
         let shaped = shape(&outcomes, &self.config.train.shaping, &mut stream);
         let advantages = advantages(&shaped.rewards, self.config.train.advantage);
+        // Before the update, so that a step whose numbers are not finite leaves its rollouts to look at.
+        let rollouts = self.rollout_records(&problems, &groups, (&shaped, &advantages));
+        self.run.write_rollouts(self.step, &rollouts)?;
         let shaped_at = (surroundings.clock)();
         let update = self.update(&problems, &groups, &advantages)?;
         let updated = (surroundings.clock)();
@@ -241,8 +244,6 @@ impl Trainer {
                 total: updated - began,
             },
         });
-        let rollouts = self.rollout_records(&problems, &groups, (&shaped, &advantages));
-        self.run.write_rollouts(self.step, &rollouts)?;
         self.run.append_metrics(&metrics)?;
         Ok(metrics)
     }

@@ -128,7 +128,7 @@ impl Updater {
 /// How the parameters stand to those that the completions were sampled with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PolicyIs {
-    /// The same: every importance ratio is exactly 1 (DESIGN invariant 1).
+    /// The same: every importance ratio is exactly 1 (docs/numerics.md).
     Behavior,
     /// Updated since.
     Ahead,

@@ -1,8 +1,10 @@
 //! Completions, golds and the verdicts a careful person gives them.
 
-use verify::{Extraction, Gold, Verdict, check};
-
-use Verdict::{Correct, Incorrect, NoAnswer, TooLarge, Unreadable};
+use verify::{
+    Extraction, Gold,
+    Verdict::{self, Correct, Incorrect, NoAnswer, TooLarge, Unreadable},
+    check,
+};
 
 type Case = (&'static str, &'static str, Verdict);
 

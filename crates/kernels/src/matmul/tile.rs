@@ -1,8 +1,7 @@
 //! The innermost product: a few rows of the left side times one panel of the right side, in registers.
 
-use crate::dispatch::{InstructionSet, instruction_set};
-
 use super::packed::PANEL;
+use crate::dispatch::{InstructionSet, instruction_set};
 
 /// One tile of a product over one block of the inner dimension.
 pub(super) struct Tile<'a> {
@@ -156,9 +155,8 @@ unsafe fn panel<V: Lanes, const M: usize>(tile: &Tile<'_>, target: Target) {
 mod portable {
     //! Four floats in an array; the compiler uses what the build target guarantees.
 
-    use crate::dispatch::{Arithmetic, Portable};
-
     use super::Lanes;
+    use crate::dispatch::{Arithmetic, Portable};
 
     #[derive(Clone, Copy)]
     pub(super) struct Four([f32; 4]);

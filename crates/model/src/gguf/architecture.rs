@@ -297,15 +297,7 @@ fn rope_scaling(metadata: &Metadata, name: &str) -> Result<Option<Json>, String>
     match metadata.text(&type_key)? {
         None | Some("none") => Ok(None),
         Some("linear") => Ok(Some(json!({"rope_type": "linear", "factor": required(factor, &factor_key)?}))),
-        Some("yarn") => {
-            let context_key = format!("{name}.rope.scaling.original_context_length");
-            Ok(Some(json!({
-                "rope_type": "yarn",
-                "factor": required(factor, &factor_key)?,
-                "original_max_position_embeddings": required(metadata.count(&context_key)?, &context_key)?,
-            })))
-        }
-        Some(other) => Err(format!("`{type_key}` is {other}; none, linear and yarn are imported")),
+        Some(other) => Err(format!("`{type_key}` is {other}; none and linear are imported, because no other is run")),
     }
 }
 
