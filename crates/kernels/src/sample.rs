@@ -61,10 +61,18 @@ fn draw_restricted(logits: &[f32], sampling: &Sampling, uniform: f64, scratch: &
     if (1..order.len()).contains(&sampling.top_k) {
         order.select_nth_unstable_by(sampling.top_k - 1, by_likelihood);
         order.truncate(sampling.top_k);
+        order.sort_unstable();
+    }
+    let candidates: Vec<f32> = order.iter().map(|&index| logits[index]).collect();
+    let log_sum = log_sum_exp(&candidates, scratch).log_sum;
+    if sampling.top_p < 1.0 {
+        // All tokens below (1 − top_p)/n together hold less than 1 − top_p, so the nucleus lies above; the margin covers
+        // the rounding of `log_sum`. A few hundred tokens are left to sort, instead of the vocabulary.
+        let floor = f64::from(log_sum) + ((1.0 - f64::from(sampling.top_p)) / candidates.len() as f64).ln() - 1e-2;
+        order.retain(|&index| f64::from(logits[index]) >= floor);
     }
     order.sort_unstable_by(by_likelihood);
     let kept: Vec<f32> = order.iter().map(|&index| logits[index]).collect();
-    let log_sum = log_sum_exp(&kept, scratch).log_sum;
     let mut mass = 0.0;
     let nucleus = kept.iter().take_while(|&&logit| {
         let before = mass;
