@@ -58,8 +58,8 @@ pub fn notes() -> Vec<String> {
          table are measured on 600 problems that no training saw, at temperature 1.",
         "Read it for what it is. The task was the fourth design tried, built so that a length penalty on every group can \
          collapse: a shortcut that is harmless on most problems and fatal on a minority that cannot be told apart \
-         beforehand, and a clean start that solves most problems. On tasks without those properties a plain length penalty \
-         does not collapse. What there is to save is bounded by the task: the careful plan alone takes 19 tokens on average.",
+         beforehand, and a clean start that solves most problems. On two tasks tried before, each without one of those \
+         properties, a plain length penalty did not collapse. What there is to save is bounded by the task: the careful plan alone takes 19 tokens on average.",
         "random-lambda is a control: it puts the length penalty on as many groups as top-lambda, chosen by chance rather \
          than by correctness. Where both do equally well, it is the bounded share of groups under pressure that helps here, \
          not the ranking.",
