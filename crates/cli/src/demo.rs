@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let runs = SEEDS.len() * arms().len();
     let units = SEEDS.len() as u64 * (START_STEPS + arms().len() as u64 * STEPS * STEP_UNITS);
     for line in labelled(&[
-        ("task", "a walk on a ring with a trap door; a 141-thousand-parameter transformer, from nothing".to_owned()),
+        ("task", "a walk on a ring with a trap door, learnt from nothing".to_owned()),
         ("runs", format!("{} arms × {}, {jobs} at a time", arms().len(), counted(SEEDS.len(), "seed"))),
         ("directory", root.display().to_string()),
     ]) {
