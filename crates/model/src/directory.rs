@@ -35,7 +35,8 @@ pub struct ModelDirectory {
     pub tokenizer: Tokenizer,
     /// Its chat template, where it has one.
     pub chat: Option<ChatTemplate>,
-    /// Tokens that end a completion, ascending.
+    /// Tokens that end a completion, in the order of generation_config.json, then config.json; the first is the one that
+    /// demonstrations are ended with.
     pub end_tokens: Vec<u32>,
     /// How its weights are stored.
     pub stored: StoredType,
@@ -93,7 +94,7 @@ pub fn read_weights(directory: &Path, config: ModelConfig) -> Result<(Model, Sto
     Ok((Model::new(config, |shape| files.read(&shape.name, &shape.shape))?, stored))
 }
 
-/// Ids from `eos_token_id` of generation_config.json and config.json together.
+/// Ids from `eos_token_id` of generation_config.json, then those that config.json adds.
 fn end_tokens(directory: &Path, vocabulary: usize) -> Result<Vec<u32>, ModelError> {
     let mut found = Vec::new();
     for name in ["generation_config.json", "config.json"] {
@@ -120,11 +121,11 @@ fn end_tokens(directory: &Path, vocabulary: usize) -> Result<Vec<u32>, ModelErro
             let id = id.as_u64().filter(|&id| id < vocabulary as u64).ok_or_else(|| {
                 unusable(format!("`eos_token_id` holds {id}, which is not a token id below {vocabulary}"))
             })?;
-            found.push(id as u32);
+            if !found.contains(&(id as u32)) {
+                found.push(id as u32);
+            }
         }
     }
-    found.sort_unstable();
-    found.dedup();
     if found.is_empty() {
         return Err(ModelError::File {
             path: directory.join("generation_config.json"),
