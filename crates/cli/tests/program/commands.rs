@@ -184,3 +184,45 @@ fn the_version_names_the_instruction_set() {
     let ran = Scratch::new().succeed(&["--version"]);
     assert!(ran.stdout.starts_with("brevity 0.") && ran.stdout.contains("kernels on this CPU: "), "{}", ran.stdout);
 }
+
+#[test]
+fn supervised_fine_tuning_learns_its_demonstrations_and_leaves_a_model() {
+    let scratch = Scratch::new();
+    let config = r#"
+threads = 1
+
+[model]
+path = "model"
+
+[demonstrations]
+path = "demonstrations.jsonl"
+
+[prompt]
+template = "plain"
+instruction = ""
+
+[train]
+steps = 100
+batch_size = 2
+optimizer = { learning_rate = 3e-3 }
+"#;
+    scratch.write("sft.toml", config.as_bytes());
+    let rows = "{\"prompt\": \"9 +1 :\", \"completion\": \"<q> a 10 A 10\"}\n{\"prompt\": \"2 +3 :\", \"completion\": \"<c> a 5 10 A 10\"}\n";
+    scratch.write("demonstrations.jsonl", rows.as_bytes());
+    let ran = scratch.succeed(&["sft", "sft.toml", "--out", "tuned"]);
+    assert!(ran.stdout.contains("model  tuned/model\n"), "{}", ran.stdout);
+    assert_eq!(scratch.read("tuned/sft.jsonl").lines().count(), 100);
+    let greedy = ["sample", "--model", "tuned/model", "--plain", "--temperature", "0", "--max-tokens", "9"];
+    let ran = scratch.succeed(&[&greedy[..], &["9 +1 :"]].concat());
+    assert_eq!(ran.stdout.trim(), "<q> a 10 A 10");
+
+    scratch.refuse(&["sft", "sft.toml", "--out", "tuned"], 1, &["holds an earlier fine-tuning", "choose another"]);
+    scratch.write("demonstrations.jsonl", b"{\"prompt\": \"9 +7 :\", \"completion\": \"A 1\"}\n");
+    scratch.refuse(&["sft", "sft.toml", "--out", "other"], 1, &["cannot encode \"9 +7 :\""]);
+}
+
+#[test]
+fn the_demo_refuses_a_directory_that_holds_files() {
+    let scratch = Scratch::new();
+    scratch.refuse(&["demo", "--out", "model"], 1, &["error: model: is not empty\n", "hint: choose another directory"]);
+}
