@@ -1,6 +1,6 @@
 //! A policy on a benchmark: every problem sampled, verified and recorded.
 
-use model::{Model, Sampling, Tokenizer};
+use model::{Model, Tokenizer};
 use record::{EvaluationRecord, EvaluationSummary};
 use verify::Extraction;
 
@@ -23,11 +23,6 @@ pub struct Evaluation {
     pub settings: EvaluationSettings,
     /// Nucleus and top-k are those of the settings; end tokens those of the model.
     pub sampler: SamplerSettings,
-}
-
-/// The sampling that `settings` describe.
-pub fn sampling(settings: &EvaluationSettings, top_k: usize) -> Sampling {
-    Sampling { temperature: settings.temperature as f32, top_k, top_p: settings.top_p as f32 }
 }
 
 /// Samples and verifies every problem; `ended` is called with each completion's token count as it ends.

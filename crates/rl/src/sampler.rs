@@ -106,7 +106,6 @@ pub fn sample(
     while !sampler.live.is_empty() || waiting.peek().is_some() {
         let free = settings.sequences_max.max(1) - sampler.live.len();
         let entering: Vec<_> = waiting.by_ref().take(free).collect();
-        sampler.retire(&mut done, &mut ended);
         sampler.advance();
         sampler.enter(&entering);
         sampler.retire(&mut done, &mut ended);
