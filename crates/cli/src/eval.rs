@@ -11,7 +11,6 @@ use record::{EvaluationSummary, write};
 use rl::{
     Benchmark, ProblemFields,
     config::{PromptSettings, Template},
-    estimate::gibibytes,
     evaluation::{Evaluation, evaluate},
     prompt::{Prompt, Prompter},
     sampler::SamplerSettings,
@@ -24,7 +23,7 @@ use crate::{
     Outcome,
     console::Console,
     hub, machine,
-    options::{TemplateOption, extraction, nucleus_mass, positive, temperature},
+    options::{ComputeOption, TemplateOption, extraction, nucleus_mass, positive, temperature},
     progress::Progress,
     table::{aligned, counted, labelled, percent},
 };
@@ -102,6 +101,9 @@ pub(crate) struct Arguments {
     /// Threads; 0 takes all cores. No number depends on it.
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
+    /// What matrix products compute with; the fastest that the CPU has unless given.
+    #[arg(long, value_enum, value_name = "TYPE")]
+    compute: Option<ComputeOption>,
 }
 
 /// Fields of a problem file.
@@ -161,7 +163,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     benchmark.problems.truncate(arguments.limit.unwrap_or(usize::MAX));
     let directory = output_directory(arguments, &benchmark.name)?;
     machine::thread_pool(arguments.threads)?.install(|| {
-        let source = hub::open_model(&arguments.model, console)?;
+        let source = hub::open_model(&arguments.model, arguments.compute.map(Into::into), console)?;
         let job = prepare(arguments, &benchmark, (source, directory), console)?;
         measure(&job, console)
     })?;
@@ -266,6 +268,8 @@ fn prepare<'a>(
         },
         completion_tokens_max,
         sequences_max: arguments.sequences,
+        // Completions wait when the memory is full; a quarter stays for the rest.
+        cache_bytes_max: machine::memory_bytes_available().map_or(0, |bytes| (bytes / 4 * 3) as usize),
         end_tokens: source.end_tokens.clone(),
     };
     let evaluation = Evaluation { prompts, extraction: arguments.extraction.clone(), settings, sampler };
@@ -275,7 +279,6 @@ fn prepare<'a>(
 fn measure(job: &Job<'_>, console: &Console) -> Result<()> {
     let Job { arguments, source, evaluation, .. } = job;
     labelled(&settings(job)).into_iter().try_for_each(|line| console.result(line))?;
-    warn_of_memory(job, console);
     let completions = evaluation.prompts.len() * evaluation.settings.samples as usize;
     let mut bar = Progress::new(console).completions("evaluating", completions);
     let (summary, records) = evaluate(&source.model, &source.tokenizer, evaluation, |tokens| {
@@ -338,30 +341,8 @@ fn settings(job: &Job<'_>) -> Vec<(&'static str, String)> {
         ("instruction", or_none(&prompt.instruction)),
         ("extraction", extraction),
         ("sequences", arguments.sequences.to_string()),
-        (
-            "machine",
-            format!("{}, {}", counted(rayon::current_num_threads(), "thread"), model::instruction_set().name()),
-        ),
+        ("machine", format!("{}, {}", counted(model::threads::count(), "thread"), model::instruction_set().name())),
     ]
-}
-
-/// Says when completions that all reach the token limit would not fit in memory.
-fn warn_of_memory(job: &Job<'_>, console: &Console) {
-    let Some(available) = machine::memory_bytes_available() else { return };
-    let config = job.source.model.config();
-    let settings = &job.evaluation.settings;
-    let together = job.arguments.sequences.min(job.evaluation.prompts.len() * settings.samples as usize);
-    let token = 2 * config.layers * config.heads.key_value_columns() * size_of::<f32>();
-    let need = (together * settings.completion_tokens_max as usize * token) as u64;
-    if need > available {
-        console.warning(format!(
-            "{together} completions of {} tokens would need {} of the {} available; lower --sequences or --max-tokens \
-             if they get that long",
-            settings.completion_tokens_max,
-            gibibytes(need),
-            gibibytes(available)
-        ));
-    }
 }
 
 fn show(summary: &EvaluationSummary, console: &Console) -> Result<()> {

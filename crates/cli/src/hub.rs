@@ -12,7 +12,7 @@ use hf_hub::{
     api::sync::{ApiBuilder, ApiRepo},
 };
 use model::{ModelConfig, ModelDirectory, ParameterShape, parameter_shapes};
-use rl::estimate::gibibytes;
+use rl::{config::ComputeType, estimate::gibibytes};
 
 use crate::{
     console::{Console, ProgressForm},
@@ -63,7 +63,7 @@ pub(crate) fn model_directory(name: &str, console: &Console) -> Result<PathBuf> 
 }
 
 /// The model that `name` means, as [`model_directory`] finds it, read into memory.
-pub(crate) fn open_model(name: &str, console: &Console) -> Result<ModelDirectory> {
+pub(crate) fn open_model(name: &str, compute: Option<ComputeType>, console: &Console) -> Result<ModelDirectory> {
     let directory = model_directory(name, console)?;
     let parameters: usize = parameter_shapes(&ModelConfig::read(&directory)?).iter().map(ParameterShape::count).sum();
     // Every matrix is kept a second time, packed for the kernels.
@@ -73,7 +73,7 @@ pub(crate) fn open_model(name: &str, console: &Console) -> Result<ModelDirectory
         bail!("the weights of `{name}` need about {need} and {available} are available; choose a smaller model");
     }
     console.note(format!("reading {}", directory.display()));
-    Ok(ModelDirectory::open(&directory)?)
+    Ok(ModelDirectory::open(&directory, ComputeType::resolve(compute))?)
 }
 
 /// Two parts of letters, digits, `.`, `_` and `-` around one slash.

@@ -7,12 +7,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use model::threads::Pool;
 
 /// A pool for the kernels; 0 threads takes all cores.
-pub(crate) fn thread_pool(threads: usize) -> Result<ThreadPool> {
-    let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("brevity-{index}"));
-    pool.build().with_context(|| format!("cannot start {threads} threads; lower the number of threads"))
+pub(crate) fn thread_pool(threads: usize) -> Result<Pool> {
+    Pool::new(threads).with_context(|| format!("cannot start {threads} threads; lower the number of threads"))
 }
 
 /// Bytes that a program may take without swapping; `None` where the system does not tell in the way of Linux.

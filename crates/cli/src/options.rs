@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-use rl::config::Template;
+use rl::config::{ComputeType, Template};
 use verify::Extraction;
 
 /// Whether the chat template is used.
@@ -20,6 +20,24 @@ impl From<TemplateOption> for Template {
         match option {
             TemplateOption::Chat => Self::Chat,
             TemplateOption::Plain => Self::Plain,
+        }
+    }
+}
+
+/// What matrix products compute with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ComputeOption {
+    /// f32 factors.
+    F32,
+    /// Factors rounded to bf16, f32 sums.
+    Bf16,
+}
+
+impl From<ComputeOption> for ComputeType {
+    fn from(option: ComputeOption) -> Self {
+        match option {
+            ComputeOption::F32 => Self::F32,
+            ComputeOption::Bf16 => Self::Bf16,
         }
     }
 }

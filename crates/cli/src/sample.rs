@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use anyhow::{Context, Result, bail};
-use model::{Cache, Chunk, Model, ModelDirectory, SamplerWorkspace, Sampling, draw};
+use model::{Buffer, Cache, Chunk, Model, ModelDirectory, SamplerWorkspace, Sampling, draw};
 use record::StopReason;
 use rl::{
     config::{PromptSettings, Template},
@@ -16,7 +16,7 @@ use crate::{
     Outcome,
     console::Console,
     hub, machine,
-    options::{nucleus_mass, positive, temperature},
+    options::{ComputeOption, nucleus_mass, positive, temperature},
     table::counted,
 };
 
@@ -68,13 +68,16 @@ pub(crate) struct Arguments {
     /// Threads; 0 takes all cores. No token depends on it.
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
+    /// What matrix products compute with; the fastest that the CPU has unless given.
+    #[arg(long, value_enum, value_name = "TYPE")]
+    compute: Option<ComputeOption>,
 }
 
 /// Runs `brevity sample`.
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let texts = arguments.texts.iter().map(|text| read_text(text)).collect::<Result<Vec<_>>>()?;
     machine::thread_pool(arguments.threads)?.install(|| {
-        let source = hub::open_model(&arguments.model, console)?;
+        let source = hub::open_model(&arguments.model, arguments.compute.map(Into::into), console)?;
         for (position, text) in texts.iter().enumerate() {
             complete(arguments, &source, (position, text), console)?;
         }
@@ -107,6 +110,7 @@ fn complete(
         },
         completion_tokens_max: arguments.max_tokens,
         sequences_max: 1,
+        cache_bytes_max: 0,
         end_tokens: source.end_tokens.clone(),
     };
     let prefix = Prefix::new(&source.model, &prompt);
@@ -178,14 +182,14 @@ fn prompt_tokens(arguments: &Arguments, source: &ModelDirectory, text: &str) -> 
 struct Prefix {
     cache: Cache,
     /// Logits after the last token, \[V\].
-    logits: Vec<f32>,
+    logits: Buffer,
     /// Tokens that the model's context leaves.
     room: usize,
 }
 
 impl Prefix {
     fn new(model: &Model, prompt: &[u32]) -> Self {
-        let (mut cache, mut logits) = (Cache::new(), Vec::new());
+        let (mut cache, mut logits) = (Cache::new(model), Buffer::new());
         let mut workspace = SamplerWorkspace::default();
         let hidden = model.advance(&mut [Chunk { tokens: prompt, shared: None, own: &mut cache }], &mut workspace);
         model.logits(&mut logits, hidden);
@@ -202,12 +206,12 @@ fn stream_completion(
     mut stream: Stream,
     mut each: impl FnMut(u32) -> Result<()>,
 ) -> Result<(usize, StopReason)> {
-    let (mut own, mut workspace, mut scratch) = (Cache::new(), SamplerWorkspace::default(), Vec::new());
+    let (mut own, mut workspace) = (Cache::new(model), SamplerWorkspace::default());
     let mut logits = prefix.logits.clone();
     let limit = settings.completion_tokens_max.min(prefix.room).max(1);
     let mut tokens = 0;
     loop {
-        let token = draw(&mut logits, &settings.sampling, stream.uniform(), &mut scratch).token;
+        let token = draw(&mut logits, &settings.sampling, stream.uniform()).token;
         tokens += 1;
         each(token)?;
         if settings.end_tokens.contains(&token) {
@@ -226,7 +230,7 @@ fn stream_completion(
 mod tests {
     use std::path::Path;
 
-    use model::{ModelConfig, read_weights};
+    use model::{Compute, ModelConfig, read_weights};
     use rl::sampler::{Request, sample};
 
     use super::*;
@@ -234,12 +238,13 @@ mod tests {
     #[test]
     fn streamed_tokens_are_those_of_the_sampler() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/data/qwen3");
-        let (model, _) = read_weights(&directory, ModelConfig::read(&directory).unwrap()).unwrap();
+        let (model, _) = read_weights(&directory, ModelConfig::read(&directory).unwrap(), Compute::F32).unwrap();
         for (temperature, top_k, top_p) in [(1.0, 0, 1.0), (0.7, 9, 0.9), (0.0, 0, 1.0)] {
             let settings = SamplerSettings {
                 sampling: Sampling { temperature, top_k, top_p },
                 completion_tokens_max: 1000,
                 sequences_max: 3,
+                cache_bytes_max: 0,
                 end_tokens: vec![2],
             };
             check_against_sampler(&model, &[3, 1, 4, 1, 5], &settings);

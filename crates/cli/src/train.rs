@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use record::StepMetrics;
 use rl::{
-    config::{RunConfig, read_config},
+    config::{ComputeType, RunConfig, read_config},
     estimate::{self, gibibytes},
     trainer::{Ending, Event, Provenance, Surroundings, Trainer},
 };
@@ -82,6 +82,7 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
     let shown = path.display();
     if !path.is_dir() {
         let mut config: RunConfig = read_config(path, overrides)?;
+        config.compute = Some(ComputeType::resolve(config.compute).into());
         config.seed = seed.unwrap_or(config.seed);
         let default = || Path::new("runs").join(format!("{}-seed{}", config.arm(), config.seed));
         let root = out.clone().unwrap_or_else(default);

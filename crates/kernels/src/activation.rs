@@ -1,6 +1,9 @@
 //! The exponential that every softmax here uses, and the gated SiLU of the MLP.
 
-use crate::dispatch::{Arithmetic, dispatched};
+use crate::{
+    dispatch::{Arithmetic, dispatched},
+    threads::{self, ELEMENTS, Parts},
+};
 
 /// eˣ by Cephes' method: x = n·ln 2 + r, a polynomial of degree 6 in r, scaled by 2ⁿ through the exponent bits.
 ///
@@ -32,22 +35,28 @@ fn sigmoid<A: Arithmetic>(x: f32) -> f32 {
 
 #[inline(always)]
 fn gate_body<A: Arithmetic>(out: &mut [f32], gate: &[f32], up: &[f32]) {
-    assert_eq!((out.len(), gate.len()), (up.len(), up.len()), "gate, up and output of different lengths");
     for (out, (&g, &u)) in out.iter_mut().zip(gate.iter().zip(up)) {
         *out = g * sigmoid::<A>(g) * u;
     }
 }
 
 dispatched! {
-    /// out = silu(gate) · up with silu(x) = x·σ(x).
-    ///
-    /// Shapes: all \[N\].
-    pub fn gate(out: &mut [f32], gate: &[f32], up: &[f32]) = gate_body;
+    fn gate_part(out: &mut [f32], gate: &[f32], up: &[f32]) = gate_body;
+}
+
+/// out = silu(gate) · up with silu(x) = x·σ(x).
+///
+/// Shapes: all \[N\].
+pub fn gate(out: &mut [f32], gate: &[f32], up: &[f32]) {
+    assert_eq!((out.len(), gate.len()), (up.len(), up.len()), "gate, up and output of different lengths");
+    threads::for_each_chunk(out, ELEMENTS, |index, out| {
+        let at = index * ELEMENTS..index * ELEMENTS + out.len();
+        gate_part(out, &gate[at.clone()], &up[at]);
+    });
 }
 
 #[inline(always)]
 fn gate_backward_body<A: Arithmetic>(gate: &mut [f32], up: &mut [f32], out_gradient: &[f32]) {
-    assert_eq!((gate.len(), up.len()), (out_gradient.len(), out_gradient.len()), "gate, up and gradient lengths");
     for ((g, u), &d) in gate.iter_mut().zip(up.iter_mut()).zip(out_gradient) {
         let s = sigmoid::<A>(*g);
         let silu = *g * s;
@@ -58,11 +67,21 @@ fn gate_backward_body<A: Arithmetic>(gate: &mut [f32], up: &mut [f32], out_gradi
 }
 
 dispatched! {
-    /// Replaces `gate` and `up` by their gradients: with s = σ(gate), ∂out/∂gate = up·(s + gate·s·(1 − s)) and
-    /// ∂out/∂up = gate·s.
-    ///
-    /// Shapes: all \[N\].
-    pub fn gate_backward(gate: &mut [f32], up: &mut [f32], out_gradient: &[f32]) = gate_backward_body;
+    fn gate_backward_part(gate: &mut [f32], up: &mut [f32], out_gradient: &[f32]) = gate_backward_body;
+}
+
+/// Replaces `gate` and `up` by their gradients: with s = σ(gate), ∂out/∂gate = up·(s + gate·s·(1 − s)) and
+/// ∂out/∂up = gate·s.
+///
+/// Shapes: all \[N\].
+pub fn gate_backward(gate: &mut [f32], up: &mut [f32], out_gradient: &[f32]) {
+    assert_eq!((gate.len(), up.len()), (out_gradient.len(), out_gradient.len()), "gate, up and gradient lengths");
+    let up = Parts::new(up);
+    threads::for_each_chunk(gate, ELEMENTS, |index, gate| {
+        let at = index * ELEMENTS..index * ELEMENTS + gate.len();
+        // SAFETY: chunks of different indices do not overlap.
+        gate_backward_part(gate, unsafe { up.part(at.clone()) }, &out_gradient[at]);
+    });
 }
 
 #[cfg(test)]

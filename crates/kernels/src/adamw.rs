@@ -1,8 +1,9 @@
 //! AdamW with decoupled weight decay (arXiv 1711.05101, algorithm 2, in PyTorch's arrangement).
 
-use rayon::prelude::*;
-
-use crate::dispatch::{Arithmetic, dispatched};
+use crate::{
+    dispatch::{Arithmetic, dispatched},
+    threads::{self, Parts},
+};
 
 /// Settings of one update of one tensor.
 #[derive(Debug, Clone, Copy)]
@@ -60,11 +61,14 @@ pub fn update(tensor: Tensor<'_>, step: &Step) {
     let Tensor { values, gradient, first_moment, second_moment } = tensor;
     let length = values.len();
     assert_eq!((gradient.len(), first_moment.len(), second_moment.len()), (length, length, length), "tensor lengths");
-    values
-        .par_chunks_mut(BLOCK)
-        .zip(gradient.par_chunks(BLOCK))
-        .zip(first_moment.par_chunks_mut(BLOCK).zip(second_moment.par_chunks_mut(BLOCK)))
-        .for_each(|((values, gradient), (first_moment, second_moment))| {
-            update_block(&mut Tensor { values, gradient, first_moment, second_moment }, step);
-        });
+    let (first_moment, second_moment) = (Parts::new(first_moment), Parts::new(second_moment));
+    threads::for_each_chunk(values, BLOCK, |index, values| {
+        let at = index * BLOCK..index * BLOCK + values.len();
+        let gradient = &gradient[at.clone()];
+        // SAFETY: chunks of different indices do not overlap.
+        let first_moment = unsafe { first_moment.part(at.clone()) };
+        // SAFETY: as above.
+        let second_moment = unsafe { second_moment.part(at) };
+        update_block(&mut Tensor { values, gradient, first_moment, second_moment }, step);
+    });
 }

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 /// Instruction sets that the routines are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstructionSet {
+    /// AVX-512 with products of bf16 pairs (`vdpbf16ps`).
+    Avx512Bf16,
     /// AVX-512 F, BW, DQ and VL.
     Avx512,
     /// AVX2 with FMA.
@@ -17,6 +19,7 @@ impl InstructionSet {
     /// Name for run headers and messages.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Avx512Bf16 => "avx512+bf16",
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2+fma",
             Self::Portable => "portable",
@@ -24,14 +27,16 @@ impl InstructionSet {
     }
 }
 
-/// The instruction set in use. `BREVITY_CPU=avx2` or `portable` lowers it; a higher one than the CPU has is ignored.
+/// The instruction set in use. `BREVITY_CPU=avx512`, `avx2` or `portable` lowers it; a higher one than the CPU has is
+/// ignored.
 pub fn instruction_set() -> InstructionSet {
     static DETECTED: OnceLock<InstructionSet> = OnceLock::new();
     *DETECTED.get_or_init(|| {
         let wished = std::env::var("BREVITY_CPU").unwrap_or_default();
         match (widest(), wished.as_str()) {
             (_, "portable") => InstructionSet::Portable,
-            (InstructionSet::Avx512, "avx2") => InstructionSet::Avx2,
+            (InstructionSet::Avx512Bf16, "avx512") => InstructionSet::Avx512,
+            (InstructionSet::Avx512Bf16 | InstructionSet::Avx512, "avx2") => InstructionSet::Avx2,
             (found, _) => found,
         }
     })
@@ -45,6 +50,7 @@ fn widest() -> InstructionSet {
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl");
     match (fused, wide) {
+        (true, true) if is_x86_feature_detected!("avx512bf16") => InstructionSet::Avx512Bf16,
         (true, true) => InstructionSet::Avx512,
         (true, false) => InstructionSet::Avx2,
         (false, _) => InstructionSet::Portable,
@@ -108,8 +114,10 @@ macro_rules! dispatched {
                     $body::<$crate::dispatch::Fused>($($arg),*)
                 }
                 match $crate::dispatch::instruction_set() {
-                    // SAFETY: `instruction_set` found these features on this CPU.
-                    $crate::dispatch::InstructionSet::Avx512 => return unsafe { avx512($($arg),*) },
+                    $crate::dispatch::InstructionSet::Avx512Bf16 | $crate::dispatch::InstructionSet::Avx512 => {
+                        // SAFETY: `instruction_set` found these features on this CPU.
+                        return unsafe { avx512($($arg),*) };
+                    }
                     // SAFETY: as above.
                     $crate::dispatch::InstructionSet::Avx2 => return unsafe { avx2($($arg),*) },
                     $crate::dispatch::InstructionSet::Portable => {}

@@ -21,12 +21,17 @@
 pub mod activation;
 pub mod adamw;
 pub mod attention;
+mod buffer;
 mod dispatch;
 pub mod logprob;
 pub mod matmul;
+pub mod memory;
 pub mod norm;
 pub mod rope;
 pub mod sample;
+pub mod threads;
 pub mod vector;
 
+pub use buffer::Buffer;
 pub use dispatch::{InstructionSet, instruction_set};
+pub use matmul::Compute;

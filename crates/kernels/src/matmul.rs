@@ -1,23 +1,34 @@
-//! Matrix products in f32: out (+)= left · right, the right side packed into panels.
+//! Matrix products: out (+)= left · right, the right side packed into panels.
 //!
-//! Every output element is one chain of multiply-adds over the inner dimension in ascending order, starting from 0 or
-//! from the element's old value. Hence its bits depend on its own row and column alone: not on the number of rows, the
-//! blocking, or the threads; and accumulating a product in pieces of the inner dimension equals doing it at once.
+//! Factors are f32, or rounded to bf16 when the right side was packed so; sums are f32 in both.
+//! Every output element is one chain of multiply-adds over the inner dimension, starting from 0 or from the element's
+//! old value: in ascending order in f32; in bf16 pair by pair, the second of each pair first. Hence its bits depend on
+//! its own row and column alone: not on the number of rows, the blocking, or the threads; and accumulating a product in
+//! pieces of the inner dimension (of even length in bf16) equals doing it at once.
 //!
-//! The blocking is that of BLIS (Van Zee and van de Geijn, 2015): a panel of the right side stays in the first-level cache while tiles of
-//! the left side pass over it.
+//! The blocking is that of BLIS (Van Zee and van de Geijn, 2015): a block of the left side stays in the second-level
+//! cache while panels of the right side pass over it.
 
 use std::{cell::RefCell, ops::Range};
 
-use rayon::prelude::*;
+use crate::{
+    Buffer,
+    matmul::{
+        left::RowTiles,
+        packed::PANEL,
+        tile::{LOW, PANELS_MAX, STEPS_MAX, Target, Tile},
+    },
+    threads::{self, Parts},
+};
 
-use packed::PANEL;
-use tile::Tile;
+pub(crate) mod left;
+pub(crate) mod packed;
+pub(crate) mod tile;
+pub(crate) mod words;
 
-mod packed;
-mod tile;
-
+pub(crate) use left::PackedRows;
 pub use packed::PackedMatrix;
+pub use words::Compute;
 
 /// A matrix seen through strides. Shapes: rows × columns, element (i, j) at i·row_stride + j·column_stride.
 #[derive(Debug, Clone, Copy)]
@@ -58,42 +69,73 @@ pub enum Output {
     Add,
 }
 
-/// Rows of the left side that one task works on.
-const ROW_BLOCK: usize = 96;
-/// Inner elements that a tile is reduced over before the next tile.
-const INNER_BLOCK: usize = 256;
-/// Below this many multiply-adds a product is not split over threads.
-const SERIAL_MAX: usize = 1 << 16;
+/// Tiles of the left side that one task works on.
+const TILES_BLOCK: usize = 10;
+/// Tiles up to which a task takes panel after panel, so that a large right side is read once and in order.
+const TILES_FEW: usize = 6;
+/// Tasks for each thread, so that threads of unequal speed end together.
+const TASKS_PER_THREAD: usize = 12;
+/// Below this many steps times rows times columns a product is not split further.
+const TASK_MIN: usize = 1 << 15;
 
-/// out (+)= left · right.
+thread_local! {
+    static LEFT: RefCell<PackedRows> = RefCell::default();
+    static BLOCK: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
+}
+
+/// out (+)= left · right, computing with what `right` was packed for.
 ///
 /// Shapes: left \[M, K\], right \[K, N\] packed, out \[M, N\] row-major.
 pub fn multiply(out: &mut [f32], left: Matrix<'_>, right: &PackedMatrix, output: Output) {
-    let (rows, inner, columns) = (left.rows, left.columns, right.columns());
-    assert_eq!(inner, right.rows(), "inner dimensions of left and right");
-    assert_eq!(out.len(), rows * columns, "output of {rows} × {columns}");
-    if inner == 0 && output == Output::Overwrite {
-        out.fill(0.0);
+    multiply_all(left, &mut [(out, right)], output);
+}
+
+/// Several products with one left side, which is packed once.
+///
+/// Shapes: left \[M, K\], each right \[K, N\] packed for the same computation, its out \[M, N\] row-major.
+pub fn multiply_all(left: Matrix<'_>, products: &mut [(&mut [f32], &PackedMatrix)], output: Output) {
+    let Some(compute) = products.first().map(|(_, right)| right.compute()) else { return };
+    let mut packed = LEFT.take();
+    packed.pack(left, compute);
+    for (out, right) in &mut *products {
+        assert_eq!(left.columns, right.rows(), "inner dimensions of left and right");
+        assert_eq!(out.len(), left.rows * right.columns(), "output of {} × {}", left.rows, right.columns());
+        assert_eq!(right.compute(), compute, "what products with one left side compute with");
+        if left.columns == 0 && output == Output::Overwrite {
+            out.fill(0.0);
+        }
     }
-    let row_blocks = rows.div_ceil(ROW_BLOCK);
-    let panels = columns.div_ceil(PANEL);
-    let threads = rayon::current_num_threads();
-    let serial = threads == 1 || rows * inner * columns < SERIAL_MAX;
-    // Several tasks a thread even out threads of unequal speed; a task of whole panels keeps the output disjoint.
-    let splits = if serial { 1 } else { (4 * threads).div_ceil(row_blocks).min(panels) };
-    let panels_per_task = panels.div_ceil(splits);
-    let product = Product { left, right, output, out: OutPointer(out.as_mut_ptr()), columns };
-    let task = |index: usize| {
-        let (block, split) = (index / splits, index % splits);
-        let task_rows = block * ROW_BLOCK..rows.min((block + 1) * ROW_BLOCK);
-        let task_panels = split * panels_per_task..panels.min((split + 1) * panels_per_task);
-        product.compute(task_rows, task_panels);
-    };
-    if serial {
-        (0..row_blocks * splits).for_each(task);
-    } else {
-        (0..row_blocks * splits).into_par_iter().for_each(task);
+    let tiles = RowTiles::new(left.rows);
+    let row_blocks = tiles.count().div_ceil(TILES_BLOCK);
+    let outs: Vec<(Shape<'_>, Parts<'_, f32>)> =
+        products.iter_mut().map(|(out, right)| (Shape { left: &packed, tiles, right }, Parts::new(out))).collect();
+    // A task of whole panels keeps the output disjoint.
+    let mut tasks: Vec<(usize, usize, Range<usize>)> = Vec::new();
+    let work: usize = outs.iter().map(|(shape, _)| shape.right.columns()).sum::<usize>() * left.rows * left.columns;
+    let wanted = (TASKS_PER_THREAD * threads::count()).min(work / TASK_MIN).max(1);
+    let columns: usize = outs.iter().map(|(shape, _)| shape.right.columns().div_ceil(PANEL)).sum();
+    let panels_per_task = columns.div_ceil(wanted.div_ceil(row_blocks.max(1))).max(1);
+    let panels_per_task = if left.rows <= LOW { panels_per_task.next_multiple_of(PANELS_MAX) } else { panels_per_task };
+    for block in 0..row_blocks {
+        for (index, (shape, _)) in outs.iter().enumerate() {
+            let panels = shape.right.columns().div_ceil(PANEL);
+            tasks.extend(
+                (0..panels)
+                    .step_by(panels_per_task)
+                    .map(|panel| (index, block, panel..panels.min(panel + panels_per_task))),
+            );
+        }
     }
+    threads::for_each(tasks.len(), |task| {
+        let (index, block, panels) = &tasks[task];
+        let (shape, out) = &outs[*index];
+        let columns = shape.right.columns();
+        let place = |row: usize, panel: usize| out.address(row * columns + panel * PANEL);
+        let tiles = block * TILES_BLOCK..tiles.count().min((block + 1) * TILES_BLOCK);
+        // SAFETY: the rectangles lie in this task's rows and panels, which no other task writes.
+        unsafe { shape.compute(tiles, panels.clone(), output, (&place, columns)) };
+    });
+    LEFT.set(packed);
 }
 
 /// out (+)= left · right for a right side that is used once: packs, then multiplies.
@@ -104,79 +146,139 @@ pub fn multiply_once(out: &mut [f32], left: Matrix<'_>, right: Matrix<'_>, packe
     multiply(out, left, packed, output);
 }
 
-/// Shared by the tasks of one product, each of which writes its own rectangle.
-struct Product<'a> {
-    left: Matrix<'a>,
-    right: &'a PackedMatrix,
-    output: Output,
-    out: OutPointer,
-    columns: usize,
+/// left · right in pieces that are used at once and not kept: `work(rows, columns, values)` gets each rectangle of
+/// `columns_block` columns (the last may be narrower), values \[rows, columns_block\] row-major.
+///
+/// Shapes: left \[M, K\], right \[K, N\] packed; `columns_block` a multiple of the panel.
+pub(crate) fn multiply_in_blocks(
+    left: Matrix<'_>,
+    right: &PackedMatrix,
+    columns_block: usize,
+    work: impl Fn(Range<usize>, Range<usize>, &mut [f32]) + Sync,
+) {
+    assert_eq!(left.columns, right.rows(), "inner dimensions of left and right");
+    let mut packed = LEFT.take();
+    packed.pack(left, right.compute());
+    let tiles = RowTiles::new(left.rows);
+    let column_blocks = right.columns().div_ceil(columns_block);
+    let groups = (TASKS_PER_THREAD * threads::count()).div_ceil(column_blocks.max(1)).min(tiles.count());
+    let group_tiles = if groups == 0 { 1 } else { tiles.count().div_ceil(groups) };
+    let groups = tiles.count().div_ceil(group_tiles);
+    threads::for_each(groups * column_blocks, |task| {
+        let (block, group) = (task / groups, task % groups);
+        let columns = block * columns_block..right.columns().min((block + 1) * columns_block);
+        let tiles_of_task = group * group_tiles..tiles.count().min((group + 1) * group_tiles);
+        let (last, height) = tiles.tile(tiles_of_task.end - 1);
+        let rows = tiles.tile(tiles_of_task.start).0..last + height;
+        let mut values = BLOCK.take();
+        let out = values.resize(rows.len() * columns_block);
+        let panels = columns.start / PANEL..columns.end.div_ceil(PANEL);
+        let piece = Piece { left: &packed, right, tiles, panels, first_row: rows.start };
+        piece.compute(out, columns_block, tiles_of_task);
+        work(rows, columns, out);
+        BLOCK.set(values);
+    });
+    LEFT.set(packed);
 }
 
-struct OutPointer(*mut f32);
-// SAFETY: tasks write disjoint rectangles of the output, which outlives the parallel loop.
-unsafe impl Send for OutPointer {}
-// SAFETY: as above; nothing is read through a shared pointer but by the task that owns the rectangle.
-unsafe impl Sync for OutPointer {}
+/// A rectangle of a product, on its way into a buffer of its own.
+struct Piece<'a> {
+    left: &'a PackedRows,
+    right: &'a PackedMatrix,
+    tiles: RowTiles,
+    panels: Range<usize>,
+    first_row: usize,
+}
 
-impl Product<'_> {
-    fn compute(&self, rows: Range<usize>, panels: Range<usize>) {
-        thread_local! {
-            static LEFT: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-        }
-        let mut packed_left = LEFT.take();
-        for start in (0..self.left.columns).step_by(INNER_BLOCK) {
-            let inner = start..self.left.columns.min(start + INNER_BLOCK);
-            pack_left(&mut packed_left, self.left, rows.clone(), inner.clone());
-            for panel in panels.clone() {
-                self.compute_panel(&packed_left, rows.clone(), panel, inner.clone());
+impl Piece<'_> {
+    fn compute(&self, out: &mut [f32], stride: usize, tiles: Range<usize>) {
+        let target = Parts::new(out);
+        let shape = Shape { left: self.left, tiles: self.tiles, right: self.right };
+        let place = |row: usize, panel: usize| {
+            target.address((row - self.first_row) * stride + (panel - self.panels.start) * PANEL)
+        };
+        // SAFETY: the buffer holds the rows of these tiles and whole panels, and this call has it alone.
+        unsafe { shape.compute(tiles, self.panels.clone(), Output::Overwrite, (&place, stride)) };
+    }
+}
+
+/// The factors of a product.
+#[derive(Clone, Copy)]
+struct Shape<'a> {
+    left: &'a PackedRows,
+    tiles: RowTiles,
+    right: &'a PackedMatrix,
+}
+
+/// Where the element at a row and the first column of a panel goes, and the floats from row to row.
+type Place<'a> = (&'a dyn Fn(usize, usize) -> *mut f32, usize);
+
+impl Shape<'_> {
+    /// # Safety
+    /// `place` must give rectangles that exist, as far as the right side has columns, and that nothing else touches.
+    unsafe fn compute(&self, tiles: Range<usize>, panels: Range<usize>, output: Output, place: Place<'_>) {
+        let steps = self.right.compute().steps(self.right.rows());
+        let blocks = || (0..steps).step_by(STEPS_MAX);
+        let mut parts: Vec<((usize, usize), usize)> = Vec::with_capacity(panels.len() * blocks().count());
+        if tiles.len() <= TILES_FEW {
+            let mut panel = panels.start;
+            while panel < panels.end {
+                let together = self.panels_together(&tiles, panel, panels.end);
+                parts.extend(blocks().map(|step| ((panel, together), step)));
+                panel += together;
             }
+        } else {
+            parts.extend(blocks().flat_map(|step| panels.clone().map(move |panel| ((panel, 1), step))));
         }
-        LEFT.set(packed_left);
+        for (panels, step) in parts {
+            // SAFETY: passed on to the caller.
+            unsafe { self.compute_panels(tiles.clone(), panels, (step, output), place) };
+        }
     }
 
-    /// All tiles of `rows` against one panel, over one block of the inner dimension.
-    fn compute_panel(&self, packed_left: &[f32], rows: Range<usize>, panel: usize, inner: Range<usize>) {
-        let tall = tile::height_max();
-        let right = &self.right.panel(panel, inner.start)[..inner.len() * PANEL];
-        let column = panel * PANEL;
-        for (index, row) in rows.clone().step_by(tall).enumerate() {
-            let tile_rows = tall.min(rows.end - row);
-            let height = tile::height_for(tile_rows);
+    /// Panels from `panel` on that low tiles take at once: whole ones only.
+    fn panels_together(&self, tiles: &Range<usize>, panel: usize, end: usize) -> usize {
+        let (_, tallest) = self.tiles.tile(tiles.start);
+        let whole = (panel + PANELS_MAX) * PANEL <= self.right.columns() && panel + PANELS_MAX <= end;
+        if tallest <= LOW && whole { PANELS_MAX } else { 1 }
+    }
+
+    /// All of `tiles` against some panels, over one block of steps.
+    ///
+    /// # Safety
+    /// As [`Shape::compute`].
+    unsafe fn compute_panels(
+        &self,
+        tiles: Range<usize>,
+        (panel, together): (usize, usize),
+        (step, output): (usize, Output),
+        (place, stride): Place<'_>,
+    ) {
+        let columns = self.right.columns();
+        let all_steps = self.right.compute().steps(self.right.rows());
+        let right = &self.right.panels(panel, together)[step * PANEL..];
+        for index in tiles {
+            let (row, height) = self.tiles.tile(index);
             let tile = Tile {
-                left: &packed_left[index * tall * inner.len()..][..height * inner.len()],
+                left: self.left.tile((row, height), step),
+                layout: self.left.layout(),
+                left_stride: height,
                 height,
                 right,
-                // SAFETY: row < M and column < N, so the offset is inside the output.
-                out: unsafe { self.out.0.add(row * self.columns + column) },
-                out_stride: self.columns,
-                rows: tile_rows,
-                columns: PANEL.min(self.columns - column),
-                fresh: inner.start == 0 && self.output == Output::Overwrite,
+                right_stride: PANEL,
+                panel_stride: all_steps * PANEL,
+                panels: together,
+                steps: STEPS_MAX.min(all_steps - step),
+                compute: self.right.compute(),
             };
-            // SAFETY: the rectangle lies in this task's rows and panels, which no other task writes.
-            unsafe { tile::compute(&tile) };
-        }
-    }
-}
-
-/// Rearranges rows × inner of the left side into tiles, each \[inner, height\] with zeros in the missing rows.
-fn pack_left(packed: &mut Vec<f32>, left: Matrix<'_>, rows: Range<usize>, inner: Range<usize>) {
-    let tall = tile::height_max();
-    packed.resize(ROW_BLOCK * INNER_BLOCK, 0.0);
-    for (index, row) in rows.clone().step_by(tall).enumerate() {
-        let tile_rows = tall.min(rows.end - row);
-        let height = tile::height_for(tile_rows);
-        let tile = &mut packed[index * tall * inner.len()..][..height * inner.len()];
-        for r in 0..height {
-            let column = tile[r..].iter_mut().step_by(height);
-            if r < tile_rows {
-                let from = (row + r) * left.row_stride + inner.start * left.column_stride;
-                let values = left.values[from..].iter().step_by(left.column_stride);
-                column.zip(values).for_each(|(to, &value)| *to = value);
-            } else {
-                column.for_each(|to| *to = 0.0);
-            }
+            let target = Target {
+                out: place(row, panel),
+                stride,
+                columns: (together * PANEL).min(columns - panel * PANEL),
+                fresh: step == 0 && output == Output::Overwrite,
+            };
+            // SAFETY: passed on to the caller.
+            unsafe { tile::compute(&tile, target) };
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Rotary position embedding (arXiv 2104.09864) in the half-split form that Hugging Face checkpoints use.
 
-use crate::dispatch::{Arithmetic, dispatched};
+use crate::{
+    dispatch::{Arithmetic, dispatched},
+    threads::{self, rows_per_task},
+};
 
 /// Cosines and sines by position.
 #[derive(Debug, Clone)]
@@ -38,11 +41,6 @@ impl Table {
 #[inline(always)]
 fn rotate_body<A: Arithmetic>(rows: &mut [f32], positions: &[u32], table: &Table, direction: Direction) {
     let pairs = table.pairs;
-    assert_eq!(rows.len() % (positions.len().max(1) * 2 * pairs), 0, "rows do not divide into heads");
-    if positions.is_empty() {
-        assert!(rows.is_empty(), "{} values without positions", rows.len());
-        return;
-    }
     let width = rows.len() / positions.len();
     let sign = match direction {
         Direction::Forward => 1.0,
@@ -63,8 +61,21 @@ fn rotate_body<A: Arithmetic>(rows: &mut [f32], positions: &[u32], table: &Table
 }
 
 dispatched! {
-    /// Rotates every head of every row by the angle of the row's position.
-    ///
-    /// Shapes: rows \[N, heads, D\], positions \[N\]; D is twice the table's pairs.
-    pub fn rotate(rows: &mut [f32], positions: &[u32], table: &Table, direction: Direction) = rotate_body;
+    fn rotate_part(rows: &mut [f32], positions: &[u32], table: &Table, direction: Direction) = rotate_body;
+}
+
+/// Rotates every head of every row by the angle of the row's position.
+///
+/// Shapes: rows \[N, heads, D\], positions \[N\]; D is twice the table's pairs.
+pub fn rotate(rows: &mut [f32], positions: &[u32], table: &Table, direction: Direction) {
+    assert_eq!(rows.len() % (positions.len().max(1) * 2 * table.pairs), 0, "rows do not divide into heads");
+    if positions.is_empty() {
+        assert!(rows.is_empty(), "{} values without positions", rows.len());
+        return;
+    }
+    let width = rows.len() / positions.len();
+    let together = rows_per_task(width);
+    threads::for_each_chunk(rows, together * width, |index, rows| {
+        rotate_part(rows, &positions[index * together..][..rows.len() / width], table, direction);
+    });
 }

@@ -3,7 +3,10 @@
 //! A sum over n elements runs in 16 lanes (element i into lane i mod 16, i ascending) that are then added pairwise
 //! 8 apart, 4 apart, 2 apart, 1 apart. The order depends on n alone.
 
-use crate::dispatch::{Arithmetic, dispatched};
+use crate::{
+    dispatch::{Arithmetic, dispatched},
+    threads::{self, ELEMENTS, rows_per_task},
+};
 
 /// Lanes of every reduction.
 const LANES: usize = 16;
@@ -79,10 +82,18 @@ fn add_body<A: Arithmetic>(y: &mut [f32], x: &[f32]) {
 }
 
 dispatched! {
-    /// y ← y + x.
+    /// y ← y + x, on this thread alone.
     ///
     /// Shapes: both \[N\].
-    pub fn add(y: &mut [f32], x: &[f32]) = add_body;
+    pub fn add_row(y: &mut [f32], x: &[f32]) = add_body;
+}
+
+/// y ← y + x.
+///
+/// Shapes: both \[N\].
+pub fn add(y: &mut [f32], x: &[f32]) {
+    assert_eq!(y.len(), x.len(), "rows of different lengths");
+    threads::for_each_chunk(y, ELEMENTS, |index, y| add_row(y, &x[index * ELEMENTS..][..y.len()]));
 }
 
 /// Adds `bias` to every row of `rows`.
@@ -90,24 +101,65 @@ dispatched! {
 /// Shapes: rows \[N, C\], bias \[C\].
 pub fn add_bias(rows: &mut [f32], bias: &[f32]) {
     assert_eq!(rows.len() % bias.len(), 0, "{} values in rows of {}", rows.len(), bias.len());
-    for row in rows.chunks_exact_mut(bias.len()) {
-        add(row, bias);
-    }
+    threads::for_each_chunk(rows, rows_per_task(bias.len()) * bias.len(), |_, rows| {
+        for row in rows.chunks_exact_mut(bias.len()) {
+            add_row(row, bias);
+        }
+    });
 }
 
 /// Adds every row of `rows` to `bias_gradient`, first row first.
 ///
 /// Shapes: rows \[N, C\], bias_gradient \[C\].
 pub fn add_rows(bias_gradient: &mut [f32], rows: &[f32]) {
-    assert_eq!(rows.len() % bias_gradient.len(), 0, "{} values in rows of {}", rows.len(), bias_gradient.len());
-    for row in rows.chunks_exact(bias_gradient.len()) {
-        add(bias_gradient, row);
-    }
+    let width = bias_gradient.len();
+    assert_eq!(rows.len() % width, 0, "{} values in rows of {width}", rows.len());
+    let columns = if rows.len() < ELEMENTS { width } else { 64 };
+    threads::for_each_chunk(bias_gradient, columns, |index, sum| {
+        for row in rows.chunks_exact(width) {
+            let part = &row[index * columns..][..sum.len()];
+            add_row(sum, part);
+        }
+    });
 }
 
-/// Sum of squares in f64, in blocks of 4,096 elements whose sums are added in order.
+/// Elements of a block of [`sum_of_squares`].
+const SQUARES: usize = 4096;
+
+#[inline(always)]
+fn squares_body<A: Arithmetic>(values: &[f32]) -> f64 {
+    let mut lanes = [0.0_f64; LANES];
+    let (whole, rest) = values.as_chunks::<LANES>();
+    for values in whole {
+        for i in 0..LANES {
+            let x = f64::from(values[i]);
+            lanes[i] += x * x;
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane += f64::from(x) * f64::from(x);
+    }
+    let mut sum = 0.0;
+    for lane in lanes {
+        sum += lane;
+    }
+    sum
+}
+
+dispatched! {
+    fn squares(values: &[f32]) -> f64 = squares_body;
+}
+
+/// Sum of squares in f64: in blocks of 4,096 elements, each in 16 lanes that are added in order; then the blocks in order.
 pub fn sum_of_squares(values: &[f32]) -> f64 {
-    values.chunks(4096).map(|block| block.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>()).sum()
+    let mut sums = vec![0.0; values.len().div_ceil(SQUARES)];
+    threads::for_each_chunk(&mut sums, 16, |chunk, sums| {
+        for (index, sum) in sums.iter_mut().enumerate() {
+            let start = (chunk * 16 + index) * SQUARES;
+            *sum = squares(&values[start..values.len().min(start + SQUARES)]);
+        }
+    });
+    sums.iter().sum()
 }
 
 /// values ← factor · values. Inlined into the dispatched routines.

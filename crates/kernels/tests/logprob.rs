@@ -3,8 +3,8 @@
 //! Tolerances are relative to the largest expected number of an array. Measured errors are less than half of them.
 
 use kernels::{
-    logprob::{self, Gradients, Normaliser, Targets, TokenLogprob, log_sum_exp},
-    matmul::{Matrix, PackedMatrix},
+    logprob::{self, Gradients, Head, Normaliser, Scratch, Targets, TokenLogprob, log_sum_exp},
+    matmul::{Compute, Matrix, PackedMatrix},
 };
 
 use support::{assert_close, bits, central_differences, inner_product, naive, numbers, wide, with_threads};
@@ -16,7 +16,7 @@ const BACKWARD: f64 = 1e-6;
 
 const VOCABULARY: usize = 37;
 const WIDTH: usize = 9;
-/// More than two chunks of 128 rows.
+/// More than one chunk of 256 rows.
 const ROWS: usize = 300;
 
 /// Hidden rows \[N, C\], targets and their logprobs' gradients \[N\], and the head \[V, C\].
@@ -45,7 +45,7 @@ impl Inputs {
     }
 
     fn packed(&self) -> PackedMatrix {
-        PackedMatrix::new(Matrix::new(&self.head, WIDTH).transposed())
+        PackedMatrix::new(Matrix::new(&self.head, WIDTH).transposed(), Compute::F32)
     }
 
     /// Logprobs, then entropies, of `rows`.
@@ -60,7 +60,12 @@ impl Inputs {
         let mut hidden = vec![f32::NAN; rows.len() * WIDTH];
         let mut gradients = Gradients { hidden: &mut hidden, head };
         let given = &self.gradients[rows.clone()];
-        logprob::backward(&mut gradients, given, self.targets(rows), &self.packed(), &self.head);
+        let (forward, targets) = (self.packed(), self.targets(rows));
+        let backward = PackedMatrix::new(Matrix::new(&self.head, WIDTH), Compute::F32);
+        let mut out = vec![TokenLogprob::default(); given.len()];
+        logprob::forward(&mut out, targets, &forward);
+        let head = Head { forward: &forward, backward: &backward };
+        logprob::backward(&mut gradients, (given, &out), targets, head, &mut Scratch::default());
         hidden
     }
 
@@ -149,9 +154,8 @@ fn threads_change_no_bit() {
     }
 }
 
-/// The normaliser, whatever an earlier call left in the scratch.
 fn normaliser(logits: &[f32]) -> Normaliser {
-    log_sum_exp(logits, &mut vec![f32::NAN; 3])
+    log_sum_exp(logits)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Matrix products against naive f64 sums, and the bits they keep under every layout, cut and number of threads.
 
-use kernels::matmul::{Matrix, Output, PackedMatrix, multiply, multiply_once};
+use kernels::matmul::{Compute, Matrix, Output, PackedMatrix, multiply, multiply_once};
 
 use support::{assert_close, bits, naive, numbers, relative_error, wide, with_threads};
 
@@ -35,7 +35,7 @@ impl Factors {
 
     fn multiply(&self) -> Vec<f32> {
         let mut out = vec![f32::NAN; self.shape[0] * self.shape[2]];
-        multiply(&mut out, self.left(), &PackedMatrix::new(self.right()), Output::Overwrite);
+        multiply(&mut out, self.left(), &PackedMatrix::new(self.right(), Compute::F32), Output::Overwrite);
         out
     }
 }
@@ -88,7 +88,7 @@ fn layouts_of_left_and_right_change_no_bit() {
         let lefts = [factors.left(), Matrix::new(&left, rows).transposed()];
         let rights = [factors.right(), Matrix::new(&right, inner).transposed()];
         // Scratch of another shape, full of another matrix.
-        let mut packed = PackedMatrix::new(Matrix::new(&[f32::NAN; 91], 7));
+        let mut packed = PackedMatrix::new(Matrix::new(&[f32::NAN; 91], 7), Compute::F32);
         for (l, left) in lefts.into_iter().enumerate() {
             for (r, right) in rights.into_iter().enumerate() {
                 let mut out = vec![f32::NAN; rows * columns];
@@ -107,7 +107,7 @@ fn adding_starts_from_the_old_content() {
         let mut out = numbers(3, rows * columns);
         let product = naive::product(&wide(&factors.left), &wide(&factors.right), inner, columns);
         let expected: Vec<f64> = product.iter().zip(&out).map(|(x, &old)| x + f64::from(old)).collect();
-        multiply(&mut out, factors.left(), &PackedMatrix::new(factors.right()), Output::Add);
+        multiply(&mut out, factors.left(), &PackedMatrix::new(factors.right(), Compute::F32), Output::Add);
         assert_close("sum", &out, &expected, 2e-6);
     }
 }
@@ -117,7 +117,7 @@ fn a_row_has_the_same_bits_alone_and_among_others() {
     for (rows, inner, columns) in [(13, 257, 33), (97, 600, 65), (200, 64, 31)] {
         let factors = Factors::new(rows, inner, columns);
         let together = factors.multiply();
-        let packed = PackedMatrix::new(factors.right());
+        let packed = PackedMatrix::new(factors.right(), Compute::F32);
         let part = |first: usize, count: usize| {
             let mut out = vec![f32::NAN; count * columns];
             let left = Matrix::new(&factors.left[first * inner..][..count * inner], inner);
@@ -164,7 +164,7 @@ fn the_inner_dimension_in_pieces_equals_one_product_bit_for_bit() {
             for (pair, output) in cuts.windows(2).zip([first, Output::Add, Output::Add, Output::Add]) {
                 let left = Matrix::new(&left[pair[0] * rows..pair[1] * rows], rows).transposed();
                 let right = Matrix::new(&factors.right[pair[0] * columns..pair[1] * columns], columns);
-                multiply_once(&mut out, left, right, &mut PackedMatrix::default(), output);
+                multiply_once(&mut out, left, right, &mut PackedMatrix::empty(Compute::F32), output);
             }
             bits(&out)
         };
@@ -178,10 +178,15 @@ fn the_inner_dimension_in_pieces_equals_one_product_bit_for_bit() {
 
 #[test]
 fn a_product_without_rows_columns_or_inner_elements_is_a_sum_of_nothing() {
-    let packed = PackedMatrix::new(Matrix::new(&[1.0; 15], 5));
+    let packed = PackedMatrix::new(Matrix::new(&[1.0; 15], 5), Compute::F32);
     multiply(&mut [], Matrix::new(&[], 3), &packed, Output::Overwrite);
-    multiply(&mut [], Matrix::new(&[1.0; 6], 3), &PackedMatrix::new(Matrix::new(&[], 3).transposed()), Output::Add);
-    let (left, right) = (Matrix::new(&[], 2).transposed(), PackedMatrix::new(Matrix::new(&[], 3)));
+    multiply(
+        &mut [],
+        Matrix::new(&[1.0; 6], 3),
+        &PackedMatrix::new(Matrix::new(&[], 3).transposed(), Compute::F32),
+        Output::Add,
+    );
+    let (left, right) = (Matrix::new(&[], 2).transposed(), PackedMatrix::new(Matrix::new(&[], 3), Compute::F32));
     let mut out = [7.0; 6];
     multiply(&mut out, left, &right, Output::Add);
     assert_eq!(bits(&out), bits(&[7.0; 6]));
@@ -192,6 +197,6 @@ fn a_product_without_rows_columns_or_inner_elements_is_a_sum_of_nothing() {
 #[test]
 fn packed_bytes_count_whole_panels_of_32_columns() {
     for (rows, columns, bytes) in [(1, 1, 128), (10, 32, 1280), (10, 33, 2560), (3, 0, 0)] {
-        assert_eq!(PackedMatrix::bytes(rows, columns), bytes, "{rows} × {columns}");
+        assert_eq!(PackedMatrix::bytes(rows, columns, Compute::F32), bytes, "{rows} × {columns}");
     }
 }

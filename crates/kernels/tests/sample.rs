@@ -2,7 +2,7 @@
 
 use kernels::{
     logprob::{self, Targets, TokenLogprob},
-    matmul::{Matrix, Output, PackedMatrix, multiply},
+    matmul::{Compute, Matrix, Output, PackedMatrix, multiply},
     sample::{Drawn, Sampling, draw},
 };
 
@@ -17,7 +17,7 @@ const UNRESTRICTED: Sampling = Sampling { temperature: 1.0, top_k: 0, top_p: 1.0
 
 /// Draws from a copy of `logits`, whatever an earlier call left in the scratch.
 fn drawn(logits: &[f32], sampling: Sampling, uniform: f64) -> Drawn {
-    draw(&mut logits.to_vec(), &sampling, uniform, &mut vec![f32::NAN; 3])
+    draw(&mut logits.to_vec(), &sampling, uniform)
 }
 
 /// The share of each token over a grid of `count` uniform numbers.
@@ -186,7 +186,7 @@ fn an_unrestricted_logprob_has_the_bits_of_the_trainers() {
     const WIDTH: usize = 19;
     const VOCABULARY: usize = 301;
     let (hidden, head) = (numbers(1, WIDTH), numbers(2, VOCABULARY * WIDTH));
-    let packed = PackedMatrix::new(Matrix::new(&head, WIDTH).transposed());
+    let packed = PackedMatrix::new(Matrix::new(&head, WIDTH).transposed(), Compute::F32);
     for temperature in [1.0, 0.7] {
         let tokens: Vec<u32> = (0..VOCABULARY as u32).collect();
         let repeated = hidden.repeat(VOCABULARY);

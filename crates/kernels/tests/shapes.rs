@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use kernels::{
     activation,
     adamw::{self, Tensor},
-    attention::{self, Heads, KeyValues, Tree},
-    logprob::{self, Targets, TokenLogprob},
-    matmul::{Matrix, Output, PackedMatrix, multiply},
+    attention::{self, Heads, KeyValues, Sequence, Stretch, Tree},
+    logprob::{self, Head, Scratch, Targets, TokenLogprob},
+    matmul::{Compute, Matrix, Output, PackedMatrix, multiply},
     norm,
     rope::{Direction, Table, rotate},
     vector,
@@ -70,7 +70,7 @@ fn rotations_of_wrong_shapes_are_refused() {
 
 #[test]
 fn products_of_wrong_shapes_are_refused() {
-    let packed = PackedMatrix::new(Matrix::new(&[0.0; 15], 5));
+    let packed = PackedMatrix::new(Matrix::new(&[0.0; 15], 5), Compute::F32);
     let product = |out: usize, inner: usize| {
         multiply(&mut vec![0.0; out], Matrix::new(&vec![0.0; 2 * inner], inner), &packed, Output::Overwrite);
     };
@@ -84,22 +84,26 @@ fn products_of_wrong_shapes_are_refused() {
 
 const HEADS: Heads = Heads { query: 4, key_value: 2, width: 3 };
 
-/// Attention of a row to `keys` and `values` floats.
+/// Attention of `queries` floats to a stretch of `floats` of keys and of values.
 fn attend(heads: Heads, queries: usize, out: usize, floats: [usize; 2]) {
-    let (keys, values) = (vec![0.0; floats[0]], vec![0.0; floats[1]]);
-    let all = KeyValues { keys: &keys, values: &values };
-    attention::forward(&mut vec![0.0; out], &vec![0.0; queries], &heads, |_| [all.rows(0..0, 6), all]);
+    let mut own = Stretch::new(HEADS, Compute::F32);
+    own.append(&vec![0.0; floats[0]], &vec![0.0; floats[1]]);
+    let sequence = Sequence { rows: 1, shared: None, own: &own, seen: own.len() };
+    attention::forward(&mut vec![0.0; out], &vec![0.0; queries], &heads, &[sequence]);
 }
 
 #[test]
 fn attention_of_wrong_shapes_is_refused() {
+    attend(HEADS, 12, 12, [6, 6]);
     check_refused(vec![
         ("output", Box::new(|| attend(HEADS, 12, 24, [6, 6]))),
         ("a part of a row of queries", Box::new(|| attend(HEADS, 13, 13, [6, 6]))),
         ("a part of a row of keys", Box::new(|| attend(HEADS, 12, 12, [7, 7]))),
         ("fewer values than keys", Box::new(|| attend(HEADS, 12, 12, [12, 6]))),
         ("more values than keys", Box::new(|| attend(HEADS, 12, 12, [6, 12]))),
-        ("heads that do not group", Box::new(|| attend(Heads { key_value: 3, ..HEADS }, 12, 12, [9, 9]))),
+        ("no keys", Box::new(|| attend(HEADS, 12, 12, [0, 0]))),
+        ("heads that do not group", Box::new(|| attend(Heads { key_value: 3, ..HEADS }, 12, 12, [6, 6]))),
+        ("a stretch of other heads", Box::new(|| attend(Heads { key_value: 1, ..HEADS }, 12, 12, [6, 6]))),
     ]);
 }
 
@@ -111,7 +115,7 @@ fn attention_backward(trees: &[Tree], rows: [usize; 7]) {
     let gradients = attention::Gradients { queries: &mut queries, keys: &mut keys, values: &mut values };
     let key_values = KeyValues { keys: &zeros(4), values: &zeros(5) };
     let saved = attention::Saved { queries: &zeros(3), key_values };
-    attention::backward(gradients, saved, &zeros(6), &HEADS, trees);
+    attention::backward(gradients, saved, &zeros(6), (&HEADS, Compute::F32), trees);
 }
 
 #[test]
@@ -150,20 +154,23 @@ fn trees_that_do_not_cover_the_rows_in_order_are_refused() {
 
 /// Logprobs of `hidden` floats and `tokens` tokens, or their backward, width 3 and vocabulary 5.
 fn logprobs(out: usize, hidden: usize, tokens: &[u32]) {
-    let head = PackedMatrix::new(Matrix::new(&[0.0; 15], 5));
+    let head = PackedMatrix::new(Matrix::new(&[0.0; 15], 5), Compute::F32);
     let targets = Targets { hidden: &vec![0.0; hidden], tokens, temperature: 1.0 };
     logprob::forward(&mut vec![TokenLogprob::default(); out], targets, &head);
 }
 
-/// The backward of 2 rows: floats of the gradients of hidden rows and head, gradients given, floats of hidden rows and
-/// of the head's rows.
-fn logprobs_backward(floats: [usize; 5]) {
-    let head = PackedMatrix::new(Matrix::new(&[0.0; 15], 5));
+/// The backward of 2 rows: floats of the gradients of hidden rows and head, gradients given, results of the forward,
+/// floats of hidden rows and of the head's rows.
+fn logprobs_backward(floats: [usize; 6]) {
+    let forward = PackedMatrix::new(Matrix::new(&[0.0; 15], 5), Compute::F32);
     let zeros = floats.map(|length| vec![0.0; length]);
-    let targets = Targets { hidden: &zeros[3], tokens: &[0, 4], temperature: 1.0 };
+    let backward = PackedMatrix::new(Matrix::new(&zeros[5], 3), Compute::F32);
+    let targets = Targets { hidden: &zeros[4], tokens: &[0, 4], temperature: 1.0 };
     let (mut hidden, mut head_gradient) = (zeros[0].clone(), zeros[1].clone());
     let mut gradients = logprob::Gradients { hidden: &mut hidden, head: &mut head_gradient };
-    logprob::backward(&mut gradients, &zeros[2], targets, &head, &zeros[4]);
+    let out = vec![TokenLogprob::default(); floats[3]];
+    let head = Head { forward: &forward, backward: &backward };
+    logprob::backward(&mut gradients, (&zeros[2], &out), targets, head, &mut Scratch::default());
 }
 
 #[test]
@@ -174,15 +181,16 @@ fn logprobs_of_wrong_shapes_are_refused() {
         ("hidden rows", Box::new(|| logprobs(2, 9, &[0, 4]))),
         ("a token beyond the vocabulary", Box::new(|| logprobs(2, 6, &[0, 5]))),
     ]);
-    let good = [6, 15, 2, 6, 15];
+    let good = [6, 15, 2, 2, 6, 15];
     logprobs_backward(good);
-    check_refused(vec![("one hidden row of two", Box::new(|| logprobs_backward([3, 15, 2, 3, 15])))]);
-    for index in 0..5 {
+    check_refused(vec![("one hidden row of two", Box::new(|| logprobs_backward([3, 15, 2, 2, 3, 15])))]);
+    for index in 0..6 {
         for wrong in [good[index] - 1, good[index] + 1, good[index] + 6, good[index] - 2] {
             let mut floats = good;
             floats[index] = wrong;
-            let name = ["hidden gradient", "head gradient", "logprob gradients", "hidden rows", "head rows"][index];
-            check_refused(vec![(name, Box::new(move || logprobs_backward(floats)))]);
+            let names =
+                ["hidden gradient", "head gradient", "logprob gradients", "results", "hidden rows", "head rows"];
+            check_refused(vec![(names[index], Box::new(move || logprobs_backward(floats)))]);
         }
     }
 }

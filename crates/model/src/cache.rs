@@ -1,60 +1,47 @@
 //! Keys and values of past positions, and the forward that continues them: the sampler's half of the network.
 
-use kernels::attention::{self, Context, KeyValues};
+use kernels::{
+    Buffer, Compute,
+    attention::{self, Sequence, Stretch},
+    threads,
+};
 
-use crate::network::{LayerState, Model, Scratch, sized};
+use crate::{
+    ModelConfig,
+    network::{LayerState, Model, Scratch},
+};
 
-/// Keys and values of one stretch of a sequence, per layer \[S, K, D\].
-#[derive(Debug, Clone, Default)]
+/// Keys and values of one stretch of a sequence, one stretch per layer.
+#[derive(Debug, Clone)]
 pub struct Cache {
-    layers: Vec<LayerCache>,
-    positions: usize,
-}
-
-#[derive(Debug, Clone, Default)]
-struct LayerCache {
-    keys: Vec<f32>,
-    values: Vec<f32>,
+    layers: Vec<Stretch>,
 }
 
 impl Cache {
-    /// An empty cache.
-    pub fn new() -> Self {
-        Self::default()
+    /// An empty cache for `model`.
+    pub fn new(model: &Model) -> Self {
+        let stretch = Stretch::new(model.config.heads, model.compute);
+        Self { layers: vec![stretch; model.config.layers] }
     }
 
     /// Positions held.
     pub fn len(&self) -> usize {
-        self.positions
+        self.layers.last().map_or(0, Stretch::len)
     }
 
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
-        self.positions == 0
+        self.len() == 0
     }
 
     /// Forgets all positions and keeps the memory.
     pub fn clear(&mut self) {
-        self.positions = 0;
-        for layer in &mut self.layers {
-            layer.keys.clear();
-            layer.values.clear();
-        }
+        self.layers.iter_mut().for_each(Stretch::clear);
     }
 
-    fn append(&mut self, layer: usize, keys: &[f32], values: &[f32]) {
-        if self.layers.len() <= layer {
-            self.layers.resize_with(layer + 1, LayerCache::default);
-        }
-        self.layers[layer].keys.extend_from_slice(keys);
-        self.layers[layer].values.extend_from_slice(values);
-    }
-
-    fn layer(&self, layer: usize) -> KeyValues<'_> {
-        self.layers.get(layer).map_or(KeyValues { keys: &[], values: &[] }, |layer| KeyValues {
-            keys: &layer.keys,
-            values: &layer.values,
-        })
+    /// Bytes that `positions` positions take in a cache of a model of `config` that computes with `compute`.
+    pub fn bytes(config: &ModelConfig, compute: Compute, positions: usize) -> usize {
+        config.layers * Stretch::bytes(config.heads, compute, positions)
     }
 }
 
@@ -73,8 +60,8 @@ pub struct Chunk<'a> {
 pub struct SamplerWorkspace {
     tokens: Vec<u32>,
     positions: Vec<u32>,
-    last: Vec<f32>,
-    normed: Vec<f32>,
+    last: Buffer,
+    normed: Buffer,
     state: LayerState,
     scratch: Scratch,
 }
@@ -88,48 +75,53 @@ impl Model {
         let SamplerWorkspace { tokens, positions, last, normed, state, scratch } = workspace;
         tokens.clear();
         positions.clear();
-        // For each row the chunk it belongs to and how many of that chunk's rows it sees.
-        let mut rows = Vec::new();
-        for (index, chunk) in chunks.iter().enumerate() {
+        // The first row of each chunk, and the end.
+        let mut starts = vec![0];
+        for chunk in &*chunks {
             let first = chunk.shared.map_or(0, Cache::len) + chunk.own.len();
             let end = first + chunk.tokens.len();
             assert!(end <= self.config.positions_max, "{end} positions, the model has {}", self.config.positions_max);
             tokens.extend_from_slice(chunk.tokens);
             positions.extend((first..end).map(|position| position as u32));
-            rows.extend((1..=chunk.tokens.len()).map(|seen| (index, chunk.own.len() + seen)));
+            starts.push(tokens.len());
         }
         self.embed(&mut scratch.hidden, tokens);
-        let columns = self.config.heads.key_value_columns();
         for layer in 0..self.config.layers {
             self.attention_inputs(layer, state, positions, scratch);
-            let mut start = 0;
-            for chunk in chunks.iter_mut() {
-                let at = start * columns..(start + chunk.tokens.len()) * columns;
-                chunk.own.append(layer, &state.key[at.clone()], &state.value[at]);
-                start += chunk.tokens.len();
-            }
-            let chunks = &*chunks;
-            let context = |row: usize| -> Context<'_> {
-                let (chunk, seen): (usize, usize) = rows[row];
-                let shared = chunks[chunk].shared.map_or(KeyValues { keys: &[], values: &[] }, |c| c.layer(layer));
-                [shared, chunks[chunk].own.layer(layer).rows(0..seen, columns)]
-            };
-            attention::forward(
-                sized(&mut state.attended, state.query.len()),
-                &state.query,
-                &self.config.heads,
-                context,
-            );
+            self.append(layer, chunks, &starts, state);
+            let sequences: Vec<Sequence<'_>> = chunks
+                .iter()
+                .map(|chunk| {
+                    let (rows, own) = (chunk.tokens.len(), &chunk.own.layers[layer]);
+                    Sequence {
+                        rows,
+                        shared: chunk.shared.map(|cache| &cache.layers[layer]),
+                        own,
+                        seen: own.len() + 1 - rows,
+                    }
+                })
+                .collect();
+            let attended = state.attended.resize(state.query.len());
+            attention::forward(attended, &state.query, &self.config.heads, &sequences);
             self.attention_outputs(layer, state, scratch);
         }
-        last.clear();
-        let mut end = 0;
-        for chunk in chunks.iter_mut() {
-            chunk.own.positions += chunk.tokens.len();
-            end += chunk.tokens.len();
-            last.extend_from_slice(&scratch.hidden[(end - 1) * self.config.width..end * self.config.width]);
+        let width = self.config.width;
+        for (row, end) in last.resize(chunks.len() * width).chunks_exact_mut(width).zip(&starts[1..]) {
+            row.copy_from_slice(&scratch.hidden[(end - 1) * width..end * width]);
         }
         self.normalise(normed, last, self.layout.final_norm);
         normed
+    }
+
+    /// Adds the new keys and values of a layer to each chunk's own cache.
+    fn append(&self, layer: usize, chunks: &mut [Chunk<'_>], starts: &[usize], state: &LayerState) {
+        const TOGETHER: usize = 4;
+        let columns = self.config.heads.key_value_columns();
+        threads::for_each_chunk(chunks, TOGETHER, |index, chunks| {
+            for (chunk, rows) in chunks.iter_mut().zip(starts[index * TOGETHER..].windows(2)) {
+                let at = rows[0] * columns..rows[1] * columns;
+                chunk.own.layers[layer].append(&state.key[at.clone()], &state.value[at]);
+            }
+        });
     }
 }

@@ -125,7 +125,11 @@ impl ModelConfig {
         Self::parse(&text).map_err(|message| ModelError::File { path, message })
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads the text of a `config.json`.
+    ///
+    /// # Errors
+    /// What is missing, out of range or not supported.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let raw: Raw = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let family = match raw.model_type.as_str() {
             "qwen3" => Family::Qwen3,

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kernels::Compute;
+
 use crate::{
     ChatTemplate, Model, ModelConfig, ModelError, StoredType, TensorFiles, TensorView, Tokenizer, parameter_shapes,
     replace::{replace_bytes, replace_json, write_failed},
@@ -43,11 +45,11 @@ pub struct ModelDirectory {
 }
 
 impl ModelDirectory {
-    /// Reads weights, tokenizer, chat template and end tokens from `directory`.
+    /// Reads weights, tokenizer, chat template and end tokens from `directory`; the network computes with `compute`.
     ///
     /// # Errors
     /// [`ModelError`] naming the file, what is wrong with it and what to do.
-    pub fn open(directory: &Path) -> Result<Self, ModelError> {
+    pub fn open(directory: &Path, compute: Compute) -> Result<Self, ModelError> {
         let config = ModelConfig::read(directory)?;
         let tokenizer = Tokenizer::open(directory)?;
         let tokens = tokenizer.vocabulary_size();
@@ -60,7 +62,7 @@ impl ModelDirectory {
                 ),
             });
         }
-        let (model, stored) = read_weights(directory, config)?;
+        let (model, stored) = read_weights(directory, config, compute)?;
         Ok(Self {
             path: directory.to_owned(),
             tokenizer,
@@ -76,7 +78,11 @@ impl ModelDirectory {
 ///
 /// # Errors
 /// [`ModelError`] when a tensor is missing, of another shape, or not one of the model's.
-pub fn read_weights(directory: &Path, config: ModelConfig) -> Result<(Model, StoredType), ModelError> {
+pub fn read_weights(
+    directory: &Path,
+    config: ModelConfig,
+    compute: Compute,
+) -> Result<(Model, StoredType), ModelError> {
     let files = TensorFiles::open(directory)?;
     let shapes = parameter_shapes(&config);
     // Old checkpoints store the tied head again, or the position frequencies: both follow from the rest.
@@ -91,7 +97,7 @@ pub fn read_weights(directory: &Path, config: ModelConfig) -> Result<(Model, Sto
         });
     }
     let stored = files.stored_type(&shapes[0].name)?;
-    Ok((Model::new(config, |shape| files.read(&shape.name, &shape.shape))?, stored))
+    Ok((Model::new(config, compute, |shape| files.read(&shape.name, &shape.shape))?, stored))
 }
 
 /// Ids from `eos_token_id` of generation_config.json, then those that config.json adds.

@@ -23,9 +23,10 @@ pub use directory::{ModelDirectory, read_weights, write_directory};
 pub use error::ModelError;
 pub use gguf::{ImportSummary, import};
 pub use kernels::{
-    adamw, instruction_set,
+    Buffer, Compute, adamw, instruction_set,
     logprob::TokenLogprob,
-    sample::{Drawn, Sampling, draw},
+    sample::{self, Drawn, Sampling, draw},
+    threads,
 };
 pub use network::Model;
 pub use parameters::{Gradients, Parameter, ParameterShape, parameter_shapes};

@@ -3,10 +3,11 @@
 //! Training and sampling differ in where a row's keys come from, and in nothing else; see `training` and `cache`.
 
 use kernels::{
-    activation,
+    Buffer, Compute, activation,
     matmul::{self, Matrix, Output, PackedMatrix},
-    norm,
+    memory, norm,
     rope::{self, Direction},
+    sample::{self, Drawn, Sampling},
     vector,
 };
 
@@ -19,9 +20,10 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Model {
     pub(crate) config: ModelConfig,
+    pub(crate) compute: Compute,
     pub(crate) layout: Layout,
     pub(crate) parameters: Vec<Parameter>,
-    /// For each matrix its transpose packed as a right side; empty for norms and biases.
+    /// For each matrix its transpose packed as a right side, once per update; empty for norms and biases.
     pub(crate) packed: Vec<PackedMatrix>,
     pub(crate) rope: rope::Table,
 }
@@ -30,51 +32,46 @@ pub struct Model {
 #[derive(Debug, Default)]
 pub(crate) struct LayerState {
     /// \[N, C\], the layer's input.
-    pub(crate) input: Vec<f32>,
+    pub(crate) input: Buffer,
     /// \[N, H, D\] before head norm and position embedding; empty without head norms.
-    pub(crate) query_raw: Vec<f32>,
+    pub(crate) query_raw: Buffer,
     /// \[N, K, D\] before head norm and position embedding; empty without head norms.
-    pub(crate) key_raw: Vec<f32>,
+    pub(crate) key_raw: Buffer,
     /// \[N, H, D\].
-    pub(crate) query: Vec<f32>,
+    pub(crate) query: Buffer,
     /// \[N, K, D\].
-    pub(crate) key: Vec<f32>,
+    pub(crate) key: Buffer,
     /// \[N, K, D\].
-    pub(crate) value: Vec<f32>,
+    pub(crate) value: Buffer,
     /// \[N, H, D\], the attention's output.
-    pub(crate) attended: Vec<f32>,
+    pub(crate) attended: Buffer,
     /// \[N, C\], the input plus the projected attention.
-    pub(crate) middle: Vec<f32>,
+    pub(crate) middle: Buffer,
     /// \[N, mlp\].
-    pub(crate) gate: Vec<f32>,
+    pub(crate) gate: Buffer,
     /// \[N, mlp\].
-    pub(crate) up: Vec<f32>,
+    pub(crate) up: Buffer,
 }
 
 /// Buffers that keep their memory from call to call.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     /// \[N, C\], the residual stream between layers.
-    pub(crate) hidden: Vec<f32>,
+    pub(crate) hidden: Buffer,
     /// \[N, C\], normalised rows.
-    pub(crate) normed: Vec<f32>,
+    pub(crate) normed: Buffer,
     /// \[N, mlp\].
-    pub(crate) activated: Vec<f32>,
-}
-
-/// Sets `buffer` to `length` values, of whatever content.
-pub(crate) fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    buffer.resize(length, 0.0);
-    buffer
+    pub(crate) activated: Buffer,
 }
 
 impl Model {
-    /// A model from its parameters, which `parameter` gives in checkpoint order.
+    /// A model from its parameters, which `parameter` gives in checkpoint order; products compute with `compute`.
     ///
     /// # Errors
     /// The first error of `parameter`.
     pub fn new<E>(
         config: ModelConfig,
+        compute: Compute,
         mut parameter: impl FnMut(&ParameterShape) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
         let layout = Layout::new(&config);
@@ -85,8 +82,8 @@ impl Model {
             parameters.push(Parameter { name: shape.name.clone(), shape: shape.shape.clone(), values });
         }
         let rope = rope::Table::new(&config.rope_frequencies(), config.positions_max);
-        let packed = vec![PackedMatrix::default(); parameters.len()];
-        let mut model = Self { config, layout, parameters, packed, rope };
+        let packed = vec![PackedMatrix::empty(compute); parameters.len()];
+        let mut model = Self { config, compute, layout, parameters, packed, rope };
         model.repack();
         Ok(model)
     }
@@ -94,6 +91,11 @@ impl Model {
     /// The configuration.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// What products compute with.
+    pub fn compute(&self) -> Compute {
+        self.compute
     }
 
     /// Every trainable tensor, in checkpoint order.
@@ -108,7 +110,7 @@ impl Model {
 
     /// Zero gradients of this model's shapes.
     pub fn zero_gradients(&self) -> Gradients {
-        Gradients { tensors: self.parameters.iter().map(|parameter| vec![0.0; parameter.values.len()]).collect() }
+        Gradients { tensors: self.parameters.iter().map(|parameter| memory::zeros(parameter.values.len())).collect() }
     }
 
     /// Changes parameters, each given with its index, and refreshes what is derived from them.
@@ -131,26 +133,27 @@ impl Model {
         &self.parameters[index].values
     }
 
-    /// out = rows · weightᵀ.
-    fn project(&self, out: &mut Vec<f32>, rows: &[f32], weight: ParameterIndex) {
-        let packed = &self.packed[weight];
-        let left = Matrix::new(rows, packed.rows());
-        matmul::multiply(sized(out, rows.len() / packed.rows() * packed.columns()), left, packed, Output::Overwrite);
+    /// out = rows · weightᵀ for each weight; the rows are packed once.
+    fn project<const N: usize>(&self, rows: &[f32], outputs: [(&mut Buffer, ParameterIndex); N]) {
+        let width = self.packed[outputs[0].1].rows();
+        let mut products = outputs.map(|(out, weight)| {
+            let packed = &self.packed[weight];
+            (out.resize(rows.len() / width * packed.columns()), packed)
+        });
+        matmul::multiply_all(Matrix::new(rows, width), &mut products, Output::Overwrite);
     }
 
     /// out = norm(rows) with the weight at `weight`.
-    pub(crate) fn normalise(&self, out: &mut Vec<f32>, rows: &[f32], weight: ParameterIndex) {
-        norm::forward(sized(out, rows.len()), rows, self.values(weight), self.config.norm_epsilon);
+    pub(crate) fn normalise(&self, out: &mut Buffer, rows: &[f32], weight: ParameterIndex) {
+        norm::forward(out.resize(rows.len()), rows, self.values(weight), self.config.norm_epsilon);
     }
 
     /// \[N, C\] embeddings of `tokens`.
-    pub(crate) fn embed(&self, out: &mut Vec<f32>, tokens: &[u32]) {
+    pub(crate) fn embed(&self, out: &mut Buffer, tokens: &[u32]) {
         let width = self.config.width;
         let table = self.values(self.layout.embedding);
-        out.clear();
-        for &token in tokens {
-            let at = token as usize * width;
-            out.extend_from_slice(&table[at..at + width]);
+        for (row, &token) in out.resize(tokens.len() * width).chunks_exact_mut(width).zip(tokens) {
+            row.copy_from_slice(&table[token as usize * width..][..width]);
         }
     }
 
@@ -165,9 +168,8 @@ impl Model {
         let layout = &self.layout.layers[layer];
         std::mem::swap(&mut scratch.hidden, &mut state.input);
         self.normalise(&mut scratch.normed, &state.input, layout.attention_norm);
-        self.project(&mut state.query, &scratch.normed, layout.query);
-        self.project(&mut state.key, &scratch.normed, layout.key);
-        self.project(&mut state.value, &scratch.normed, layout.value);
+        let LayerState { query, key, value, .. } = state;
+        self.project(&scratch.normed, [(query, layout.query), (key, layout.key), (value, layout.value)]);
         if let Some([query, key, value]) = layout.biases {
             vector::add_bias(&mut state.query, self.values(query));
             vector::add_bias(&mut state.key, self.values(key));
@@ -188,18 +190,30 @@ impl Model {
     /// Second half of a layer: from the attention's output to the layer's output in `scratch.hidden`.
     pub(crate) fn attention_outputs(&self, layer: usize, state: &mut LayerState, scratch: &mut Scratch) {
         let layout = &self.layout.layers[layer];
-        self.project(&mut state.middle, &state.attended, layout.output);
+        self.project(&state.attended, [(&mut state.middle, layout.output)]);
         vector::add(&mut state.middle, &state.input);
         self.normalise(&mut scratch.normed, &state.middle, layout.mlp_norm);
-        self.project(&mut state.gate, &scratch.normed, layout.gate);
-        self.project(&mut state.up, &scratch.normed, layout.up);
-        activation::gate(sized(&mut scratch.activated, state.gate.len()), &state.gate, &state.up);
-        self.project(&mut scratch.hidden, &scratch.activated, layout.down);
+        self.project(&scratch.normed, [(&mut state.gate, layout.gate), (&mut state.up, layout.up)]);
+        activation::gate(scratch.activated.resize(state.gate.len()), &state.gate, &state.up);
+        self.project(&scratch.activated, [(&mut scratch.hidden, layout.down)]);
         vector::add(&mut scratch.hidden, &state.middle);
     }
 
     /// Logits of normalised hidden rows. Shapes: rows \[N, C\], out \[N, V\].
-    pub fn logits(&self, out: &mut Vec<f32>, rows: &[f32]) {
-        self.project(out, rows, self.layout.head);
+    pub fn logits(&self, out: &mut Buffer, rows: &[f32]) {
+        self.project(rows, [(out, self.layout.head)]);
+    }
+
+    /// Draws a token after each normalised hidden row, at one uniform number each.
+    ///
+    /// Shapes: rows \[N, C\], uniforms \[N\]; returns \[N\].
+    pub fn draw(
+        &self,
+        rows: &[f32],
+        sampling: &Sampling,
+        uniforms: &[f64],
+        scratch: &mut sample::Scratch,
+    ) -> Vec<Drawn> {
+        sample::draw_rows(rows, &self.packed[self.layout.head], sampling, uniforms, scratch)
     }
 }

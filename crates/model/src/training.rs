@@ -2,9 +2,9 @@
 //! network.
 
 use kernels::{
-    activation,
-    attention::{self, KeyValues, Tree},
-    logprob::{self, Targets, TokenLogprob},
+    Buffer, activation,
+    attention::{self, Forest, KeyValues, Tree},
+    logprob::{self, Head, Targets, TokenLogprob},
     matmul::{self, Matrix, Output, PackedMatrix},
     norm,
     rope::{self, Direction},
@@ -12,7 +12,7 @@ use kernels::{
 };
 
 use crate::{
-    network::{LayerState, Model, Scratch, sized},
+    network::{LayerState, Model, Scratch},
     parameters::{Gradients, ParameterIndex},
 };
 
@@ -81,12 +81,22 @@ impl Batch {
 /// What the forward leaves for the backward, and buffers; keeps its memory from batch to batch.
 #[derive(Debug, Default)]
 pub struct TrainerWorkspace {
+    /// How many of the first layers keep their input alone; the backward computes the rest of them again.
+    recomputed: usize,
+    /// Inputs of the layers that are computed again, \[N, C\] each.
+    inputs: Vec<Buffer>,
+    /// The layer that is being computed again.
+    transient: LayerState,
+    /// The other layers.
     layers: Vec<LayerState>,
+    forest: Forest,
     scratch: Scratch,
     /// Ids of the target tokens.
     target_tokens: Vec<u32>,
     /// \[targets, C\], normalised rows of the targets.
-    target_rows: Vec<f32>,
+    target_rows: Buffer,
+    /// \[targets\], what the forward returned.
+    out: Vec<TokenLogprob>,
     backward: BackwardScratch,
 }
 
@@ -94,25 +104,41 @@ pub struct TrainerWorkspace {
 #[derive(Debug, Default)]
 struct BackwardScratch {
     /// \[targets, C\].
-    targets: Vec<f32>,
+    targets: Buffer,
     /// \[N, C\], of the residual stream.
-    hidden: Vec<f32>,
+    hidden: Buffer,
     /// \[N, C\], on its way through a norm.
-    normed: Vec<f32>,
+    normed: Buffer,
     /// \[N, H, D\], of the attention's output.
-    attended: Vec<f32>,
+    attended: Buffer,
     /// \[N, mlp\].
-    activated: Vec<f32>,
+    activated: Buffer,
     /// \[N, H, D\].
-    query: Vec<f32>,
+    query: Buffer,
     /// \[N, K, D\].
-    key: Vec<f32>,
+    key: Buffer,
     /// \[N, K, D\].
-    value: Vec<f32>,
+    value: Buffer,
+    /// Packed matrices; none before the first backward.
+    packed: Option<PackedScratch>,
+    logprob: logprob::Scratch,
+}
+
+/// Matrices packed for one use.
+#[derive(Debug)]
+struct PackedScratch {
     /// The inputs of a projection, packed once for all weight gradients that read them.
     inputs: PackedMatrix,
-    /// A weight.
+    /// A weight as it stands.
     weight: PackedMatrix,
+}
+
+impl TrainerWorkspace {
+    /// A workspace that keeps the inputs alone of the first `recomputed` layers, for less memory and more time. No number
+    /// depends on it.
+    pub fn new(recomputed: usize) -> Self {
+        Self { recomputed, ..Self::default() }
+    }
 }
 
 /// What the backward of every layer needs besides the layer.
@@ -127,32 +153,50 @@ impl Model {
     /// Logprob and entropy of every target, keeping what [`Model::backward`] needs.
     ///
     /// Shapes: returns \[targets\].
-    pub fn forward(&self, batch: &Batch, workspace: &mut TrainerWorkspace) -> Vec<TokenLogprob> {
-        let TrainerWorkspace { layers, scratch, target_tokens, target_rows, .. } = workspace;
-        let columns = self.config.heads.key_value_columns();
-        let stretches: Vec<_> = batch.trees.iter().flat_map(Tree::stretches).collect();
-        layers.resize_with(self.config.layers, LayerState::default);
+    pub fn forward<'a>(&self, batch: &Batch, workspace: &'a mut TrainerWorkspace) -> &'a [TokenLogprob] {
+        let recomputed = workspace.recomputed.min(self.config.layers);
+        let TrainerWorkspace { inputs, transient, layers, forest, scratch, target_tokens, target_rows, out, .. } =
+            workspace;
+        inputs.resize_with(recomputed, Buffer::new);
+        layers.resize_with(self.config.layers - recomputed, LayerState::default);
         self.embed(&mut scratch.hidden, &batch.tokens);
-        for (layer, state) in layers.iter_mut().enumerate() {
-            self.attention_inputs(layer, state, &batch.positions, scratch);
-            let key_values = KeyValues { keys: &state.key, values: &state.value };
-            let context = |row: usize| stretches[row].clone().map(|rows| key_values.rows(rows, columns));
-            let attended = sized(&mut state.attended, state.query.len());
-            attention::forward(attended, &state.query, &self.config.heads, context);
-            self.attention_outputs(layer, state, scratch);
+        for layer in 0..self.config.layers {
+            if layer < recomputed {
+                self.layer_forward(layer, batch, (transient, forest), scratch);
+                std::mem::swap(&mut transient.input, &mut inputs[layer]);
+            } else {
+                self.layer_forward(layer, batch, (&mut layers[layer - recomputed], forest), scratch);
+            }
         }
         self.normalise(&mut scratch.normed, &scratch.hidden, self.layout.final_norm);
         let width = self.config.width;
         target_tokens.clear();
-        target_rows.clear();
-        for target in &batch.targets {
-            target_tokens.push(target.token);
-            target_rows.extend_from_slice(&scratch.normed[target.row as usize * width..][..width]);
+        target_tokens.extend(batch.targets.iter().map(|target| target.token));
+        let rows = target_rows.resize(batch.targets.len() * width).chunks_exact_mut(width);
+        for (row, target) in rows.zip(&batch.targets) {
+            row.copy_from_slice(&scratch.normed[target.row as usize * width..][..width]);
         }
-        let mut out = vec![TokenLogprob::default(); batch.targets.len()];
+        out.clear();
+        out.resize(batch.targets.len(), TokenLogprob::default());
         let targets = Targets { hidden: target_rows, tokens: target_tokens, temperature: batch.temperature };
-        logprob::forward(&mut out, targets, &self.packed[self.layout.head]);
+        logprob::forward(out, targets, &self.packed[self.layout.head]);
         out
+    }
+
+    /// One layer, from its input to its output in `scratch.hidden`.
+    fn layer_forward(
+        &self,
+        layer: usize,
+        batch: &Batch,
+        (state, forest): (&mut LayerState, &mut Forest),
+        scratch: &mut Scratch,
+    ) {
+        self.attention_inputs(layer, state, &batch.positions, scratch);
+        let heads = (&self.config.heads, self.compute);
+        forest.fill(KeyValues { keys: &state.key, values: &state.value }, heads, &batch.trees);
+        let attended = state.attended.resize(state.query.len());
+        attention::forward(attended, &state.query, &self.config.heads, &forest.sequences(&batch.trees));
+        self.attention_outputs(layer, state, scratch);
     }
 
     /// Adds to `gradients` those of Σ logprob_gradients · logprob for the batch of the last [`Model::forward`].
@@ -165,28 +209,55 @@ impl Model {
         workspace: &mut TrainerWorkspace,
         gradients: &mut Gradients,
     ) {
-        let TrainerWorkspace { layers, scratch, target_tokens, target_rows, backward } = workspace;
+        self.head_backward(batch, logprob_gradients, workspace, gradients);
+        let TrainerWorkspace { inputs, transient, layers, forest, scratch, backward, .. } = workspace;
+        self.norm_backward(&mut backward.hidden, &scratch.hidden, self.layout.final_norm, gradients);
+        let recomputed = inputs.len();
+        for layer in (0..self.config.layers).rev() {
+            let state = if layer < recomputed {
+                std::mem::swap(&mut scratch.hidden, &mut inputs[layer]);
+                self.layer_forward(layer, batch, (transient, forest), scratch);
+                &mut *transient
+            } else {
+                &mut layers[layer - recomputed]
+            };
+            let mut pass = Pass { batch, scratch, backward, gradients };
+            self.mlp_backward(layer, state, &mut pass);
+            self.attention_backward(layer, state, &mut pass);
+        }
+        let width = self.config.width;
+        let embedding = &mut gradients.tensors[self.layout.embedding];
+        for (&token, gradient) in batch.tokens.iter().zip(backward.hidden.chunks_exact(width)) {
+            vector::add_row(&mut embedding[token as usize * width..][..width], gradient);
+        }
+    }
+
+    /// From the gradients of the logprobs to those of the last layer's normalised output, in `backward.hidden`.
+    fn head_backward(
+        &self,
+        batch: &Batch,
+        logprob_gradients: &[f32],
+        workspace: &mut TrainerWorkspace,
+        gradients: &mut Gradients,
+    ) {
+        let TrainerWorkspace { target_tokens, target_rows, out, backward, .. } = workspace;
         let (width, head) = (self.config.width, self.layout.head);
         let targets = Targets { hidden: target_rows, tokens: target_tokens, temperature: batch.temperature };
         let mut outputs = logprob::Gradients {
-            hidden: sized(&mut backward.targets, targets.hidden.len()),
+            hidden: backward.targets.resize(targets.hidden.len()),
             head: &mut gradients.tensors[head],
         };
-        logprob::backward(&mut outputs, logprob_gradients, targets, &self.packed[head], self.values(head));
-
-        sized(&mut backward.hidden, batch.rows() * width).fill(0.0);
+        let packed = backward.packed.get_or_insert_with(|| PackedScratch {
+            inputs: PackedMatrix::empty(self.compute),
+            weight: PackedMatrix::empty(self.compute),
+        });
+        self.pack_weight(&mut packed.weight, head);
+        let both = Head { forward: &self.packed[head], backward: &packed.weight };
+        logprob::backward(&mut outputs, (logprob_gradients, out), targets, both, &mut backward.logprob);
+        let hidden = backward.hidden.resize(batch.rows() * width);
+        hidden.fill(0.0);
         for (target, gradient) in batch.targets.iter().zip(backward.targets.chunks_exact(width)) {
-            vector::add(&mut backward.hidden[target.row as usize * width..][..width], gradient);
-        }
-        self.norm_backward(&mut backward.hidden, &scratch.hidden, self.layout.final_norm, gradients);
-        let mut pass = Pass { batch, scratch, backward, gradients };
-        for layer in (0..self.config.layers).rev() {
-            self.mlp_backward(layer, &mut layers[layer], &mut pass);
-            self.attention_backward(layer, &mut layers[layer], &mut pass);
-        }
-        let embedding = &mut pass.gradients.tensors[self.layout.embedding];
-        for (&token, gradient) in batch.tokens.iter().zip(pass.backward.hidden.chunks_exact(width)) {
-            vector::add(&mut embedding[token as usize * width..][..width], gradient);
+            vector::add_row(&mut hidden[target.row as usize * width..][..width], gradient);
         }
     }
 
@@ -205,18 +276,19 @@ impl Model {
     fn mlp_backward(&self, layer: usize, state: &mut LayerState, pass: &mut Pass<'_>) {
         let layout = &self.layout.layers[layer];
         let Pass { scratch, backward, gradients, .. } = pass;
-        let BackwardScratch { hidden, normed, activated, inputs, weight, .. } = &mut **backward;
-        activation::gate(sized(&mut scratch.activated, state.gate.len()), &state.gate, &state.up);
+        let BackwardScratch { hidden, normed, activated, packed, .. } = &mut **backward;
+        let PackedScratch { inputs, weight } = packed.as_mut().expect("the head's backward came first");
+        activation::gate(scratch.activated.resize(state.gate.len()), &state.gate, &state.up);
         inputs.pack(Matrix::new(&scratch.activated, self.config.mlp_width));
         weight_gradient(gradients, layout.down, hidden, inputs);
         self.pack_weight(weight, layout.down);
-        let activated = sized(activated, state.gate.len());
+        let activated = activated.resize(state.gate.len());
         matmul::multiply(activated, Matrix::new(hidden, weight.rows()), weight, Output::Overwrite);
         activation::gate_backward(&mut state.gate, &mut state.up, activated);
 
         self.normalise(&mut scratch.normed, &state.middle, layout.mlp_norm);
         inputs.pack(Matrix::new(&scratch.normed, self.config.width));
-        let normed = sized(normed, state.middle.len());
+        let normed = normed.resize(state.middle.len());
         for (projection, gradient, output) in
             [(layout.gate, &state.gate, Output::Overwrite), (layout.up, &state.up, Output::Add)]
         {
@@ -232,21 +304,22 @@ impl Model {
     fn attention_backward(&self, layer: usize, state: &mut LayerState, pass: &mut Pass<'_>) {
         let layout = &self.layout.layers[layer];
         let Pass { batch, scratch, backward, gradients } = pass;
-        let BackwardScratch { hidden, normed, attended, query, key, value, inputs, weight, .. } = &mut **backward;
+        let BackwardScratch { hidden, normed, attended, query, key, value, packed, .. } = &mut **backward;
+        let PackedScratch { inputs, weight } = packed.as_mut().expect("the head's backward came first");
         inputs.pack(Matrix::new(&state.attended, state.attended.len() / batch.rows()));
         weight_gradient(gradients, layout.output, hidden, inputs);
         self.pack_weight(weight, layout.output);
-        let attended = sized(attended, state.attended.len());
+        let attended = attended.resize(state.attended.len());
         matmul::multiply(attended, Matrix::new(hidden, weight.rows()), weight, Output::Overwrite);
 
         let key_values = KeyValues { keys: &state.key, values: &state.value };
         let outputs = attention::Gradients {
-            queries: sized(query, state.query.len()),
-            keys: sized(key, state.key.len()),
-            values: sized(value, state.value.len()),
+            queries: query.resize(state.query.len()),
+            keys: key.resize(state.key.len()),
+            values: value.resize(state.value.len()),
         };
         let saved = attention::Saved { queries: &state.query, key_values };
-        attention::backward(outputs, saved, attended, &self.config.heads, &batch.trees);
+        attention::backward(outputs, saved, attended, (&self.config.heads, self.compute), &batch.trees);
         if self.config.rotary_layers[layer] {
             rope::rotate(query, &batch.positions, &self.rope, Direction::Backward);
             rope::rotate(key, &batch.positions, &self.rope, Direction::Backward);
@@ -261,7 +334,7 @@ impl Model {
 
         self.normalise(&mut scratch.normed, &state.input, layout.attention_norm);
         inputs.pack(Matrix::new(&scratch.normed, self.config.width));
-        let normed = sized(normed, state.input.len());
+        let normed = normed.resize(state.input.len());
         for (projection, gradient, output) in [
             (layout.query, &*query, Output::Overwrite),
             (layout.key, &*key, Output::Add),

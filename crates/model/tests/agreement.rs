@@ -2,22 +2,37 @@
 
 mod support;
 
-use kernels::logprob::{TokenLogprob, divide_by_temperature, log_sum_exp};
-use model::{Batch, Cache, Chunk, Model, SamplerWorkspace, TrainerWorkspace};
+use kernels::{
+    logprob::{TokenLogprob, divide_by_temperature, log_sum_exp},
+    threads::Pool,
+};
+use model::{Batch, Buffer, Cache, Chunk, Compute, Model, SamplerWorkspace, TrainerWorkspace};
 
 use support::{FAMILIES, model, sequences, tensors};
 
-/// Logprob bits of the tokens after `prompt_tokens` of each sequence, as the sampler sees them: prompts prefilled in
-/// pieces of `piece`, then all sequences decoded together.
-fn sampled(
-    model: &Model,
-    sequences: &[Vec<u32>],
+const COMPUTES: [Compute; 2] = [Compute::F32, Compute::Bf16];
+
+/// How the sampler comes by its logprobs.
+#[derive(Debug, Clone, Copy)]
+struct Sampling {
     prompt_tokens: usize,
+    /// Tokens of a prompt that are computed at once.
     piece: usize,
     temperature: f32,
-) -> Vec<Vec<u32>> {
+    /// Sequences that are decoded together.
+    together: usize,
+}
+
+/// Logprob bits of the tokens after the prompt of each sequence, as the sampler sees them: prompts prefilled in pieces,
+/// then the sequences decoded in batches.
+fn sampled(model: &Model, sequences: &[Vec<u32>], how: Sampling) -> Vec<Vec<u32>> {
+    sequences.chunks(how.together).flat_map(|sequences| sampled_together(model, sequences, how)).collect()
+}
+
+fn sampled_together(model: &Model, sequences: &[Vec<u32>], how: Sampling) -> Vec<Vec<u32>> {
+    let Sampling { prompt_tokens, piece, temperature, .. } = how;
     let mut workspace = SamplerWorkspace::default();
-    let mut prompts: Vec<Cache> = vec![Cache::new(); sequences.len()];
+    let mut prompts: Vec<Cache> = vec![Cache::new(model); sequences.len()];
     let mut owns = prompts.clone();
     let mut hidden: Vec<Vec<f32>> = Vec::new();
     for (tokens, prompt) in sequences.iter().zip(&mut prompts) {
@@ -28,16 +43,17 @@ fn sampled(
         hidden.push(row);
     }
     let mut bits = vec![Vec::new(); sequences.len()];
-    let (mut logits, mut scratch) = (Vec::new(), Vec::new());
+    let mut logits = Buffer::new();
     for position in prompt_tokens.. {
         let live: Vec<usize> = (0..sequences.len()).filter(|&i| position < sequences[i].len()).collect();
         if live.is_empty() {
             return bits;
         }
-        for &i in &live {
-            model.logits(&mut logits, &hidden[i]);
-            divide_by_temperature(&mut logits, temperature);
-            let logprob = logits[sequences[i][position] as usize] - log_sum_exp(&logits, &mut scratch).log_sum;
+        let rows: Vec<f32> = live.iter().flat_map(|&i| hidden[i].clone()).collect();
+        model.logits(&mut logits, &rows);
+        for (logits, &i) in logits.chunks_exact_mut(model.config().vocabulary).zip(&live) {
+            divide_by_temperature(logits, temperature);
+            let logprob = logits[sequences[i][position] as usize] - log_sum_exp(logits).log_sum;
             bits[i].push(logprob.to_bits());
         }
         let mut chunks: Vec<Chunk<'_>> = owns
@@ -62,7 +78,8 @@ fn trained(model: &Model, sequences: &[Vec<u32>], prompt_tokens: usize, temperat
         // A second completion in the same group must not disturb the first.
         batch.push_group(prompt, &[completion, &completion[..completion.len() / 2]]);
     }
-    let out = model.forward(&batch, &mut TrainerWorkspace::default());
+    let mut workspace = TrainerWorkspace::default();
+    let out = model.forward(&batch, &mut workspace);
     let mut out = out.iter().map(|token: &TokenLogprob| token.logprob.to_bits());
     let mut take = |count: usize| out.by_ref().take(count).collect::<Vec<_>>();
     let completions = sequences.iter().map(|tokens| tokens.len() - prompt_tokens);
@@ -75,18 +92,62 @@ fn trained(model: &Model, sequences: &[Vec<u32>], prompt_tokens: usize, temperat
         .collect()
 }
 
+/// Sequences of many lengths over the model's vocabulary.
+fn ragged(model: &Model, count: usize) -> Vec<Vec<u32>> {
+    let vocabulary = model.config().vocabulary as u32;
+    let token = |sequence: usize, position: usize| (sequence as u32 * 31 + position as u32 * 17 + 5) % vocabulary;
+    (0..count).map(|i| (0..7 + i * 5 % 34).map(|position| token(i, position)).collect()).collect()
+}
+
 #[test]
 fn sampler_and_trainer_agree_bit_for_bit() {
-    for family in FAMILIES {
-        let model = model(family);
+    for (family, compute) in FAMILIES.into_iter().flat_map(|family| COMPUTES.map(|compute| (family, compute))) {
+        let model = model(family, compute);
         let sequences = sequences(&tensors(family, "reference.safetensors"));
         for (prompt_tokens, piece, temperature) in [(1, 1, 1.0), (4, 4, 1.0), (5, 2, 0.7), (6, 1, 1.3)] {
             let expected = trained(&model, &sequences, prompt_tokens, temperature);
             for threads in [1, 2, 3] {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let bits = pool.install(|| sampled(&model, &sequences, prompt_tokens, piece, temperature));
-                assert_eq!(bits, expected, "{family}, prompt {prompt_tokens}, pieces {piece}, {threads} threads");
+                let how = Sampling { prompt_tokens, piece, temperature, together: 64 };
+                let pool = Pool::new(threads).unwrap();
+                let bits = pool.install(|| sampled(&model, &sequences, how));
+                assert_eq!(bits, expected, "{family}, {compute:?}, {how:?}, {threads} threads");
             }
+        }
+    }
+}
+
+#[test]
+fn sampler_and_trainer_agree_bit_for_bit_over_ragged_batches_of_1_to_64() {
+    for (family, compute) in FAMILIES.into_iter().flat_map(|family| COMPUTES.map(|compute| (family, compute))) {
+        let model = model(family, compute);
+        let sequences = ragged(&model, 64);
+        let expected = trained(&model, &sequences, 6, 1.0);
+        for together in [1, 2, 3, 5, 13, 14, 15, 31, 64] {
+            let how = Sampling { prompt_tokens: 6, piece: 6, temperature: 1.0, together };
+            let bits = Pool::new(2).unwrap().install(|| sampled(&model, &sequences, how));
+            assert_eq!(bits, expected, "{family}, {compute:?}, {together} together");
+        }
+    }
+}
+
+#[test]
+fn layers_that_are_computed_again_give_the_same_bits() {
+    for (family, compute) in FAMILIES.into_iter().flat_map(|family| COMPUTES.map(|compute| (family, compute))) {
+        let model = model(family, compute);
+        let sequences = sequences(&tensors(family, "reference.safetensors"));
+        let mut batch = Batch::new(1.0);
+        batch.push_group(&sequences[2][..5], &[&sequences[2][5..], &sequences[1][..]]);
+        let trained = |recomputed: usize| {
+            let mut workspace = TrainerWorkspace::new(recomputed);
+            let out = model.forward(&batch, &mut workspace).to_vec();
+            let mut gradients = model.zero_gradients();
+            let weights: Vec<f32> = (0..out.len()).map(|i| (i as f32 * 0.7).sin()).collect();
+            model.backward(&batch, &weights, &mut workspace, &mut gradients);
+            (out, gradients)
+        };
+        let expected = trained(0);
+        for recomputed in 1..=model.config().layers + 1 {
+            assert_eq!(trained(recomputed), expected, "{family}, {compute:?}, {recomputed} layers again");
         }
     }
 }
@@ -94,7 +155,7 @@ fn sampler_and_trainer_agree_bit_for_bit() {
 #[test]
 fn a_group_trains_to_the_same_gradients_as_its_completions_alone() {
     for family in FAMILIES {
-        let model = model(family);
+        let model = model(family, Compute::F32);
         let sequences = sequences(&tensors(family, "reference.safetensors"));
         let (prompt, completions) = (&sequences[2][..5], [&sequences[2][5..], &sequences[1][..], &sequences[0][3..]]);
         let mut shared = Batch::new(1.0);
@@ -105,7 +166,7 @@ fn a_group_trains_to_the_same_gradients_as_its_completions_alone() {
         }
         let [shared, separate] = [shared, separate].map(|batch| {
             let mut workspace = TrainerWorkspace::default();
-            let out = model.forward(&batch, &mut workspace);
+            let out = model.forward(&batch, &mut workspace).to_vec();
             let mut gradients = model.zero_gradients();
             let weights: Vec<f32> = (0..out.len()).map(|i| (i as f32 * 0.7).sin()).collect();
             model.backward(&batch, &weights, &mut workspace, &mut gradients);

@@ -6,7 +6,7 @@
 mod support;
 
 use kernels::adamw;
-use model::{Batch, Cache, Chunk, Model, SamplerWorkspace, TrainerWorkspace};
+use model::{Batch, Buffer, Cache, Chunk, Compute, Model, SamplerWorkspace, TrainerWorkspace};
 
 use support::{FAMILIES, model, sequences, tensors};
 
@@ -34,10 +34,10 @@ fn relative_difference(ours: &[f32], theirs: &[f32]) -> f64 {
 #[test]
 fn logits_equal_those_of_transformers() {
     for family in FAMILIES {
-        let (model, reference) = (model(family), tensors(family, "reference.safetensors"));
+        let (model, reference) = (model(family, Compute::F32), tensors(family, "reference.safetensors"));
         for (index, tokens) in sequences(&reference).iter().enumerate() {
-            let (mut cache, mut workspace) = (Cache::new(), SamplerWorkspace::default());
-            let (mut logits, mut row) = (Vec::new(), Vec::new());
+            let (mut cache, mut workspace) = (Cache::new(&model), SamplerWorkspace::default());
+            let (mut logits, mut row) = (Vec::new(), Buffer::new());
             for token in tokens {
                 let mut chunks = [Chunk { tokens: &[*token], shared: None, own: &mut cache }];
                 model.logits(&mut row, model.advance(&mut chunks, &mut workspace));
@@ -52,8 +52,9 @@ fn logits_equal_those_of_transformers() {
 #[test]
 fn logprobs_and_entropies_equal_those_of_transformers() {
     for family in FAMILIES {
-        let (model, reference) = (model(family), tensors(family, "reference.safetensors"));
-        let out = model.forward(&batch(&sequences(&reference)), &mut TrainerWorkspace::default());
+        let (model, reference) = (model(family, Compute::F32), tensors(family, "reference.safetensors"));
+        let mut workspace = TrainerWorkspace::default();
+        let out = model.forward(&batch(&sequences(&reference)), &mut workspace);
         let joined = |name: &str| (0..3).flat_map(|i| reference[&format!("{name}.{i}")].clone()).collect::<Vec<_>>();
         let logprobs: Vec<f32> = out.iter().map(|token| token.logprob).collect();
         let entropies: Vec<f32> = out.iter().map(|token| token.entropy).collect();
@@ -66,7 +67,7 @@ fn logprobs_and_entropies_equal_those_of_transformers() {
 #[test]
 fn every_gradient_equals_that_of_pytorch_and_none_is_zero() {
     for family in FAMILIES {
-        let (model, reference) = (model(family), tensors(family, "reference.safetensors"));
+        let (model, reference) = (model(family, Compute::F32), tensors(family, "reference.safetensors"));
         let batch = batch(&sequences(&reference));
         let mut workspace = TrainerWorkspace::default();
         let out = model.forward(&batch, &mut workspace);
@@ -90,7 +91,7 @@ fn every_gradient_equals_that_of_pytorch_and_none_is_zero() {
 #[test]
 fn ten_adamw_steps_lose_what_pytorch_loses() {
     for family in FAMILIES {
-        let (mut model, reference) = (model(family), tensors(family, "reference.safetensors"));
+        let (mut model, reference) = (model(family, Compute::F32), tensors(family, "reference.safetensors"));
         let batch = batch(&sequences(&reference));
         let mut moments: Vec<_> =
             model.parameters().iter().map(|p| (vec![0.0; p.values.len()], vec![0.0; p.values.len()])).collect();

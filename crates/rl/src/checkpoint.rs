@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::{Model, StoredType, TensorFiles, TensorView, read_weights, write_directory, write_tensors};
+use model::{Compute, Model, StoredType, TensorFiles, TensorView, read_weights, write_directory, write_tensors};
 use record::{RunDirectory, write};
 use serde::{Deserialize, Serialize};
 
@@ -74,11 +74,11 @@ pub struct Restored {
     pub step: u64,
 }
 
-/// Reads the latest checkpoint of `run`.
+/// Reads the latest checkpoint of `run`, whose products compute with `compute`.
 ///
 /// # Errors
 /// [`RlError`] when there is none, or a file of it is missing or malformed.
-pub fn load_latest(run: &RunDirectory) -> Result<Restored, RlError> {
+pub fn load_latest(run: &RunDirectory, compute: Compute) -> Result<Restored, RlError> {
     let latest = run.checkpoints().join("latest");
     let name = fs::read_to_string(&latest).map_err(|_| RlError::File {
         path: run.root().into(),
@@ -90,7 +90,7 @@ pub fn load_latest(run: &RunDirectory) -> Result<Restored, RlError> {
         fs::read(&state_path).map_err(|source| RlError::Io { action: "read", path: state_path.clone(), source })?;
     let state: State = serde_json::from_slice(&text)
         .map_err(|error| RlError::File { path: state_path, message: error.to_string() })?;
-    let (model, _) = read_weights(&directory, model::ModelConfig::read(&directory)?)?;
+    let (model, _) = read_weights(&directory, model::ModelConfig::read(&directory)?, compute)?;
     let files = TensorFiles::open(&directory.join(OPTIMIZER))?;
     let moments = |prefix: &str| {
         let read = |parameter: &model::Parameter| files.read(&format!("{prefix}.{}", parameter.name), &parameter.shape);

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use model::Compute;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use verify::Extraction;
 
@@ -29,6 +30,9 @@ pub struct RunConfig {
     /// Threads of the kernels; 0 takes all cores. No number depends on it.
     #[serde(default)]
     pub threads: usize,
+    /// What matrix products compute with; default the fastest that the CPU has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute: Option<ComputeType>,
     /// The policy.
     pub model: ModelSettings,
     /// Training problems.
@@ -49,6 +53,36 @@ pub struct RunConfig {
     /// Checkpoints.
     #[serde(default)]
     pub checkpoint: CheckpointSettings,
+}
+
+/// What matrix products compute with. Parameters, optimizer, sums and all else are f32 in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ComputeType {
+    /// f32 factors.
+    F32,
+    /// Factors rounded to bf16: twice as fast on a CPU with AVX-512 bf16, slower than f32 on any other.
+    Bf16,
+}
+
+impl ComputeType {
+    /// The kernels' own; without a choice the fastest that the CPU has.
+    pub fn resolve(choice: Option<Self>) -> Compute {
+        match choice {
+            Some(Self::F32) => Compute::F32,
+            Some(Self::Bf16) => Compute::Bf16,
+            None => Compute::fastest(),
+        }
+    }
+}
+
+impl From<Compute> for ComputeType {
+    fn from(compute: Compute) -> Self {
+        match compute {
+            Compute::F32 => Self::F32,
+            Compute::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 /// `[model]`: the policy to start from.
@@ -153,6 +187,10 @@ pub struct RolloutSettings {
     /// Completions computed together; more is faster and takes more memory.
     #[serde(default = "sequences_max")]
     pub sequences_max: usize,
+    /// Largest memory of the keys and values of prompts and completions, bytes; completions wait for room when it is
+    /// full. 0 sets no bound but that of `sequences_max`.
+    #[serde(default)]
+    pub cache_bytes_max: usize,
 }
 
 fn one() -> f64 {
@@ -200,7 +238,7 @@ fn passes() -> u64 {
 }
 
 fn micro_batch_tokens() -> usize {
-    4096
+    2048
 }
 
 /// What happens to a completion without an end token.

@@ -13,8 +13,8 @@ use crate::{
     Demonstration, DemonstrationFields, Problem, ProblemFields, RlError,
     advantage::AdvantageScale,
     config::{
-        CheckpointSettings, EvaluationConfig, ModelSettings, ProblemOrder, ProblemSettings, PromptSettings,
-        RolloutSettings, RunConfig, Template, TrainSettings, Truncated, VerifierSettings,
+        CheckpointSettings, ComputeType, EvaluationConfig, ModelSettings, ProblemOrder, ProblemSettings,
+        PromptSettings, RolloutSettings, RunConfig, Template, TrainSettings, Truncated, VerifierSettings,
     },
     loss::LossSettings,
     optimizer::{Decay, OptimizerSettings, Schedule},
@@ -143,6 +143,7 @@ impl Demo {
             arm: Some(arm.to_owned()),
             seed,
             threads: 1,
+            compute: Some(ComputeType::F32),
             model: ModelSettings { path: self.start_model(seed).display().to_string(), memory_bytes_max: 0 },
             problems: ProblemSettings { path: self.problems(seed), order: ProblemOrder::File, fields: fields.clone() },
             prompt: plain_prompt(),
@@ -153,11 +154,12 @@ impl Demo {
                 completion_tokens_max: ring::COMPLETION_TOKENS_MAX,
                 temperature: 1.0,
                 sequences_max: PROMPTS_PER_STEP * GROUP_SIZE,
+                cache_bytes_max: 0,
             },
             train: TrainSettings {
                 steps: STEPS,
                 passes: 1,
-                micro_batch_tokens: 4096,
+                micro_batch_tokens: 2048,
                 truncated: Truncated::Wrong,
                 advantage: AdvantageScale::GroupStd,
                 shaping,
@@ -183,6 +185,7 @@ impl Demo {
         SftConfig {
             seed,
             threads: 1,
+            compute: Some(ComputeType::F32),
             model: ModelSettings { path: untrained.display().to_string(), memory_bytes_max: 0 },
             demonstrations: DemonstrationSettings {
                 path: self.demonstrations(seed),
@@ -192,7 +195,7 @@ impl Demo {
             train: SftTrainSettings {
                 steps: START_STEPS,
                 batch_size: 64,
-                micro_batch_tokens: 4096,
+                micro_batch_tokens: 2048,
                 optimizer: OptimizerSettings { learning_rate: 4e-3, beta2: 0.98, ..OptimizerSettings::default() },
                 schedule: Schedule { warmup_steps: 20, decay: Decay::Cosine },
             },

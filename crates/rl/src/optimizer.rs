@@ -111,8 +111,8 @@ pub struct Optimizer {
 impl Optimizer {
     /// Zero moments for `model`.
     pub fn new(model: &Model) -> Self {
-        let zeros = model.zero_gradients().tensors;
-        Self { first_moments: zeros.clone(), second_moments: zeros, updates: 0 }
+        let zeros = || model.zero_gradients().tensors;
+        Self { first_moments: zeros(), second_moments: zeros(), updates: 0 }
     }
 
     /// One update of every parameter; returns the global gradient norm before clipping.

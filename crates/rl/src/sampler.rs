@@ -1,14 +1,19 @@
 //! Prompts in, groups of completions out, with continuous batching.
 //!
 //! A prompt is computed once and its completions read its cache; a completion that ends leaves the batch at once and a
-//! waiting one enters. Which sequences share a batch never changes a number, since every row is computed alone and
-//! every completion has a random stream of its own.
+//! waiting one enters. When the cache is full, those that entered last make room and come back later: their tokens are
+//! kept, their keys and values computed again. Which sequences share a batch never changes a number, since every row is
+//! computed alone and every completion has a random stream of its own.
 
-use model::{Cache, Chunk, Drawn, Model, SamplerWorkspace, Sampling, draw};
-use rayon::prelude::*;
+use std::collections::VecDeque;
+
+use model::{Cache, Chunk, Drawn, Model, SamplerWorkspace, Sampling, sample as kernel};
 use record::StopReason;
 
 use crate::random::Stream;
+
+/// Rows of prompts that the network computes at once; a longer prompt is computed in pieces.
+const PREFILL_ROWS: usize = 1024;
 
 /// How completions are sampled.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,8 +22,11 @@ pub struct SamplerSettings {
     pub sampling: Sampling,
     /// Token limit of a completion, end token included.
     pub completion_tokens_max: usize,
-    /// Sequences computed together; bounds the memory of the cache.
+    /// Sequences computed together.
     pub sequences_max: usize,
+    /// Largest memory of the keys and values held, bytes; 0 for no bound but that of `sequences_max`. A single sequence
+    /// is computed whatever it takes.
+    pub cache_bytes_max: usize,
     /// Tokens that end a completion.
     pub end_tokens: Vec<u32>,
 }
@@ -52,14 +60,13 @@ struct Live {
     own: Cache,
     stream: Stream,
     completion: Completion,
-    ended: bool,
 }
 
 /// A prompt whose completions are not all done.
 struct Prompt {
     cache: Cache,
-    /// Logits after the last token, \[V\].
-    logits: Vec<f32>,
+    /// Normalised hidden row of the last token, \[C\].
+    hidden: Vec<f32>,
     /// Completions that have not ended.
     open: usize,
 }
@@ -70,11 +77,14 @@ struct Sampler<'a> {
     settings: &'a SamplerSettings,
     requests: &'a [Request],
     workspace: SamplerWorkspace,
+    scratch: kernel::Scratch,
     prompts: Vec<Option<Prompt>>,
+    /// In the order of their requests, so that those of one prompt are neighbours.
     live: Vec<Live>,
+    /// Not yet begun, or put back; in the order of their requests.
+    waiting: VecDeque<Live>,
     /// Caches of ended completions, kept for their memory.
     spare: Vec<Cache>,
-    logits: Vec<f32>,
 }
 
 /// Samples every completion asked for; `ended` is called with each one's token count as it ends.
@@ -86,28 +96,13 @@ pub fn sample(
     settings: &SamplerSettings,
     mut ended: impl FnMut(usize),
 ) -> Vec<Vec<Completion>> {
-    let mut sampler = Sampler {
-        model,
-        settings,
-        requests,
-        workspace: SamplerWorkspace::default(),
-        prompts: requests.iter().map(|_| None).collect(),
-        live: Vec::new(),
-        spare: Vec::new(),
-        logits: Vec::new(),
-    };
+    let mut sampler = Sampler::new(model, requests, settings);
     let mut done: Vec<Vec<Option<Completion>>> =
         requests.iter().map(|request| vec![None; request.streams.len()]).collect();
-    let mut waiting = requests
-        .iter()
-        .enumerate()
-        .flat_map(|(request, wanted)| (0..wanted.streams.len()).map(move |index| (request, index)))
-        .peekable();
-    while !sampler.live.is_empty() || waiting.peek().is_some() {
-        let free = settings.sequences_max.max(1) - sampler.live.len();
-        let entering: Vec<_> = waiting.by_ref().take(free).collect();
+    while !sampler.live.is_empty() || !sampler.waiting.is_empty() {
+        sampler.make_room();
+        sampler.admit();
         sampler.advance();
-        sampler.enter(&entering);
         sampler.retire(&mut done, &mut ended);
     }
     let whole = |group: Vec<Option<Completion>>| {
@@ -116,83 +111,192 @@ pub fn sample(
     done.into_iter().map(whole).collect()
 }
 
-impl Sampler<'_> {
-    /// Draws the first token of completions that enter, after computing prompts that are new.
-    fn enter(&mut self, entering: &[(usize, usize)]) {
-        let mut fresh: Vec<usize> = entering.iter().map(|&(request, _)| request).collect();
-        fresh.dedup();
-        fresh.retain(|&request| self.prompts[request].is_none());
-        if !fresh.is_empty() {
-            let mut caches: Vec<Cache> = fresh.iter().map(|_| Cache::new()).collect();
-            let mut chunks: Vec<Chunk<'_>> = fresh
-                .iter()
-                .zip(&mut caches)
-                .map(|(&request, own)| Chunk { tokens: &self.requests[request].prompt, shared: None, own })
-                .collect();
-            let hidden = self.model.advance(&mut chunks, &mut self.workspace);
-            self.model.logits(&mut self.logits, hidden);
-            let vocabulary = self.model.config().vocabulary;
-            for ((request, cache), logits) in fresh.into_iter().zip(caches).zip(self.logits.chunks_exact(vocabulary)) {
-                let open = self.requests[request].streams.len();
-                self.prompts[request] = Some(Prompt { cache, logits: logits.to_vec(), open });
-            }
-        }
-        for &(request, index) in entering {
-            let prompt = self.prompts[request].as_ref().expect("the prompt was computed");
-            let mut live = Live {
+impl<'a> Sampler<'a> {
+    fn new(model: &'a Model, requests: &'a [Request], settings: &'a SamplerSettings) -> Self {
+        let waiting = requests.iter().enumerate().flat_map(|(request, wanted)| {
+            let completion =
+                Completion { tokens: Vec::new(), logprobs: Vec::new(), entropy_nats: 0.0, stop: StopReason::Limit };
+            wanted.streams.iter().enumerate().map(move |(index, stream)| Live {
                 request,
                 index,
-                own: self.spare.pop().unwrap_or_default(),
-                stream: self.requests[request].streams[index].clone(),
-                completion: Completion {
-                    tokens: Vec::new(),
-                    logprobs: Vec::new(),
-                    entropy_nats: 0.0,
-                    stop: StopReason::Limit,
-                },
-                ended: false,
-            };
-            live.draw(&mut prompt.logits.clone(), &mut Vec::new(), self.settings);
-            self.live.push(live);
+                own: Cache::new(model),
+                stream: stream.clone(),
+                completion: completion.clone(),
+            })
+        });
+        Self {
+            model,
+            settings,
+            requests,
+            workspace: SamplerWorkspace::default(),
+            scratch: kernel::Scratch::default(),
+            prompts: requests.iter().map(|_| None).collect(),
+            live: Vec::new(),
+            waiting: waiting.collect(),
+            spare: Vec::new(),
         }
     }
 
-    /// Runs the last token of every live completion through the network and draws the next one.
-    fn advance(&mut self) {
-        if self.live.is_empty() {
-            return;
+    fn bytes(&self, positions: usize) -> usize {
+        Cache::bytes(self.model.config(), self.model.compute(), positions)
+    }
+
+    /// Bytes of all prompts held and of the live completions once each has one token more.
+    fn cache_bytes(&self) -> usize {
+        let prompts = self.prompts.iter().flatten().map(|prompt| self.bytes(prompt.cache.len()));
+        let owns = self.live.iter().map(|live| self.bytes(live.completion.tokens.len()));
+        prompts.sum::<usize>() + owns.sum::<usize>()
+    }
+
+    /// Bytes that `live` adds: its tokens with the next one, and its prompt where that is not held.
+    fn bytes_to_enter(&self, live: &Live) -> usize {
+        let prompt = if self.prompts[live.request].is_none() { self.requests[live.request].prompt.len() } else { 0 };
+        self.bytes(prompt) + self.bytes(live.completion.tokens.len() + 1)
+    }
+
+    fn is_full(&self, bytes: usize) -> bool {
+        self.settings.cache_bytes_max > 0 && bytes > self.settings.cache_bytes_max
+    }
+
+    /// Puts the last live completions back among the waiting until the next token of the others fits.
+    fn make_room(&mut self) {
+        while self.live.len() > 1 && self.is_full(self.cache_bytes()) {
+            let mut last = self.live.pop().expect("more than one is live");
+            last.own = Cache::new(self.model);
+            self.spare.clear();
+            let request = last.request;
+            self.waiting.push_front(last);
+            if self.live.iter().all(|live| live.request != request) {
+                self.forget_prompt(request);
+            }
         }
-        let (prompts, settings) = (&self.prompts, self.settings);
+    }
+
+    /// Frees a prompt's cache; it is computed again when a completion of it enters.
+    fn forget_prompt(&mut self, request: usize) {
+        self.prompts[request] = None;
+    }
+
+    /// Lets waiting completions in while there is room, and computes prompts that are new.
+    fn admit(&mut self) {
+        let mut bytes = self.cache_bytes();
+        let mut fresh: Vec<usize> = Vec::new();
+        while self.live.len() < self.settings.sequences_max.max(1) {
+            let Some(next) = self.waiting.front() else { break };
+            let request = next.request;
+            let entering = if fresh.last() == Some(&request) {
+                self.bytes(next.completion.tokens.len() + 1)
+            } else {
+                self.bytes_to_enter(next)
+            };
+            if !self.live.is_empty() && self.is_full(bytes + entering) {
+                break;
+            }
+            bytes += entering;
+            if self.prompts[request].is_none() && fresh.last() != Some(&request) {
+                fresh.push(request);
+            }
+            let mut next = self.waiting.pop_front().expect("it was at the front");
+            if let Some(spare) = self.spare.pop() {
+                next.own = spare;
+            }
+            self.live.push(next);
+        }
+        self.compute_prompts(&fresh);
+    }
+
+    /// Computes prompts, several short ones at once and long ones in pieces.
+    fn compute_prompts(&mut self, fresh: &[usize]) {
+        let mut start = 0;
+        while start < fresh.len() {
+            let mut end = start;
+            let mut rows = 0;
+            while end < fresh.len() && (end == start || rows + self.requests[fresh[end]].prompt.len() <= PREFILL_ROWS) {
+                rows += self.requests[fresh[end]].prompt.len();
+                end += 1;
+            }
+            self.compute_together(&fresh[start..end]);
+            start = end;
+        }
+    }
+
+    fn compute_together(&mut self, requests: &[usize]) {
+        let (model, all) = (self.model, self.requests);
+        let mut caches: Vec<Cache> = requests.iter().map(|_| Cache::new(model)).collect();
+        let pieces = requests.iter().map(|&request| all[request].prompt.len().div_ceil(PREFILL_ROWS)).max();
+        let mut hidden = Vec::new();
+        // More than one piece only for a prompt that stands alone.
+        for piece in 0..pieces.unwrap_or(0) {
+            let mut chunks: Vec<Chunk<'_>> = requests
+                .iter()
+                .zip(&mut caches)
+                .map(|(&request, own)| {
+                    let prompt = &all[request].prompt;
+                    let tokens = &prompt[piece * PREFILL_ROWS..prompt.len().min((piece + 1) * PREFILL_ROWS)];
+                    Chunk { tokens, shared: None, own }
+                })
+                .collect();
+            hidden = model.advance(&mut chunks, &mut self.workspace).to_vec();
+        }
+        let waiting_or_live =
+            |request: usize| self.live.iter().chain(&self.waiting).filter(|live| live.request == request).count();
+        let open: Vec<usize> = requests.iter().map(|&request| waiting_or_live(request)).collect();
+        let rows = hidden.chunks_exact(model.config().width);
+        for (((&request, cache), hidden), open) in requests.iter().zip(caches).zip(rows).zip(open) {
+            self.prompts[request] = Some(Prompt { cache, hidden: hidden.to_vec(), open });
+        }
+    }
+
+    /// Runs what is new of every live completion through the network and draws its next token.
+    fn advance(&mut self) {
+        let (prompts, model) = (&self.prompts, self.model);
+        let width = model.config().width;
+        // A completion without tokens goes on from its prompt; the others have tokens that are not in their cache: the
+        // last one, or all of those that were put back.
         let mut chunks: Vec<Chunk<'_>> = self
             .live
             .iter_mut()
+            .filter(|live| !live.completion.tokens.is_empty())
             .map(|live| Chunk {
-                tokens: std::slice::from_ref(live.completion.tokens.last().expect("a live completion has a token")),
+                tokens: &live.completion.tokens[live.own.len()..],
                 shared: prompts[live.request].as_ref().map(|prompt| &prompt.cache),
                 own: &mut live.own,
             })
             .collect();
-        let hidden = self.model.advance(&mut chunks, &mut self.workspace);
-        self.model.logits(&mut self.logits, hidden);
-        self.live
-            .par_iter_mut()
-            .zip(self.logits.par_chunks_exact_mut(self.model.config().vocabulary))
-            .for_each_init(Vec::new, |scratch, (live, logits)| live.draw(logits, scratch, settings));
+        let computed = if chunks.is_empty() { &[] } else { model.advance(&mut chunks, &mut self.workspace) };
+        let mut computed = computed.chunks_exact(width);
+        let mut rows = Vec::with_capacity(self.live.len() * width);
+        for live in &self.live {
+            let row = if live.completion.tokens.is_empty() {
+                self.prompts[live.request].as_ref().map(|prompt| &prompt.hidden[..])
+            } else {
+                computed.next()
+            };
+            rows.extend_from_slice(row.expect("a row for every live completion"));
+        }
+        let uniforms: Vec<f64> = self.live.iter_mut().map(|live| live.stream.uniform()).collect();
+        let drawn = model.draw(&rows, &self.settings.sampling, &uniforms, &mut self.scratch);
+        for (live, Drawn { token, logprob, entropy }) in self.live.iter_mut().zip(drawn) {
+            live.completion.tokens.push(token);
+            live.completion.logprobs.push(logprob);
+            live.completion.entropy_nats += f64::from(entropy);
+            if self.settings.end_tokens.contains(&token) {
+                live.completion.stop = StopReason::End;
+            }
+        }
     }
 
     /// Moves ended completions to `done`, and frees prompts that no completion needs any more.
     fn retire(&mut self, done: &mut [Vec<Option<Completion>>], ended: &mut impl FnMut(usize)) {
-        let mut index = 0;
-        while index < self.live.len() {
-            let limit = self.completion_tokens_max(self.live[index].request);
-            let live = &self.live[index];
-            if !live.ended && live.completion.tokens.len() < limit {
-                index += 1;
+        let mut kept = Vec::with_capacity(self.live.len());
+        for mut live in std::mem::take(&mut self.live) {
+            let tokens = live.completion.tokens.len();
+            if live.completion.stop != StopReason::End && tokens < self.completion_tokens_max(live.request) {
+                kept.push(live);
                 continue;
             }
-            let mut live = self.live.swap_remove(index);
-            live.completion.entropy_nats /= live.completion.tokens.len() as f64;
-            ended(live.completion.tokens.len());
+            live.completion.entropy_nats /= tokens as f64;
+            ended(tokens);
             let slot = &mut self.prompts[live.request];
             let prompt = slot.as_mut().expect("a live completion has its prompt");
             prompt.open -= 1;
@@ -203,24 +307,12 @@ impl Sampler<'_> {
             live.own.clear();
             self.spare.push(live.own);
         }
+        self.live = kept;
     }
 
     /// The token limit, or what the model's context leaves after the prompt.
     fn completion_tokens_max(&self, request: usize) -> usize {
         let room = self.model.config().positions_max.saturating_sub(self.requests[request].prompt.len());
         self.settings.completion_tokens_max.min(room).max(1)
-    }
-}
-
-impl Live {
-    fn draw(&mut self, logits: &mut [f32], scratch: &mut Vec<f32>, settings: &SamplerSettings) {
-        let Drawn { token, logprob, entropy } = draw(logits, &settings.sampling, self.stream.uniform(), scratch);
-        self.completion.tokens.push(token);
-        self.completion.logprobs.push(logprob);
-        self.completion.entropy_nats += f64::from(entropy);
-        if settings.end_tokens.contains(&token) {
-            self.completion.stop = StopReason::End;
-            self.ended = true;
-        }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     DemonstrationFields, RlError,
     batch::{GroupPart, TrainedCompletion, micro_batches},
-    config::{ModelSettings, PromptSettings},
+    config::{ComputeType, ModelSettings, PromptSettings},
     optimizer::{Optimizer, OptimizerSettings, Schedule, learning_rate_share},
     prompt::Prompter,
     random::{Purpose, Stream},
@@ -26,6 +26,9 @@ pub struct SftConfig {
     /// Threads of the kernels; 0 takes all cores. No number depends on it.
     #[serde(default)]
     pub threads: usize,
+    /// What matrix products compute with; default the fastest that the CPU has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute: Option<ComputeType>,
     /// The model to start from.
     pub model: ModelSettings,
     /// What to imitate.
@@ -68,7 +71,7 @@ pub struct SftTrainSettings {
 }
 
 fn micro_batch_tokens() -> usize {
-    4096
+    2048
 }
 
 /// One line of `sft.jsonl`.
@@ -121,7 +124,8 @@ pub fn fine_tune(
     mut watch: impl FnMut(&SftMetrics) -> bool,
 ) -> Result<PathBuf, RlError> {
     config.check()?;
-    let mut source = ModelDirectory::open(model)?;
+    let compute = ComputeType::resolve(config.compute);
+    let mut source = ModelDirectory::open(model, compute)?;
     let demonstrations = tokenize(config, &source)?;
     let log = root.join("sft.jsonl");
     if log.exists() {
@@ -129,7 +133,8 @@ pub fn fine_tune(
         return Err(RlError::File { path: root.into(), message });
     }
     write::create_directory(root)?;
-    let text = toml::to_string(config).expect("a config serialises to TOML");
+    let resolved = SftConfig { compute: Some(compute.into()), ..config.clone() };
+    let text = toml::to_string(&resolved).expect("a config serialises to TOML");
     write::replace(&root.join("config.toml"), text.as_bytes())?;
     let mut optimizer = Optimizer::new(&source.model);
     let (mut workspace, mut gradients) = (TrainerWorkspace::default(), source.model.zero_gradients());
@@ -149,7 +154,7 @@ pub fn fine_tune(
             }
             let out = source.model.forward(&batch, &mut workspace);
             negative_logprobs -= out.iter().map(|token| f64::from(token.logprob)).sum::<f64>();
-            let slopes = vec![-1.0 / tokens as f32; out.len()];
+            let slopes = vec![-1.0 / tokens as f32; batch.targets().len()];
             source.model.backward(&batch, &slopes, &mut workspace, &mut gradients);
         }
         let loss_nats = negative_logprobs / tokens as f64;

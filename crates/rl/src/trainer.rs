@@ -12,7 +12,7 @@ use crate::{
     advantage::advantages,
     batch::{GroupPart, TrainedCompletion},
     checkpoint,
-    config::{ProblemOrder, RunConfig, Truncated},
+    config::{ComputeType, ProblemOrder, RunConfig, Truncated},
     estimate,
     evaluation::{Evaluation, evaluate},
     loss::Denominator,
@@ -104,10 +104,12 @@ impl Trainer {
     ///
     /// # Errors
     /// [`RlError`] when a setting, a file or the memory does not allow the run; nothing is left in `root` then.
-    pub fn start(config: RunConfig, model: &Path, root: &Path, provenance: &Provenance) -> Result<Self, RlError> {
+    pub fn start(mut config: RunConfig, model: &Path, root: &Path, provenance: &Provenance) -> Result<Self, RlError> {
         config.check()?;
+        let compute = ComputeType::resolve(config.compute);
+        config.compute = Some(compute.into());
         check_memory(&config, model, provenance)?;
-        let source = ModelDirectory::open(model)?;
+        let source = ModelDirectory::open(model, compute)?;
         let prompts = training_prompts(&config, &source)?;
         let evaluation = evaluation_of(&config, &source)?;
         let header = RunHeader {
@@ -117,7 +119,7 @@ impl Trainer {
             steps: config.train.steps,
             brevity_version: provenance.brevity_version.clone(),
             cpu: model::instruction_set().name().to_owned(),
-            threads: rayon::current_num_threads() as u32,
+            threads: model::threads::count() as u32,
             model: config.model.path.clone(),
             parameters: source.model.parameter_count() as u64,
             started_unix_seconds: provenance.started_unix_seconds,
@@ -135,8 +137,9 @@ impl Trainer {
         let run = RunDirectory::open(root)?;
         let config: RunConfig = crate::config::read_config(&root.join("config.toml"), &[])?;
         config.check()?;
-        let restored = checkpoint::load_latest(&run)?;
-        let mut source = ModelDirectory::open(&resolve(&config.model.path)?)?;
+        let compute = ComputeType::resolve(config.compute);
+        let restored = checkpoint::load_latest(&run, compute)?;
+        let mut source = ModelDirectory::open(&resolve(&config.model.path)?, compute)?;
         let prompts = training_prompts(&config, &source)?;
         let evaluation = evaluation_of(&config, &source)?;
         let mut updater = Updater::new(&source.model, &config.train);
@@ -284,6 +287,7 @@ impl Trainer {
             sampling: Sampling { temperature: rollout.temperature as f32, top_k: 0, top_p: 1.0 },
             completion_tokens_max: rollout.completion_tokens_max,
             sequences_max: rollout.sequences_max,
+            cache_bytes_max: rollout.cache_bytes_max,
             end_tokens: self.source.end_tokens.clone(),
         };
         watch(Event::StepBegan { step: self.step, completions: problems.len() * rollout.group_size });
@@ -416,6 +420,7 @@ fn evaluation_of(config: &RunConfig, source: &ModelDirectory) -> Result<Option<E
             sampling,
             completion_tokens_max,
             sequences_max: config.rollout.sequences_max,
+            cache_bytes_max: config.rollout.cache_bytes_max,
             end_tokens: source.end_tokens.clone(),
         },
     }))

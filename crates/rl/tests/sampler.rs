@@ -4,7 +4,7 @@
 
 mod support;
 
-use model::{Cache, Chunk, ModelDirectory, SamplerWorkspace, Sampling};
+use model::{Buffer, Cache, Chunk, Compute, ModelDirectory, SamplerWorkspace, Sampling};
 use record::StopReason;
 use rl::{
     random::{Purpose, Stream},
@@ -18,11 +18,17 @@ const SAMPLED: Sampling = Sampling { temperature: 1.0, top_k: 0, top_p: 1.0 };
 const GREEDY: Sampling = Sampling { temperature: 0.0, top_k: 0, top_p: 1.0 };
 
 fn settings(completion_tokens_max: usize, sequences_max: usize) -> SamplerSettings {
-    SamplerSettings { sampling: SAMPLED, completion_tokens_max, sequences_max, end_tokens: vec![ring::END_TOKEN_ID] }
+    SamplerSettings {
+        sampling: SAMPLED,
+        completion_tokens_max,
+        sequences_max,
+        cache_bytes_max: 0,
+        end_tokens: vec![ring::END_TOKEN_ID],
+    }
 }
 
 fn policy() -> ModelDirectory {
-    ModelDirectory::open(&World::new().model()).unwrap()
+    ModelDirectory::open(&World::new().model(), Compute::F32).unwrap()
 }
 
 /// Requests of 1, 2, 3 … completions, so that they end and enter at different times.
@@ -58,6 +64,47 @@ fn a_completion_is_the_same_whatever_is_sampled_beside_it() {
     assert_eq!(reversed, together);
     let alone = Request { prompt: requests[4].prompt.clone(), streams: vec![requests[4].streams[3].clone()] };
     assert_eq!(completions(&source, &[alone], &settings(80, 64))[0][0], together[4][3]);
+}
+
+#[test]
+fn a_full_cache_makes_completions_wait_and_changes_none() {
+    let source = policy();
+    let requests = requests(&source, 6);
+    let endless = SamplerSettings { end_tokens: Vec::new(), ..settings(70, 64) };
+    let together = completions(&source, &requests, &endless);
+    // From room for one sequence, whose prompt and completion take a page and three, to room for all.
+    let page = Cache::bytes(source.model.config(), Compute::F32, 1);
+    for pages in [1, 4, 5, 9, 20, 47, 1000] {
+        let bounded = SamplerSettings { cache_bytes_max: pages * page, ..endless.clone() };
+        assert_eq!(completions(&source, &requests, &bounded), together, "{pages} pages");
+    }
+}
+
+#[test]
+fn a_long_prompt_is_computed_in_pieces_beside_short_ones() {
+    // Longer than the 1,024 rows that are computed at once, on a model with a longer context.
+    let world = World::new();
+    let config = std::fs::read_to_string(world.model().join("config.json")).unwrap();
+    let longer = config.replace("\"max_position_embeddings\": 96", "\"max_position_embeddings\": 4096");
+    record::write::replace(&world.model().join("config.json"), longer.as_bytes()).unwrap();
+    let source = ModelDirectory::open(&world.model(), Compute::F32).unwrap();
+    let mut all = requests(&source, 3);
+    all[1].prompt = all[1].prompt.repeat(250);
+    let together = completions(&source, &all, &settings(9, 64));
+    for (request, expected) in all.iter().zip(&together) {
+        assert_eq!(&completions(&source, std::slice::from_ref(request), &settings(9, 1))[0], expected);
+    }
+    let alone = completions(&source, &all[1..2], &settings(1, 64)).concat();
+    let mut cache = Cache::new(&source.model);
+    let mut workspace = SamplerWorkspace::default();
+    let mut logits = Buffer::new();
+    let chunk = Chunk { tokens: &all[1].prompt, shared: None, own: &mut cache };
+    source.model.logits(&mut logits, source.model.advance(&mut [chunk], &mut workspace));
+    for one in alone {
+        let log_sum = logits.iter().map(|&logit| f64::from(logit).exp()).sum::<f64>().ln();
+        let expected = f64::from(logits[one.tokens[0] as usize]) - log_sum;
+        assert!((f64::from(one.logprobs[0]) - expected).abs() < 1e-5, "the prompt in one piece says the same");
+    }
 }
 
 #[test]
@@ -117,9 +164,9 @@ fn greedy_sampling_takes_the_most_likely_token_each_time() {
     let greedy = SamplerSettings { sampling: GREEDY, ..settings(40, 64) };
     for (request, group) in requests.iter().zip(completions(&source, &requests, &greedy)) {
         assert!(group.iter().all(|one| *one == group[0]), "chance plays no part");
-        let (mut text, mut logits) = (request.prompt.clone(), Vec::new());
+        let (mut text, mut logits) = (request.prompt.clone(), Buffer::new());
         for (&token, &logprob) in group[0].tokens.iter().zip(&group[0].logprobs) {
-            let (mut own, mut workspace) = (Cache::new(), SamplerWorkspace::default());
+            let (mut own, mut workspace) = (Cache::new(&source.model), SamplerWorkspace::default());
             let hidden =
                 source.model.advance(&mut [Chunk { tokens: &text, shared: None, own: &mut own }], &mut workspace);
             source.model.logits(&mut logits, hidden);

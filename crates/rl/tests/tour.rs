@@ -11,7 +11,7 @@
 
 mod support;
 
-use model::{Batch, Gradients, ModelDirectory, Sampling, TrainerWorkspace};
+use model::{Batch, Compute, Gradients, ModelDirectory, Sampling, TrainerWorkspace};
 use record::{PhaseSeconds, RunDirectory, StopReason, report};
 use rl::{
     advantage::{advantages, is_level},
@@ -42,7 +42,7 @@ type Learned<'a> = (&'a Groups, &'a Shaped, &'a UpdateSummary);
 fn one_problem_travels_from_a_file_to_a_report() {
     let world = World::new();
     let config = configure(&world);
-    let mut policy = ModelDirectory::open(&world.model()).unwrap();
+    let mut policy = ModelDirectory::open(&world.model(), Compute::F32).unwrap();
     let prompts = ask(&config, &policy);
     let completions = answer(&config, &policy, &prompts);
     let groups = verify(&config, &policy, &prompts, completions);
@@ -87,6 +87,7 @@ fn answer(config: &RunConfig, policy: &ModelDirectory, prompts: &[Prompt]) -> Co
         sampling: Sampling { temperature: rollout.temperature as f32, top_k: 0, top_p: 1.0 },
         completion_tokens_max: rollout.completion_tokens_max,
         sequences_max: rollout.sequences_max,
+        cache_bytes_max: 0,
         end_tokens: policy.end_tokens.clone(),
     };
     // Every completion has a random stream of its own, keyed by seed, step, place in the step and place in the group.

@@ -28,11 +28,11 @@ fn rollouts(run: &RunDirectory) -> Vec<Vec<RolloutRecord>> {
 }
 
 fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+    model::threads::Pool::new(threads).unwrap().install(work)
 }
 
 fn model_values(run: &RunDirectory) -> Vec<Vec<f32>> {
-    let trained = model::ModelDirectory::open(&run.root().join("model")).unwrap();
+    let trained = model::ModelDirectory::open(&run.root().join("model"), model::Compute::F32).unwrap();
     trained.model.parameters().iter().map(|parameter| parameter.values.clone()).collect()
 }
 
@@ -83,7 +83,7 @@ fn micro_batches_change_the_first_update_by_rounding_alone() {
     let world = World::new();
     let settings = ["train.steps=1", "train.optimizer.epsilon=1.0", "train.optimizer.learning_rate=0.01"];
     let whole = world.run("whole", &settings);
-    let start = model::ModelDirectory::open(&world.model()).unwrap();
+    let start = model::ModelDirectory::open(&world.model(), model::Compute::F32).unwrap();
     for rows in [1, 60, 300] {
         let changed = format!("train.micro_batch_tokens={rows}");
         let split = world.run(&changed, &[settings.as_slice(), &[changed.as_str()]].concat());
@@ -274,7 +274,7 @@ fn a_step_in_which_nothing_counts_changes_nothing() {
         assert_eq!([row.loss, row.gradient_norm, row.truncated_share].map(f64::abs).map(f64::to_bits), [0, 0, ONE]);
         assert_eq!([row.ratio_min, row.ratio_mean, row.ratio_max].map(f64::to_bits), [ONE; 3]);
     }
-    let start = model::ModelDirectory::open(&world.model()).unwrap();
+    let start = model::ModelDirectory::open(&world.model(), model::Compute::F32).unwrap();
     assert!(start.model.parameters().iter().map(|one| &one.values).eq(&model_values(&run)));
 }
 

@@ -1,49 +1,72 @@
 //! The right side of a product, rearranged so that a tile reads it in one straight line.
 
-use rayon::prelude::*;
+use std::ops::Range;
 
-use super::Matrix;
+use super::{
+    Matrix,
+    words::{Compute, Steps, column_words, step_words},
+};
+use crate::{
+    memory,
+    threads::{self, Parts},
+};
 
 /// Columns of a panel.
-pub(super) const PANEL: usize = 32;
+pub(crate) const PANEL: usize = 32;
 
-/// Sixteen floats on a cache line of their own.
+/// Sixteen words on a cache line of their own.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([f32; 16]);
+struct Line([u32; 16]);
 
 const LINES: usize = PANEL / 16;
 
-/// A matrix \[K, N\] in panels of 32 columns, each panel \[K, 32\] row-major, the last one filled with zeros.
-#[derive(Debug, Clone, Default)]
+/// A matrix \[K, N\] in panels of 32 columns, each panel \[steps, 32\] words, the last one filled with zeros. A step is
+/// one row in f32, and two rows in bf16.
+#[derive(Debug, Clone)]
 pub struct PackedMatrix {
     lines: Vec<Line>,
     rows: usize,
     columns: usize,
+    compute: Compute,
 }
 
 impl PackedMatrix {
-    /// Packs `matrix`.
-    pub fn new(matrix: Matrix<'_>) -> Self {
-        let mut packed = Self::default();
+    /// An empty matrix whose products compute with `compute`.
+    pub fn empty(compute: Compute) -> Self {
+        Self { lines: Vec::new(), rows: 0, columns: 0, compute }
+    }
+
+    /// Packs `matrix` for products that compute with `compute`.
+    pub fn new(matrix: Matrix<'_>, compute: Compute) -> Self {
+        let mut packed = Self::empty(compute);
         packed.pack(matrix);
         packed
     }
 
     /// Replaces the content by `matrix`, reusing the memory.
     pub fn pack(&mut self, matrix: Matrix<'_>) {
-        let (rows, columns) = (matrix.rows, matrix.columns);
+        let (rows, columns, compute) = (matrix.rows, matrix.columns, self.compute);
         (self.rows, self.columns) = (rows, columns);
-        self.lines.resize(columns.div_ceil(PANEL) * rows * LINES, Line([0.0; 16]));
+        let panel = compute.steps(rows) * LINES;
+        let lines = columns.div_ceil(PANEL) * panel;
+        if self.lines.len() < lines {
+            self.lines = memory::with_room(lines);
+            self.lines.resize(lines, Line([0; 16]));
+        }
         if rows == 0 {
             return;
         }
-        let pack_panel = |(index, panel): (usize, &mut [Line])| pack_panel(panel, matrix, index * PANEL);
-        if rayon::current_num_threads() == 1 || rows * columns < 1 << 14 {
-            self.lines.chunks_exact_mut(rows * LINES).enumerate().for_each(pack_panel);
-        } else {
-            self.lines.par_chunks_exact_mut(rows * LINES).enumerate().for_each(pack_panel);
+        if matrix.column_stride == 1 {
+            return pack_rows(words_mut(&mut self.lines[..lines]), matrix, compute);
         }
+        // Small panels are packed several at a time, so that a task is worth its start.
+        let together = (1_usize << 12).div_ceil(panel * 16).max(1);
+        threads::for_each_chunk(&mut self.lines[..lines], together * panel, |chunk, lines| {
+            for (index, lines) in lines.chunks_exact_mut(panel).enumerate() {
+                pack_panel(words_mut(lines), matrix, (chunk * together + index) * PANEL, compute);
+            }
+        });
     }
 
     /// K.
@@ -56,35 +79,82 @@ impl PackedMatrix {
         self.columns
     }
 
-    /// Bytes that the packed form of a K × N matrix takes.
-    pub fn bytes(rows: usize, columns: usize) -> usize {
-        columns.div_ceil(PANEL) * PANEL * rows * size_of::<f32>()
+    /// What products with it compute with.
+    pub fn compute(&self) -> Compute {
+        self.compute
     }
 
-    /// The panel's rows from `row` on, PANEL floats each.
-    pub(super) fn panel(&self, panel: usize, row: usize) -> &[f32] {
-        let lines = &self.lines[(panel * self.rows + row) * LINES..(panel + 1) * self.rows * LINES];
-        // SAFETY: `Line` is 16 floats without padding (64 bytes, alignment 64), and any bits are valid floats.
+    /// Bytes that the packed form of a K × N matrix takes.
+    pub fn bytes(rows: usize, columns: usize, compute: Compute) -> usize {
+        columns.div_ceil(PANEL) * PANEL * compute.steps(rows) * size_of::<u32>()
+    }
+
+    /// The words of `panels` whole panels from `panel` on, as far as they exist.
+    pub(super) fn panels(&self, panel: usize, panels: usize) -> &[u32] {
+        let panel_lines = self.compute.steps(self.rows) * LINES;
+        let end = (panel + panels).min(self.columns.div_ceil(PANEL)) * panel_lines;
+        let lines = &self.lines[panel * panel_lines..end];
+        // SAFETY: `Line` is 16 words without padding (64 bytes, alignment 64).
         unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * 16) }
     }
 }
 
+fn words_mut(lines: &mut [Line]) -> &mut [u32] {
+    // SAFETY: `Line` is 16 words without padding.
+    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 16) }
+}
+
 /// Fills `panel` with the columns from `first` on.
-fn pack_panel(panel: &mut [Line], matrix: Matrix<'_>, first: usize) {
+fn pack_panel(panel: &mut [u32], matrix: Matrix<'_>, first: usize, compute: Compute) {
     let width = PANEL.min(matrix.columns - first);
-    if matrix.column_stride == 1 && width == PANEL {
-        for (row, lines) in panel.chunks_exact_mut(LINES).enumerate() {
-            let (values, _) = matrix.values[row * matrix.row_stride + first..].as_chunks::<16>();
-            lines.iter_mut().zip(values).for_each(|(line, &values)| line.0 = values);
-        }
-        return;
-    }
     if width < PANEL {
-        panel.fill(Line([0.0; 16]));
+        panel.fill(0);
     }
-    for column in 0..width {
-        let targets = panel[column / 16..].iter_mut().step_by(LINES).map(|line| &mut line.0[column % 16]);
-        let values = matrix.values[(first + column) * matrix.column_stride..].iter().step_by(matrix.row_stride);
-        targets.zip(values).for_each(|(to, &value)| *to = value);
+    pack_columns(panel, matrix, first..first + width, compute);
+}
+
+/// From a matrix whose rows lie in memory as they are: several steps of all panels at a time, so that it is read row by
+/// row.
+fn pack_rows(words: &mut [u32], matrix: Matrix<'_>, compute: Compute) {
+    let steps = compute.steps(matrix.rows);
+    let per_step = if compute == Compute::Bf16 { 2 } else { 1 };
+    let together = (1_usize << 13).div_ceil(matrix.columns.max(1)).max(16);
+    let parts = Parts::new(words);
+    threads::for_each(steps.div_ceil(together), |block| {
+        let block = block * together..steps.min((block + 1) * together);
+        for first in (0..matrix.columns).step_by(PANEL) {
+            let start = (first / PANEL * steps + block.start) * PANEL;
+            // SAFETY: panels and blocks of steps do not overlap.
+            let words = unsafe { parts.part(start..start + block.len() * PANEL) };
+            let from = block.start * per_step;
+            let source = Steps {
+                first: from * matrix.row_stride + first,
+                stride: matrix.row_stride,
+                values: matrix.rows - from,
+                compute,
+            };
+            put_steps(words, PANEL.min(matrix.columns - first), matrix.values, &source);
+        }
+    });
+}
+
+/// Fills `words`, \[steps, PANEL\], from rows of `width` values; zeros in the columns beyond.
+fn put_steps(words: &mut [u32], width: usize, values: &[f32], source: &Steps) {
+    if width == PANEL {
+        return step_words(words, PANEL, values, source);
     }
+    let mut narrow = vec![0; words.len() / PANEL * width];
+    step_words(&mut narrow, width, values, source);
+    for (words, narrow) in words.chunks_exact_mut(PANEL).zip(narrow.chunks_exact(width)) {
+        words[..width].copy_from_slice(narrow);
+        words[width..].fill(0);
+    }
+}
+
+/// From a matrix whose columns lie in memory as they are.
+fn pack_columns(panel: &mut [u32], matrix: Matrix<'_>, columns: Range<usize>, compute: Compute) {
+    assert_eq!(matrix.row_stride, 1, "a matrix with rows or columns that lie in memory as they are");
+    let column = |index: usize| &matrix.values[index * matrix.column_stride..][..matrix.rows];
+    let columns: Vec<&[f32]> = columns.map(column).collect();
+    column_words(panel, &columns, compute);
 }

@@ -67,7 +67,6 @@ pub(crate) fn central_differences(input: &[f32], loss: impl Fn(&[f64]) -> f64) -
 }
 
 /// Runs `work` in a pool of `threads` threads.
-pub(crate) fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
-    pool.install(work)
+pub(crate) fn with_threads<R>(threads: usize, work: impl FnOnce() -> R) -> R {
+    kernels::threads::Pool::new(threads).expect("a pool of threads").install(work)
 }

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, convert::Infallible, fs, path::PathBuf};
 
-use model::{Model, ModelConfig};
+use model::{Compute, Model, ModelConfig};
 use safetensors::{Dtype, SafeTensors};
 
 /// The families with reference values.
@@ -31,11 +31,11 @@ pub(crate) fn tensors(family: &str, file: &str) -> BTreeMap<String, Vec<f32>> {
     tensors.names().into_iter().map(|name| (name.to_string(), values(name))).collect()
 }
 
-/// The family's model as recorded.
-pub(crate) fn model(family: &str) -> Model {
+/// The family's model as recorded, computing with `compute`.
+pub(crate) fn model(family: &str, compute: Compute) -> Model {
     let mut values = tensors(family, "model.safetensors");
     let config = ModelConfig::read(&directory(family)).unwrap();
-    let Ok(model) = Model::new(config, |shape| Ok::<_, Infallible>(values.remove(&shape.name).unwrap()));
+    let Ok(model) = Model::new(config, compute, |shape| Ok::<_, Infallible>(values.remove(&shape.name).unwrap()));
     assert!(values.is_empty(), "tensors that the model does not use: {:?}", values.keys());
     model
 }

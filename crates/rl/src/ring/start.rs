@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use model::{Model, ModelConfig, StoredType, parameter_shapes, write_directory};
+use model::{Compute, Model, ModelConfig, StoredType, parameter_shapes, write_directory};
 use record::write;
 
 use super::{END_TOKEN_ID, tokenizer_config_json, tokenizer_json};
@@ -56,7 +56,7 @@ pub fn write_start_model(directory: &Path, seed: u64) -> Result<(), RlError> {
     let deviation = 0.5 / (config.width as f64).sqrt();
     let residual = 1.0 / (2.0 * config.layers as f64).sqrt();
     let names: Vec<String> = parameter_shapes(&config).into_iter().map(|shape| shape.name).collect();
-    let Ok(model) = Model::new(config, |shape| {
+    let Ok(model) = Model::new(config, Compute::F32, |shape| {
         let index = names.iter().position(|name| *name == shape.name).unwrap_or_default();
         let mut stream = Stream::new(seed, Purpose::Parameters, [index as u64, 0, 0]);
         let writes_residual = shape.name.ends_with("o_proj.weight") || shape.name.ends_with("down_proj.weight");

@@ -33,6 +33,7 @@ static POLICY: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
     write::replace(&demonstrations, &write::json_lines(&rows)).unwrap();
     let text = format!(
         r#"
+        compute = "f32"
         model.path = "start"
         demonstrations.path = '{}'
         prompt = {{ template = "plain", instruction = "" }}
@@ -89,6 +90,7 @@ impl World {
             ["problems.jsonl", "held-out.jsonl"].map(|name| self.path(name).display().to_string());
         format!(
             r#"seed = 3
+compute = "f32"
 
 [model]
 path = "model"
