@@ -1,0 +1,61 @@
+"""Models of the given shapes in transformers, with random weights, and PyTorch's settings."""
+
+import torch
+import transformers
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+SEED = 0
+POSITIONS_MAX = 1024
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+CLASSES = {"qwen3": (Qwen3Config, Qwen3ForCausalLM), "llama": (LlamaConfig, LlamaForCausalLM)}
+
+# The token ids that the random models take as the end of a text and as padding.
+EOS_TOKEN, PAD_TOKEN = 1, 0
+
+
+def set_up_torch(threads, matmul_precision="medium"):
+    """Seed, threads, and which library computes f32 products.
+
+    "medium" sends them to oneDNN, "highest" to MKL. "medium" allows bf16 inside, which oneDNN only uses on
+    processors with AMX: elsewhere the products stay as accurate as f32.
+    """
+    torch.manual_seed(SEED)
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(matmul_precision)
+    transformers.utils.logging.set_verbosity_error()
+
+
+def peer_name():
+    return f"transformers {transformers.__version__} + torch {torch.__version__.split('+')[0]}"
+
+
+def onednn_bf16_is_native():
+    """Whether oneDNN has bf16 products for this processor."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def random_model(shape, dtype, attention="sdpa"):
+    """A causal language model of `shape` with random weights of `dtype`; `attention` is "sdpa" or "eager"."""
+    config_class, model_class = CLASSES[shape.architecture]
+    config = config_class(
+        hidden_size=shape.hidden_size,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.query_heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_size,
+        intermediate_size=shape.ffn_size,
+        vocab_size=shape.vocab_size,
+        max_position_embeddings=POSITIONS_MAX,
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=EOS_TOKEN,
+        pad_token_id=PAD_TOKEN,
+        dtype=dtype,
+    )
+    return model_class._from_config(config, dtype=dtype, attn_implementation=attention)
+
+
+def random_tokens(shape, sequences, positions):
+    """Token ids that are neither padding nor an end. Shapes: [B, T]."""
+    return torch.randint(2, shape.vocab_size, (sequences, positions))
