@@ -27,6 +27,7 @@ pub mod logprob;
 pub mod matmul;
 pub mod memory;
 pub mod norm;
+pub mod probe;
 pub mod rope;
 pub mod sample;
 pub mod threads;

@@ -1,6 +1,7 @@
 //! Times one row of docs/performance.md: `cargo bench -p rl --bench engine -- ROW`. `cargo xtask bench` runs all.
 //!
 //! Prints one line of JSON: the row, seconds of each repeat, tokens of a repeat, and the largest memory of the process.
+//! The row `probe` prints what the machine can do at most instead.
 
 #![expect(clippy::print_stdout, reason = "how a benchmark answers")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
@@ -158,6 +159,18 @@ impl Bench {
     }
 }
 
+/// Prints what the machine can do at most with so many threads: GFLOP/s and GB/s.
+fn probe(threads: usize) {
+    let start = Instant::now();
+    let limits = Pool::new(threads).unwrap().limits(&|| start.elapsed());
+    let bf16 = limits.bf16_flops_per_second.map_or("null".to_owned(), |flops| (flops * 1e-9).to_string());
+    println!(
+        "{{\"row\": \"probe\", \"f32_gflops\": {}, \"bf16_gflops\": {bf16}, \"memory_gigabytes_per_second\": {}}}",
+        limits.f32_flops_per_second * 1e-9,
+        limits.memory_bytes_per_second * 1e-9
+    );
+}
+
 /// Largest resident memory of this process, bytes.
 fn peak_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -172,6 +185,9 @@ fn main() {
         rest.iter().find_map(|argument| argument.strip_prefix(key)).map(|value| value.parse::<usize>().unwrap())
     };
     let (threads, repeats) = (number("--threads=").unwrap_or(2), number("--repeats=").unwrap_or(5));
+    if name == "probe" {
+        return probe(threads);
+    }
     let (shape, compute) = match (name.strip_suffix("-f32"), name.strip_suffix("-bf16")) {
         (Some(shape), _) => (shape, Compute::F32),
         (_, Some(shape)) => (shape, Compute::Bf16),
