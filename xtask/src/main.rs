@@ -1,6 +1,7 @@
 //! The repository's own chores, run as `cargo xtask <command>`. Not part of what users install.
 #![expect(clippy::print_stdout, reason = "a developer's tool talks through its output")]
 
+mod bench;
 mod ci;
 mod documents;
 mod golden;
@@ -23,6 +24,8 @@ enum Command {
     Docs,
     /// Runs `brevity` end to end at tiny size and compares what it leaves with the recorded digests.
     Golden,
+    /// Times the engine, the peers and the machine's limits, row by row, and prints one table.
+    Bench(bench::Options),
 }
 
 fn main() -> Result<ExitCode> {
@@ -40,5 +43,6 @@ fn main() -> Result<ExitCode> {
             println!("golden run: {outcome}");
             Ok(ExitCode::SUCCESS)
         }
+        Command::Bench(options) => bench::run(root, &options).map(|()| ExitCode::SUCCESS),
     }
 }

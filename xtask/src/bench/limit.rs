@@ -1,0 +1,157 @@
+//! The least seconds that a row's work can take on a machine of which the limits were measured.
+//!
+//! P parameters, L layers, H query heads, D head width. What is counted is what no implementation can do without:
+//!
+//! | part | FLOP | bytes from memory |
+//! |---|---|---|
+//! | weights, forward | 2·P for each token | |
+//! | attention, forward | 4·H·D·L for each pair of a position and one that it sees, itself counted half | |
+//! | training | 3 times the forward | 28·P: weight, gradient and two moments read, all but the gradient written |
+//! | decoding a position | the forward of one token of each sequence | all weights in the type of the row |
+//!
+//! Training takes the sum of both columns, decoding a position the larger one. The cache of keys and values is not
+//! counted among the bytes, nor are norms, activations and sampling.
+
+use serde::{Deserialize, Serialize};
+
+use super::rows::{Compute, Row, STEP_PROMPT_TOKENS, Shape, Work};
+
+/// What the machine can do at most, as the engine's row `probe` prints it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Probe {
+    pub(super) f32_gflops: f64,
+    /// None on a CPU without products of bf16 pairs.
+    pub(super) bf16_gflops: Option<f64>,
+    pub(super) memory_gigabytes_per_second: f64,
+}
+
+impl Probe {
+    /// Halfway between two.
+    pub(super) fn mean(self, other: Self) -> Self {
+        let mean = |a: f64, b: f64| f64::midpoint(a, b);
+        Self {
+            f32_gflops: mean(self.f32_gflops, other.f32_gflops),
+            bf16_gflops: self.bf16_gflops.zip(other.bf16_gflops).map(|(a, b)| mean(a, b)),
+            memory_gigabytes_per_second: mean(self.memory_gigabytes_per_second, other.memory_gigabytes_per_second),
+        }
+    }
+
+    fn flops_seconds(&self, flops: f64, compute: Compute) -> f64 {
+        let gflops = match compute {
+            Compute::F32 => self.f32_gflops,
+            Compute::Bf16 => self.bf16_gflops.unwrap_or(self.f32_gflops),
+        };
+        flops / (gflops * 1e9)
+    }
+
+    fn memory_seconds(&self, bytes: f64) -> f64 {
+        bytes / (self.memory_gigabytes_per_second * 1e9)
+    }
+}
+
+/// Bytes that AdamW moves for each parameter in f32: it reads four numbers and writes three.
+const ADAMW_BYTES: f64 = 28.0;
+
+/// The least seconds of a repeat of `row`, none where the prompts' pass, which decode rows leave out, is most of it.
+///
+/// - training: (6·P·tokens + attention) FLOP at the row's type + 28·P bytes;
+/// - decode: new tokens × max((2·P·sequences + attention) FLOP, bytes of the weights at the row's type);
+/// - a GRPO step: 2·P·prompt tokens FLOP, each problem's prompt once + decode + training on prompts and completions.
+pub(super) fn seconds(row: &Row, probe: &Probe) -> Option<f64> {
+    let Row { shape, compute, .. } = row;
+    Some(match row.work {
+        Work::Train { sequences, tokens } => {
+            let forward = sequences as f64 * forward_flops(shape, 0, tokens);
+            training_seconds(shape, *compute, forward, probe)
+        }
+        Work::Decode { prompt, new, .. } if prompt > new => return None,
+        Work::Decode { sequences, prompt, new } => decode_seconds(row, sequences, (prompt, new), probe),
+        Work::Step { problems, completions, tokens } => {
+            let prefill = problems as f64 * forward_flops(shape, 0, STEP_PROMPT_TOKENS);
+            let sequences = problems * completions;
+            let sampled = sequences as f64 * forward_flops(shape, STEP_PROMPT_TOKENS, tokens);
+            probe.flops_seconds(prefill, *compute)
+                + decode_seconds(row, sequences, (STEP_PROMPT_TOKENS, tokens), probe)
+                + training_seconds(shape, *compute, prefill + sampled, probe)
+        }
+    })
+}
+
+fn training_seconds(shape: &Shape, compute: Compute, forward_flops: f64, probe: &Probe) -> f64 {
+    let optimizer_bytes = ADAMW_BYTES * shape.parameters() as f64;
+    probe.flops_seconds(3.0 * forward_flops, compute) + probe.memory_seconds(optimizer_bytes)
+}
+
+/// Decoding `new` positions of each sequence after `prompt` ones.
+fn decode_seconds(row: &Row, sequences: u64, (prompt, new): (u64, u64), probe: &Probe) -> f64 {
+    let weight_bytes = match row.compute {
+        Compute::F32 => 4.0,
+        Compute::Bf16 => 2.0,
+    };
+    let flops = sequences as f64 * forward_flops(&row.shape, prompt, new);
+    let bytes = new as f64 * weight_bytes * row.shape.parameters() as f64;
+    // Both grow in step from position to position, but for the little that attention adds, so the larger sum counts.
+    probe.flops_seconds(flops, row.compute).max(probe.memory_seconds(bytes))
+}
+
+/// FLOP of the forward of `tokens` positions of a sequence of which `before` are known.
+fn forward_flops(shape: &Shape, before: u64, tokens: u64) -> f64 {
+    let tokens = tokens as f64;
+    let pairs = tokens * (before as f64 + tokens / 2.0);
+    let pair_flops = 4 * shape.query_heads * shape.head_width * shape.layers;
+    2.0 * shape.parameters() as f64 * tokens + pair_flops as f64 * pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The limits of two cores of Zen 5, rounded.
+    const PROBE: Probe = Probe { f32_gflops: 450.0, bf16_gflops: Some(800.0), memory_gigabytes_per_second: 40.0 };
+
+    fn limit(row: &str, probe: &Probe) -> Option<f64> {
+        seconds(Row::named(row).expect("the row is there"), probe)
+    }
+
+    #[test]
+    fn limits_are_those_calculated_by_hand() {
+        for (row, expected) in [
+            // 4096 tokens · (6 · 4,853,376 + 3 · 6,144 · 128) FLOP / 450e9 + 28 · 4,853,376 bytes / 40e9
+            ("s-train-f32", 0.286_533_9 + 0.003_397_4),
+            // The same FLOP / 800e9.
+            ("s-train-bf16", 0.161_175_3 + 0.003_397_4),
+            // 64 · 128 tokens · (2 · 4,853,376 + 6,144 · 96) FLOP / 450e9; the weights take 128 · 0.49 ms.
+            ("s-decode-f32", 0.187_443_5),
+            // 512 · (6 · 596,049,920 + 3 · 229,376 · 256) / 800e9 + 28 · 596,049,920 / 40e9
+            ("m-train-bf16", 2.401_574_6 + 0.417_234_9),
+            // 32 positions · 2 · 596,049,920 bytes / 40e9
+            ("m-decode-1-bf16", 0.953_679_9),
+            // Prompts: 8 · 32 · (2 · 4,853,376 + 6,144 · 16) = 2.510_094e9 FLOP.
+            // Completions: 128 · 128 · (2 · 4,853,376 + 6,144 · 96) = 168.699_101e9 FLOP.
+            // (prompts + completions + 3 · (prompts + completions)) / 800e9 + 28 · 4,853,376 / 40e9
+            ("s-grpo-bf16", 0.856_046_0 + 0.003_397_4),
+        ] {
+            let seconds = limit(row, &PROBE).expect("the row has a limit");
+            assert!((seconds / expected - 1.0).abs() < 1e-6, "{row}: {seconds} s, by hand {expected} s");
+        }
+    }
+
+    #[test]
+    fn rows_that_are_mostly_prompt_have_no_limit() {
+        assert_eq!(limit("s-decode-context-256-f32", &PROBE), None);
+    }
+
+    #[test]
+    fn bf16_without_instructions_of_its_own_takes_the_time_of_f32() {
+        let probe = Probe { bf16_gflops: None, ..PROBE };
+        assert_eq!(limit("s-train-bf16", &probe), limit("s-train-f32", &probe));
+    }
+
+    #[test]
+    fn two_probes_count_by_their_mean() {
+        let other = Probe { f32_gflops: 350.0, bf16_gflops: Some(600.0), memory_gigabytes_per_second: 30.0 };
+        let mean = Probe { f32_gflops: 400.0, bf16_gflops: Some(700.0), memory_gigabytes_per_second: 35.0 };
+        assert_eq!(PROBE.mean(other), mean);
+        assert_eq!(PROBE.mean(Probe { bf16_gflops: None, ..other }).bf16_gflops, None);
+    }
+}
