@@ -11,7 +11,7 @@ use hf_hub::{
     Cache, CacheRepo, Repo,
     api::sync::{ApiBuilder, ApiRepo},
 };
-use model::{ModelConfig, ModelDirectory, ParameterShape, parameter_shapes};
+use model::{Model, ModelConfig, ModelDirectory};
 use rl::{config::ComputeType, estimate::gibibytes};
 
 use crate::{
@@ -65,15 +65,14 @@ pub(crate) fn model_directory(name: &str, console: &Console) -> Result<PathBuf> 
 /// The model that `name` means, as [`model_directory`] finds it, read into memory.
 pub(crate) fn open_model(name: &str, compute: Option<ComputeType>, console: &Console) -> Result<ModelDirectory> {
     let directory = model_directory(name, console)?;
-    let parameters: usize = parameter_shapes(&ModelConfig::read(&directory)?).iter().map(ParameterShape::count).sum();
-    // Every matrix is kept a second time, packed for the kernels.
-    let need = 2 * parameters as u64 * size_of::<f32>() as u64;
+    let compute = ComputeType::resolve(compute);
+    let need = Model::bytes(&ModelConfig::read(&directory)?, compute) as u64;
     if let Some(available) = machine::memory_bytes_available().filter(|&available| available < need) {
         let [need, available] = [need, available].map(gibibytes);
         bail!("the weights of `{name}` need about {need} and {available} are available; choose a smaller model");
     }
     console.note(format!("reading {}", directory.display()));
-    Ok(ModelDirectory::open(&directory, ComputeType::resolve(compute))?)
+    Ok(ModelDirectory::open(&directory, compute)?)
 }
 
 /// Two parts of letters, digits, `.`, `_` and `-` around one slash.

@@ -63,7 +63,7 @@ fn train(config: &SftConfig, model: &Path, root: &Path, console: &Console) -> Re
     let bar = progress.steps(0, config.train.steps);
     let mut first_and_last: Option<(f64, f64)> = None;
     let mut done = 0;
-    let trained = fine_tune(config, model, root, |metrics| {
+    let trained = fine_tune(config, (model, root), machine::memory_bytes_available(), |metrics| {
         let first = first_and_last.map_or(metrics.loss_nats, |(first, _)| first);
         first_and_last = Some((first, metrics.loss_nats));
         done = metrics.step as usize + 1;

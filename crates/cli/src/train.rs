@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use record::StepMetrics;
 use rl::{
     config::{ComputeType, RunConfig, read_config},
-    estimate::{self, gibibytes},
+    estimate::{gibibytes, limit_bytes},
     trainer::{Ending, Event, Provenance, Surroundings, Trainer},
 };
 
@@ -138,11 +138,11 @@ fn train(plan: Plan, model: &Path, console: &Console) -> Result<Outcome> {
         memory_bytes_available: machine::memory_bytes_available(),
     };
     let mut trainer = if resume {
-        Trainer::resume(&root, |_| Ok(model.to_owned()))?
+        Trainer::resume(&root, |_| Ok(model.to_owned()), provenance.memory_bytes_available)?
     } else {
         Trainer::start(config, model, &root, &provenance)?
     };
-    describe(&trainer, model, &provenance, console)?;
+    describe(&trainer, &provenance, console)?;
     let progress = Progress::new(console);
     let told = progress.clone();
     machine::watch_for_stop(move || {
@@ -185,19 +185,33 @@ fn described(config: &RunConfig) -> String {
     )
 }
 
-fn describe(trainer: &Trainer, model: &Path, provenance: &Provenance, console: &Console) -> Result<()> {
+/// `about 3.10 GiB of 4.00 GiB; completions wait for room in a key-value cache of 0.50 GiB; the first 4 of 30 layers are
+/// computed again in the backward`.
+fn planned(trainer: &Trainer, available: Option<u64>) -> String {
+    let plan = trainer.plan();
+    let limit = limit_bytes(&trainer.config().model, available);
+    let of = limit.map_or_else(String::new, |limit| format!(" of {}", gibibytes(limit)));
+    let mut parts = vec![format!("about {}{of}", gibibytes(plan.estimate.total()))];
+    if plan.cache_bytes_max > 0 {
+        let room = gibibytes(plan.cache_bytes_max as u64);
+        parts.push(format!("completions wait for room in a key-value cache of {room}"));
+    }
+    if plan.recomputed_layers > 0 {
+        let (first, layers) = (plan.recomputed_layers, counted(trainer.layers(), "layer"));
+        parts.push(format!("the first {first} of {layers} are computed again in the backward"));
+    }
+    parts.join("; ")
+}
+
+fn describe(trainer: &Trainer, provenance: &Provenance, console: &Console) -> Result<()> {
     let config = trainer.config();
     let header = trainer.run_directory().header()?;
-    let need = gibibytes(estimate::training(config, &model::ModelConfig::read(model)?).total());
-    let memory = match provenance.memory_bytes_available {
-        Some(available) => format!("about {need} of {} available", gibibytes(available)),
-        None => format!("about {need}"),
-    };
     let millions = header.parameters as f64 / 1e6;
     let mut rows = vec![
         ("run", described(config)),
         ("policy", format!("{}, {millions:.2} million parameters", config.model.path)),
-        ("machine", format!("{}, {}, {memory}", counted(header.threads as usize, "thread"), header.cpu)),
+        ("machine", format!("{}, {}", counted(header.threads as usize, "thread"), header.cpu)),
+        ("memory", planned(trainer, provenance.memory_bytes_available)),
         ("directory", trainer.run_directory().root().display().to_string()),
     ];
     if trainer.step() > 0 {

@@ -9,6 +9,7 @@ mod config;
 mod directory;
 mod error;
 mod gguf;
+mod memory;
 mod network;
 mod parameters;
 mod replace;
@@ -28,6 +29,7 @@ pub use kernels::{
     sample::{self, Drawn, Sampling, draw},
     threads,
 };
+pub use memory::{BatchRows, product_bytes};
 pub use network::Model;
 pub use parameters::{Gradients, Parameter, ParameterShape, parameter_shapes};
 pub use safetensors::{StoredType, TensorFiles, TensorView, write_tensors};

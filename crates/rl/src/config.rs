@@ -91,7 +91,9 @@ impl From<Compute> for ComputeType {
 pub struct ModelSettings {
     /// A directory in Hugging Face layout, or a hub name such as `Qwen/Qwen3-0.6B`.
     pub path: String,
-    /// Largest memory that the run may plan for, bytes; 0 takes what the machine has available at the start.
+    /// Largest memory that the run may plan for, bytes; 0 takes what the machine has available at the start. What does
+    /// not fit costs time and changes no number, as [`crate::estimate::plan`] decides; a run that does not fit even so is
+    /// refused.
     #[serde(default)]
     pub memory_bytes_max: u64,
 }
@@ -187,8 +189,8 @@ pub struct RolloutSettings {
     /// Completions computed together; more is faster and takes more memory.
     #[serde(default = "sequences_max")]
     pub sequences_max: usize,
-    /// Largest memory of the keys and values of prompts and completions, bytes; completions wait for room when it is
-    /// full. 0 sets no bound but that of `sequences_max`.
+    /// Largest memory of the keys and values of prompts and completions, bytes; when it is full, those completions that
+    /// began last make room, and are computed again later. 0 takes what `model.memory_bytes_max` leaves.
     #[serde(default)]
     pub cache_bytes_max: usize,
 }

@@ -133,7 +133,9 @@ impl Demo {
     pub fn start(&self, seed: u64, watch: impl FnMut(&SftMetrics) -> bool) -> Result<PathBuf, RlError> {
         let untrained = self.start_root(seed).join("untrained");
         ring::write_start_model(&untrained, seed)?;
-        fine_tune(&self.start_config(seed, &untrained), &untrained, &self.start_root(seed), watch)
+        let (config, root) = (self.start_config(seed, &untrained), self.start_root(seed));
+        // So small a model needs no plan.
+        fine_tune(&config, (&untrained, &root), None, watch)
     }
 
     /// Config of an arm and seed; `brevity train` on it repeats the run.

@@ -1,60 +1,58 @@
-//! Memory that a run will need, from its config and the model's, before anything is allocated.
+//! What a run will take of memory, and what it does without so that it fits: planned from its config and the model's,
+//! before anything is allocated.
+//!
+//! What is done without costs time and changes no number: completions wait for room in the key-value cache, and layers
+//! are computed again in the backward instead of being kept.
 
-use model::{ModelConfig, parameter_shapes};
+use model::{
+    BatchRows, Cache, Compute, Model, ModelConfig, SamplerWorkspace, TrainerWorkspace, product_bytes, threads,
+};
 
-use crate::{RlError, config::RunConfig};
+use crate::{
+    RlError,
+    config::{ModelSettings, RunConfig},
+    sampler::PREFILL_ROWS,
+    sft::SftConfig,
+};
+
+/// The program without a model; 13 MiB were measured, and some more for problems and records.
+const PROGRAM_BYTES: usize = 16 << 20;
+/// A token of the tokenizer with its merge, as measured on byte-level BPE of 49,152 and 151,936 tokens.
+const TOKEN_BYTES: usize = 1 << 10;
 
 /// Bytes by purpose.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Estimate {
+    /// The program and the tokenizer.
+    pub program: u64,
     /// Parameters with their packed copies, and those of a reference.
     pub weights: u64,
     /// Gradients and both moments.
     pub optimizer: u64,
-    /// What the forward keeps for the backward of one micro-batch, and its buffers.
+    /// What the forward keeps for the backward of one micro-batch, and the buffers of both.
     pub activations: u64,
-    /// Keys and values of the sequences sampled together.
+    /// Keys and values of prompts and completions under way.
     pub cache: u64,
-    /// Logits.
-    pub logits: u64,
+    /// Rows and logits of the sampler.
+    pub sampling: u64,
 }
-
-const FLOAT: u64 = size_of::<f32>() as u64;
 
 impl Estimate {
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.weights + self.optimizer + self.activations + self.cache + self.logits
+        self.program + self.weights + self.optimizer + self.activations + self.cache + self.sampling
     }
+}
 
-    /// Refuses when more is needed than `limit_bytes`.
-    ///
-    /// # Errors
-    /// [`RlError::Memory`] naming the parts and the settings that lower the largest.
-    pub fn check(&self, limit_bytes: u64) -> Result<(), RlError> {
-        if self.total() <= limit_bytes {
-            return Ok(());
-        }
-        let parts = [
-            (self.weights, "weights", "the model's size (or set `train.loss.kl_weight` to 0 to need no reference)"),
-            (self.optimizer, "gradients and optimizer", "the model's size"),
-            (self.activations, "activations", "`train.micro_batch_tokens`"),
-            (self.cache, "key-value cache", "`rollout.sequences_max` or `rollout.completion_tokens_max`"),
-            (self.logits, "logits", "`rollout.sequences_max`"),
-        ];
-        // Weights and optimizer follow from the model; the advice names what the config can change, where that is large.
-        let adjustable = parts[2..].iter().max_by_key(|part| part.0).map_or("the model's size", |part| part.2);
-        let fixed = self.weights + self.optimizer;
-        let remedy = if fixed > limit_bytes { "the model's size" } else { adjustable };
-        let described: Vec<String> =
-            parts.iter().map(|(bytes, name, _)| format!("{name} {}", gibibytes(*bytes))).collect();
-        Err(RlError::Memory {
-            needed: gibibytes(self.total()),
-            available: gibibytes(limit_bytes),
-            parts: described.join(", "),
-            remedy,
-        })
-    }
+/// What a run takes, and what it does without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Memory that it takes.
+    pub estimate: Estimate,
+    /// How many of the first layers keep their input alone and are computed again in the backward.
+    pub recomputed_layers: usize,
+    /// Largest memory of keys and values, bytes; completions wait when it is full. 0 where all fit.
+    pub cache_bytes_max: usize,
 }
 
 /// "1.25 GiB".
@@ -62,35 +60,240 @@ pub fn gibibytes(bytes: u64) -> String {
     format!("{:.2} GiB", bytes as f64 / f64::from(1 << 30))
 }
 
-/// Memory of a training run.
-pub fn training(config: &RunConfig, model: &ModelConfig) -> Estimate {
-    let shapes = parameter_shapes(model);
-    let counts = || shapes.iter().map(|shape| shape.count() as u64);
-    let (parameters, largest): (u64, u64) = (counts().sum(), counts().max().unwrap_or(0));
-    let copies = if config.train.loss.kl_weight > 0.0 { 4 } else { 2 };
-    let (queries, keys) = ((model.heads.query * model.heads.width) as u64, model.heads.key_value_columns() as u64);
-    let (width, mlp, layers) = (model.width as u64, model.mlp_width as u64, model.layers as u64);
-    let raw = if model.has_head_norms() { queries + keys } else { 0 };
-    let kept = 2 * width + 2 * queries + 2 * keys + raw + 2 * mlp;
-    let buffers = 6 * width + 3 * queries + 3 * keys + 3 * mlp;
-    let references = copies / 2;
-    let evaluated = config.evaluation.as_ref().and_then(|evaluation| evaluation.completion_tokens_max).unwrap_or(0);
-    let completion = config.rollout.completion_tokens_max.max(evaluated);
-    let positions = (config.prompt.prompt_tokens_max + completion).min(model.positions_max);
-    // An evaluation may fill every place; training has N·G completions.
-    let wanted = if config.evaluation.is_some() {
-        usize::MAX
-    } else {
-        config.rollout.prompts_per_step * config.rollout.group_size
-    };
-    let live = wanted.min(config.rollout.sequences_max) as u64;
-    let vocabulary = model.vocabulary as u64;
-    Estimate {
-        weights: copies * parameters * FLOAT,
-        // The largest weight is packed a second time during the backward.
-        optimizer: (3 * parameters + largest) * FLOAT,
-        activations: references * config.train.micro_batch_tokens as u64 * (layers * kept + buffers) * FLOAT,
-        cache: live * positions as u64 * layers * 2 * keys * FLOAT,
-        logits: (live + 128) * vocabulary * FLOAT,
+/// Bytes that may be planned for: the setting's, else what is available, where that is known.
+pub fn limit_bytes(settings: &ModelSettings, available: Option<u64>) -> Option<u64> {
+    if settings.memory_bytes_max > 0 { Some(settings.memory_bytes_max) } else { available }
+}
+
+/// Plans a training run that takes at most `limit` bytes; without a limit it does without nothing.
+///
+/// First the cache gives way, down to a quarter of what all sequences would take at full length; then as few layers as
+/// possible are computed again; then the cache gives way down to one sequence of full length.
+///
+/// # Errors
+/// [`RlError::Memory`] when even that does not fit, naming the parts and the setting that lowers the largest;
+/// [`RlError::Setting`] when `rollout.cache_bytes_max` leaves no room for one sequence.
+pub fn plan(config: &RunConfig, model: &ModelConfig, compute: Compute, limit: Option<u64>) -> Result<Plan, RlError> {
+    let job = Job::training(config, model, compute);
+    let (bound, one) = (config.rollout.cache_bytes_max, job.sampled.one);
+    if (1..one).contains(&bound) {
+        let message = format!(
+            "is {bound}, and one prompt and completion of full length take {one}; set at least that, or 0 for no bound"
+        );
+        return Err(RlError::Setting { field: "rollout.cache_bytes_max", message });
     }
+    job.plan(bound, limit)
+}
+
+/// Plans supervised fine-tuning on demonstrations of up to `longest` rows, as [`plan`] does a run.
+///
+/// # Errors
+/// [`RlError::Memory`] when it does not fit, naming the parts and the setting that lowers the largest.
+pub fn plan_fine_tuning(
+    config: &SftConfig,
+    model: &ModelConfig,
+    compute: Compute,
+    longest: usize,
+    limit: Option<u64>,
+) -> Result<Plan, RlError> {
+    let micro_batch = config.train.micro_batch_tokens;
+    let rows = config.train.batch_size.saturating_mul(longest).min(micro_batch.max(longest));
+    let batch = BatchRows { rows, tree: longest, sequence: longest, completion: longest };
+    let shorten = if longest > micro_batch { "the length of demonstrations" } else { "`train.micro_batch_tokens`" };
+    Job { model, compute, models: 1, batch, shorten, sampled: Sampled::default() }.plan(0, limit)
+}
+
+/// What decides how much memory is needed.
+struct Job<'a> {
+    model: &'a ModelConfig,
+    compute: Compute,
+    /// The policy, and the reference of a KL term.
+    models: usize,
+    batch: BatchRows,
+    /// What makes the largest micro-batch smaller.
+    shorten: &'static str,
+    sampled: Sampled,
+}
+
+/// What the sampler does at once, at most; all 0 without one.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sampled {
+    /// Sequences under way.
+    live: usize,
+    /// Rows of prompts.
+    prompt_rows: usize,
+    /// Rows of completions that come back after they made room for others.
+    returning_rows: usize,
+    /// Bytes of the keys and values of all sequences at full length, prompts once per group.
+    cache: usize,
+    /// The same of one sequence.
+    one: usize,
+}
+
+impl<'a> Job<'a> {
+    fn training(config: &RunConfig, model: &'a ModelConfig, compute: Compute) -> Self {
+        let rollout = &config.rollout;
+        let [prompt, completion] = lengths(config, rollout.completion_tokens_max, model);
+        let group = prompt + rollout.group_size.saturating_mul(completion - 1);
+        let (sequence, micro_batch) = (prompt + completion - 1, config.train.micro_batch_tokens);
+        let rows = rollout.prompts_per_step.saturating_mul(group).min(micro_batch.max(sequence));
+        let mut sampled = Sampled::new(
+            config,
+            model,
+            compute,
+            SamplingLoad {
+                groups: rollout.prompts_per_step,
+                group_size: rollout.group_size,
+                lengths: [prompt, completion],
+            },
+        );
+        if let Some(evaluation) = &config.evaluation {
+            let limit = evaluation.completion_tokens_max.unwrap_or(rollout.completion_tokens_max);
+            sampled = sampled.largest(Sampled::new(
+                config,
+                model,
+                compute,
+                SamplingLoad {
+                    groups: if evaluation.limit == 0 { usize::MAX } else { evaluation.limit },
+                    group_size: evaluation.samples as usize,
+                    lengths: lengths(config, limit, model),
+                },
+            ));
+        }
+        Self {
+            model,
+            compute,
+            models: if config.train.loss.kl_weight > 0.0 { 2 } else { 1 },
+            batch: BatchRows { rows, tree: group.min(rows), sequence, completion },
+            shorten: if sequence > micro_batch {
+                "`rollout.completion_tokens_max` or `prompt.prompt_tokens_max`"
+            } else {
+                "`train.micro_batch_tokens`"
+            },
+            sampled,
+        }
+    }
+
+    /// Bytes with `recomputed` layers that are computed again and `cache` bytes of keys and values.
+    fn estimate(&self, recomputed: usize, cache: usize) -> Estimate {
+        let Self { model, compute, batch, sampled, .. } = self;
+        let returning = if cache < sampled.cache { sampled.live + sampled.returning_rows } else { sampled.live };
+        let sampled_rows = sampled.prompt_rows.max(returning);
+        let threads = threads::count();
+        // The reference runs no backward, so it keeps no layer.
+        let references = (self.models - 1) * TrainerWorkspace::forward_bytes(model, *compute, *batch, model.layers);
+        let activations = TrainerWorkspace::forward_bytes(model, *compute, *batch, recomputed)
+            + TrainerWorkspace::backward_bytes(model, *compute, *batch, threads)
+            + product_bytes(model, *compute, batch.rows.max(sampled_rows), threads);
+        Estimate {
+            program: (PROGRAM_BYTES + model.vocabulary * TOKEN_BYTES) as u64,
+            weights: (self.models * Model::bytes(model, *compute)) as u64,
+            optimizer: 3 * Model::parameter_bytes(model) as u64,
+            activations: (activations + references) as u64,
+            cache: cache as u64,
+            sampling: SamplerWorkspace::bytes(model, sampled_rows, sampled.live) as u64,
+        }
+    }
+
+    /// `bound` is the config's largest cache, bytes, 0 for none.
+    fn plan(&self, bound: usize, limit: Option<u64>) -> Result<Plan, RlError> {
+        let Sampled { cache: whole, one, .. } = self.sampled;
+        let most = if bound == 0 { whole } else { whole.min(bound) };
+        let planned = |recomputed_layers, cache| Plan {
+            estimate: self.estimate(recomputed_layers, cache),
+            recomputed_layers,
+            cache_bytes_max: if cache == whole { bound } else { cache },
+        };
+        let Some(limit) = limit else { return Ok(planned(0, most)) };
+        let layers = self.model.layers;
+        let quarter = (whole / 4).max(one).min(most);
+        let choices = (0..=layers).map(|recomputed| (recomputed, quarter)).chain([(layers, one)]);
+        for (recomputed, least) in choices {
+            if let Some(cache) = self.largest_cache(recomputed, least..=most, limit) {
+                return Ok(planned(recomputed, cache));
+            }
+        }
+        Err(self.refusal(&self.estimate(layers, one), limit))
+    }
+
+    /// The largest cache within `sizes` with which the whole takes at most `limit` bytes.
+    fn largest_cache(&self, recomputed: usize, sizes: std::ops::RangeInclusive<usize>, limit: u64) -> Option<usize> {
+        let (&least, &most) = (sizes.start(), sizes.end());
+        if self.estimate(recomputed, most).total() <= limit {
+            return Some(most);
+        }
+        let with_least = self.estimate(recomputed, least).total();
+        (with_least <= limit).then(|| most.min(least + (limit - with_least) as usize))
+    }
+
+    fn refusal(&self, need: &Estimate, limit: u64) -> RlError {
+        let sequence = "`rollout.completion_tokens_max` or `prompt.prompt_tokens_max`";
+        let parts = [
+            (need.program, "program and tokenizer", ""),
+            (need.weights, "weights", ""),
+            (need.optimizer, "gradients and optimizer", ""),
+            (need.activations, "activations", self.shorten),
+            (need.cache, "key-value cache", sequence),
+            (need.sampling, "sampling", "`rollout.sequences_max`"),
+        ];
+        // The first three follow from the model; the advice names what the config can change, where that is enough.
+        let adjustable = parts[3..].iter().max_by_key(|part| part.0).map_or("", |part| part.2);
+        let fixed = need.program + need.weights + need.optimizer;
+        let remedy = match (fixed > limit, self.models) {
+            (true, 1) => "the model's size",
+            (true, _) => "the model's size, or `train.loss.kl_weight` to 0 for no reference",
+            (false, _) => adjustable,
+        };
+        let described: Vec<String> =
+            parts.iter().map(|(bytes, name, _)| format!("{name} {}", gibibytes(*bytes))).collect();
+        RlError::Memory {
+            needed: gibibytes(need.total()),
+            available: gibibytes(limit),
+            parts: described.join(", "),
+            remedy,
+        }
+    }
+}
+
+/// What is sampled together.
+#[derive(Debug, Clone, Copy)]
+struct SamplingLoad {
+    groups: usize,
+    group_size: usize,
+    /// Of a prompt and a completion, tokens.
+    lengths: [usize; 2],
+}
+
+impl Sampled {
+    fn new(config: &RunConfig, model: &ModelConfig, compute: Compute, load: SamplingLoad) -> Self {
+        let SamplingLoad { groups, group_size, lengths: [prompt, completion] } = load;
+        let live = groups.saturating_mul(group_size).min(config.rollout.sequences_max);
+        let prompts = groups.min(live);
+        let [prompt_bytes, bytes] = [prompt, completion].map(|positions| Cache::bytes(model, compute, positions));
+        Self {
+            live,
+            prompt_rows: prompts.saturating_mul(prompt).min(PREFILL_ROWS),
+            returning_rows: live.saturating_mul(completion).min(PREFILL_ROWS.max(completion)),
+            cache: prompts * prompt_bytes + live * bytes,
+            one: prompt_bytes + bytes,
+        }
+    }
+
+    /// The larger of two by each number.
+    fn largest(self, other: Self) -> Self {
+        Self {
+            live: self.live.max(other.live),
+            prompt_rows: self.prompt_rows.max(other.prompt_rows),
+            returning_rows: self.returning_rows.max(other.returning_rows),
+            cache: self.cache.max(other.cache),
+            one: self.one.max(other.one),
+        }
+    }
+}
+
+/// Tokens of the longest prompt and of the longest completion after it, which the model's context may cut.
+fn lengths(config: &RunConfig, completion_tokens_max: usize, model: &ModelConfig) -> [usize; 2] {
+    let completion = completion_tokens_max.min(model.positions_max.saturating_sub(1)).max(1);
+    let prompt = config.prompt.prompt_tokens_max.min(model.positions_max.saturating_sub(completion)).max(1);
+    [prompt, completion]
 }

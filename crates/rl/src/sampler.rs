@@ -12,8 +12,9 @@ use record::StopReason;
 
 use crate::random::Stream;
 
-/// Rows of prompts that the network computes at once; a longer prompt is computed in pieces.
-const PREFILL_ROWS: usize = 1024;
+/// Rows of prompts, or of completions that come back, that the network computes at once; a longer prompt is computed in
+/// pieces, a longer completion alone.
+pub(crate) const PREFILL_ROWS: usize = 1024;
 
 /// How completions are sampled.
 #[derive(Debug, Clone, PartialEq)]
@@ -163,7 +164,6 @@ impl<'a> Sampler<'a> {
         while self.live.len() > 1 && self.is_full(self.cache_bytes()) {
             let mut last = self.live.pop().expect("more than one is live");
             last.own = Cache::new(self.model);
-            self.spare.clear();
             let request = last.request;
             self.waiting.push_front(last);
             if self.live.iter().all(|live| live.request != request) {
@@ -180,18 +180,18 @@ impl<'a> Sampler<'a> {
     /// Lets waiting completions in while there is room, and computes prompts that are new.
     fn admit(&mut self) {
         let mut bytes = self.cache_bytes();
+        let mut returning = 0;
         let mut fresh: Vec<usize> = Vec::new();
         while self.live.len() < self.settings.sequences_max.max(1) {
             let Some(next) = self.waiting.front() else { break };
-            let request = next.request;
-            let entering = if fresh.last() == Some(&request) {
-                self.bytes(next.completion.tokens.len() + 1)
-            } else {
-                self.bytes_to_enter(next)
-            };
-            if !self.live.is_empty() && self.is_full(bytes + entering) {
+            let (request, tokens) = (next.request, next.completion.tokens.len());
+            let entering =
+                if fresh.last() == Some(&request) { self.bytes(tokens + 1) } else { self.bytes_to_enter(next) };
+            let together = returning == 0 || returning + tokens <= PREFILL_ROWS;
+            if !self.live.is_empty() && (self.is_full(bytes + entering) || !together) {
                 break;
             }
+            returning += tokens;
             bytes += entering;
             if self.prompts[request].is_none() && fresh.last() != Some(&request) {
                 fresh.push(request);
@@ -304,8 +304,11 @@ impl<'a> Sampler<'a> {
                 *slot = None;
             }
             done[live.request][live.index] = Some(live.completion);
-            live.own.clear();
-            self.spare.push(live.own);
+            // With a bound, what is held must be what `cache_bytes` counts.
+            if self.settings.cache_bytes_max == 0 {
+                live.own.clear();
+                self.spare.push(live.own);
+            }
         }
         self.live = kept;
     }

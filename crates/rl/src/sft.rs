@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use model::{Batch, ModelDirectory, TrainerWorkspace, write_directory};
+use model::{Batch, ModelConfig, ModelDirectory, TrainerWorkspace, write_directory};
 use record::write;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,7 @@ use crate::{
     DemonstrationFields, RlError,
     batch::{GroupPart, TrainedCompletion, micro_batches},
     config::{ComputeType, ModelSettings, PromptSettings},
+    estimate::{limit_bytes, plan_fine_tuning},
     optimizer::{Optimizer, OptimizerSettings, Schedule, learning_rate_share},
     prompt::Prompter,
     random::{Purpose, Stream},
@@ -115,18 +116,26 @@ impl SftConfig {
 /// Fine-tunes the model at `model` and writes it to `root/model`, with `root/sft.jsonl` and `root/config.toml` beside
 /// it; `watch` sees each step's metrics and says whether to go on. Returns the trained model's directory.
 ///
+/// `memory_bytes_available` are free, where known.
+///
 /// # Errors
-/// [`RlError`] when a setting or file does not allow it, or a loss is not finite.
+/// [`RlError`] when a setting, a file or the memory does not allow it, or a loss is not finite.
 pub fn fine_tune(
     config: &SftConfig,
-    model: &Path,
-    root: &Path,
+    (model, root): (&Path, &Path),
+    memory_bytes_available: Option<u64>,
     mut watch: impl FnMut(&SftMetrics) -> bool,
 ) -> Result<PathBuf, RlError> {
     config.check()?;
     let compute = ComputeType::resolve(config.compute);
+    let limit = limit_bytes(&config.model, memory_bytes_available);
+    let plan = |longest| plan_fine_tuning(config, &ModelConfig::read(model)?, compute, longest, limit);
+    // Before the weights are read, with demonstrations of one token; then with the longest there is.
+    plan(1)?;
     let mut source = ModelDirectory::open(model, compute)?;
     let demonstrations = tokenize(config, &source)?;
+    let rows = |demonstration: &TokenizedDemonstration| demonstration.prompt.len() + demonstration.completion.len() - 1;
+    let plan = plan(demonstrations.iter().map(rows).max().unwrap_or(1))?;
     let log = root.join("sft.jsonl");
     if log.exists() {
         let message = "holds an earlier fine-tuning; choose another directory".into();
@@ -137,7 +146,7 @@ pub fn fine_tune(
     let text = toml::to_string(&resolved).expect("a config serialises to TOML");
     write::replace(&root.join("config.toml"), text.as_bytes())?;
     let mut optimizer = Optimizer::new(&source.model);
-    let (mut workspace, mut gradients) = (TrainerWorkspace::default(), source.model.zero_gradients());
+    let (mut workspace, mut gradients) = (TrainerWorkspace::new(plan.recomputed_layers), source.model.zero_gradients());
     let settings = &config.train;
     let mut order = DemonstrationOrder { seed: config.seed, count: demonstrations.len(), epoch: None };
     for step in 0..settings.steps {

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use model::{ModelDirectory, Sampling, write_directory};
+use model::{Compute, ModelConfig, ModelDirectory, Sampling, write_directory};
 use record::{EvaluationSummary, PhaseSeconds, RolloutRecord, RunDirectory, RunHeader, SCHEMA_VERSION, StepMetrics};
 
 use crate::{
@@ -13,10 +13,11 @@ use crate::{
     batch::{GroupPart, TrainedCompletion},
     checkpoint,
     config::{ComputeType, ProblemOrder, RunConfig, Truncated},
-    estimate,
+    estimate::{self, Plan},
     evaluation::{Evaluation, evaluate},
     loss::Denominator,
     metrics::{StepView, step_metrics},
+    optimizer::Optimizer,
     prompt::{Prompt, Prompter},
     random::{Purpose, Stream},
     read_problems,
@@ -91,6 +92,7 @@ pub enum Ending {
 /// A training run and all its state.
 pub struct Trainer {
     config: RunConfig,
+    plan: Plan,
     run: RunDirectory,
     source: ModelDirectory,
     prompts: Vec<Prompt>,
@@ -108,10 +110,10 @@ impl Trainer {
         config.check()?;
         let compute = ComputeType::resolve(config.compute);
         config.compute = Some(compute.into());
-        check_memory(&config, model, provenance)?;
+        let plan = plan(&config, model, compute, provenance.memory_bytes_available)?;
         let source = ModelDirectory::open(model, compute)?;
         let prompts = training_prompts(&config, &source)?;
-        let evaluation = evaluation_of(&config, &source)?;
+        let evaluation = evaluation_of(&config, &source, &plan)?;
         let header = RunHeader {
             schema: SCHEMA_VERSION,
             arm: config.arm().to_owned(),
@@ -125,33 +127,52 @@ impl Trainer {
             started_unix_seconds: provenance.started_unix_seconds,
         };
         let run = RunDirectory::create(root, &header, &config.to_toml())?;
-        let updater = Updater::new(&source.model, &config.train);
-        Ok(Self { config, run, source, prompts, evaluation, updater, step: 0 })
+        let reference = (config.train.loss.kl_weight > 0.0).then(|| source.model.clone());
+        let optimizer = Optimizer::new(&source.model);
+        let updater = Updater::new(&source.model, optimizer, reference, plan.recomputed_layers);
+        Ok(Self { config, plan, run, source, prompts, evaluation, updater, step: 0 })
     }
 
-    /// Continues the run in `root` from its latest checkpoint, dropping what was recorded after it.
+    /// Continues the run in `root` from its latest checkpoint, dropping what was recorded after it; `resolve` finds the
+    /// model that it started from, and `memory_bytes_available` are free, where known.
     ///
     /// # Errors
     /// [`RlError`] as [`Trainer::start`], or when the run has no checkpoint.
-    pub fn resume(root: &Path, resolve: impl Fn(&str) -> Result<PathBuf, RlError>) -> Result<Self, RlError> {
+    pub fn resume(
+        root: &Path,
+        resolve: impl Fn(&str) -> Result<PathBuf, RlError>,
+        memory_bytes_available: Option<u64>,
+    ) -> Result<Self, RlError> {
         let run = RunDirectory::open(root)?;
         let config: RunConfig = crate::config::read_config(&root.join("config.toml"), &[])?;
         config.check()?;
         let compute = ComputeType::resolve(config.compute);
+        let model = resolve(&config.model.path)?;
+        let plan = plan(&config, &model, compute, memory_bytes_available)?;
         let restored = checkpoint::load_latest(&run, compute)?;
-        let mut source = ModelDirectory::open(&resolve(&config.model.path)?, compute)?;
+        let mut source = ModelDirectory::open(&model, compute)?;
+        let start = std::mem::replace(&mut source.model, restored.model);
+        let reference = (config.train.loss.kl_weight > 0.0).then_some(start);
+        let updater = Updater::new(&source.model, restored.optimizer, reference, plan.recomputed_layers);
         let prompts = training_prompts(&config, &source)?;
-        let evaluation = evaluation_of(&config, &source)?;
-        let mut updater = Updater::new(&source.model, &config.train);
-        updater.optimizer = restored.optimizer;
-        source.model = restored.model;
+        let evaluation = evaluation_of(&config, &source, &plan)?;
         run.rewind(restored.step)?;
-        Ok(Self { config, run, source, prompts, evaluation, updater, step: restored.step })
+        Ok(Self { config, plan, run, source, prompts, evaluation, updater, step: restored.step })
     }
 
     /// The run's config.
     pub fn config(&self) -> &RunConfig {
         &self.config
+    }
+
+    /// Its memory, and what it does without to fit.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Layers of the policy.
+    pub fn layers(&self) -> usize {
+        self.source.model.config().layers
     }
 
     /// Steps done.
@@ -287,7 +308,7 @@ impl Trainer {
             sampling: Sampling { temperature: rollout.temperature as f32, top_k: 0, top_p: 1.0 },
             completion_tokens_max: rollout.completion_tokens_max,
             sequences_max: rollout.sequences_max,
-            cache_bytes_max: rollout.cache_bytes_max,
+            cache_bytes_max: self.plan.cache_bytes_max,
             end_tokens: self.source.end_tokens.clone(),
         };
         watch(Event::StepBegan { step: self.step, completions: problems.len() * rollout.group_size });
@@ -393,7 +414,7 @@ fn training_prompts(config: &RunConfig, source: &ModelDirectory) -> Result<Vec<P
     problems.iter().map(|problem| prompter.prompt(problem)).collect()
 }
 
-fn evaluation_of(config: &RunConfig, source: &ModelDirectory) -> Result<Option<Evaluation>, RlError> {
+fn evaluation_of(config: &RunConfig, source: &ModelDirectory, plan: &Plan) -> Result<Option<Evaluation>, RlError> {
     let Some(settings) = &config.evaluation else { return Ok(None) };
     let mut problems = read_problems(&settings.path, &settings.fields)?;
     if settings.limit > 0 {
@@ -420,17 +441,13 @@ fn evaluation_of(config: &RunConfig, source: &ModelDirectory) -> Result<Option<E
             sampling,
             completion_tokens_max,
             sequences_max: config.rollout.sequences_max,
-            cache_bytes_max: config.rollout.cache_bytes_max,
+            cache_bytes_max: plan.cache_bytes_max,
             end_tokens: source.end_tokens.clone(),
         },
     }))
 }
 
-fn check_memory(config: &RunConfig, model: &Path, provenance: &Provenance) -> Result<(), RlError> {
-    let need = estimate::training(config, &model::ModelConfig::read(model)?);
-    let limit = match config.model.memory_bytes_max {
-        0 => provenance.memory_bytes_available,
-        bytes => Some(bytes),
-    };
-    limit.map_or(Ok(()), |limit| need.check(limit))
+fn plan(config: &RunConfig, model: &Path, compute: Compute, available: Option<u64>) -> Result<Plan, RlError> {
+    let limit = estimate::limit_bytes(&config.model, available);
+    estimate::plan(config, &ModelConfig::read(model)?, compute, limit)
 }

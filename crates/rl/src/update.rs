@@ -45,13 +45,14 @@ pub struct StepBatch<'a> {
 }
 
 impl Updater {
-    /// An updater for `model`, whose present parameters become the reference when the loss has a KL term.
-    pub fn new(model: &Model, settings: &TrainSettings) -> Self {
+    /// An updater for `model`; the first `recomputed_layers` layers are computed again in its backward.
+    pub fn new(model: &Model, optimizer: Optimizer, reference: Option<Model>, recomputed_layers: usize) -> Self {
         Self {
-            optimizer: Optimizer::new(model),
-            reference: (settings.loss.kl_weight > 0.0).then(|| model.clone()),
-            workspace: TrainerWorkspace::default(),
-            reference_workspace: TrainerWorkspace::default(),
+            optimizer,
+            reference,
+            workspace: TrainerWorkspace::new(recomputed_layers),
+            // Nothing is kept for a backward that never comes.
+            reference_workspace: TrainerWorkspace::new(model.config().layers),
             gradients: model.zero_gradients(),
         }
     }

@@ -1,19 +1,39 @@
-//! The memory estimate: its parts worked out by hand for the embedded task's model, and what a refusal says.
+//! The plan of memory: its parts worked out by hand for the embedded task's model, what gives way first when the limit
+//! falls, and what a refusal says.
 //!
-//! That model: V 36, C 64, L 3, queries of 4·16 = 64 columns, keys and values of 2·16 = 32, MLP 176, 4 bytes a number.
-//! A layer has 64·64 + 2·64·32 + 64·64 projections, 16 + 16 head norms, 64 + 64 norms and 3·64·176 of MLP: 46,240
-//! parameters. With the tied embedding of 36·64 and the last norm of 64 that is 141,088.
+//! That model: V 36, C 64, L 3, queries of 4·16 = 64 columns, keys and values of 2·16 = 32, MLP 176, 96 positions, 4
+//! bytes a number. A layer has 64·64 + 2·64·32 + 64·64 projections, 16 + 16 head norms, 64 + 64 norms and 3·64·176 of
+//! MLP: 46,240 parameters. With the tied embedding of 36·64 and the last norm of 64 that is 141,088.
 
 #![expect(clippy::unwrap_used, reason = "a model that cannot be written or read fails the test")]
 
-use model::ModelConfig;
+use model::{Compute, ModelConfig, threads::Pool};
 use rl::{
+    RlError,
     config::{RunConfig, parse_config},
-    estimate::{Estimate, training},
+    estimate::{Estimate, Plan, plan, plan_fine_tuning},
     ring,
+    sft::SftConfig,
 };
 
 const PARAMETERS: u64 = 141_088;
+
+/// Words of the packed matrices in f32: outputs are rounded up to a multiple of 32, which takes 176 to 192 and 36 to 64.
+/// Of each layer the projections, both branches of the MLP and what joins them; then the embedding.
+const PACKED: u64 = 3 * (64 * 64 + 2 * 64 * 32 + 64 * 64 + 2 * 64 * 192 + 176 * 64) + 64 * 64;
+
+/// Cosines and sines of 96 positions at 8 frequencies.
+const POSITIONS: u64 = 2 * 96 * 8;
+
+/// Bytes of a page of 32 positions in all layers, f32: two heads of keys \[16, 32\] and of values \[32, 32\].
+const PAGE: u64 = 3 * 2 * (16 * 32 + 32 * 32) * 4;
+
+/// Floats that a row of a layer keeps: 2 residuals, queries and attended, keys and values, both branches of the MLP, and
+/// queries and keys before their norms.
+const KEPT: u64 = 2 * 64 + 2 * 64 + 2 * 32 + 2 * 176 + (64 + 32);
+
+/// Floats of a row in the buffers that layers share: residual, norm, and what goes down.
+const SHARED: u64 = 64 + 64 + 176;
 
 const CONFIG: &str = r#"
 model.path = "m"
@@ -23,71 +43,224 @@ rollout = { prompts_per_step = 4, group_size = 3, completion_tokens_max = 20, se
 train = { steps = 1, micro_batch_tokens = 100, shaping = { grpo = {} } }
 "#;
 
+/// 40 · 25 sequences at a time, each of 10 + 80 tokens, in a page and three.
+const WIDE: [&str; 1] = ["rollout={prompts_per_step=40,group_size=25,completion_tokens_max=80,sequences_max=1000}"];
+const WIDE_CACHE: u64 = (40 + 1000 * 3) * PAGE;
+const WIDE_ONE: u64 = 4 * PAGE;
+
 fn ring_model() -> ModelConfig {
     let directory = tempfile::TempDir::new().unwrap();
     ring::write_start_model(directory.path(), 0).unwrap();
     ModelConfig::read(directory.path()).unwrap()
 }
 
-fn estimate(model: &ModelConfig, changes: &[&str]) -> Estimate {
+fn config(changes: &[&str]) -> RunConfig {
     let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
-    let config: RunConfig = parse_config(CONFIG, &changes).unwrap();
-    training(&config, model)
+    parse_config(CONFIG, &changes).unwrap()
+}
+
+/// The plan of the config with `changes` for one thread.
+fn planned(model: &ModelConfig, changes: &[&str], limit: Option<u64>) -> Result<Plan, RlError> {
+    Pool::new(1).unwrap().install(|| plan(&config(changes), model, Compute::F32, limit))
+}
+
+fn estimate(model: &ModelConfig, changes: &[&str]) -> Estimate {
+    planned(model, changes, None).unwrap().estimate
+}
+
+/// Bytes of the left sides of products of `rows` rows, whose blocks of 256 words are 16 apart, and of the logits on
+/// their way: a twelfth of the rows at a time, 512 wide, and a sum of 12 bytes for each row.
+fn products(rows: u64) -> u64 {
+    rows * 272 * 4 + rows.div_ceil(12) * 512 * 4 + rows * 12
 }
 
 #[test]
 fn every_part_is_what_a_hand_calculation_gives() {
-    let model = ring_model();
-    // A row keeps, for each layer, 2 residuals and norms of C, queries and attended, keys and values, queries and keys
-    // before their norms, and both branches of the MLP; buffers of one layer are shared.
-    let kept = 2 * 64 + 2 * 64 + 2 * 32 + (64 + 32) + 2 * 176;
-    let buffers = 6 * 64 + 3 * 64 + 3 * 32 + 3 * 176;
+    // A micro-batch of 100 rows, of which the largest tree takes 10 + 3 · 19.
+    let forward = 100 * (3 * KEPT + SHARED + 64) * 4 + 5 * PAGE / 3;
+    // Gradients of the targets, the residual and a norm; of queries and attended, keys and values; of what goes down.
+    let gradients = 100 * (3 * 64 + 2 * 64 + 2 * 32 + 176) * 4;
+    // 100 rows of 176, in 192 columns; the largest matrix, 64 rows of the same; logits, and 64 columns of their rows.
+    let packed = (100 * 192 + 64 * 192 + 100 * 36 + 100 * 64) * 4;
+    // A head's keys and values in 3 pages, twice; gradients of both; five arrays of 56 query rows over 29 positions.
+    let attention = 2 * 3 * PAGE / 3 / 2 + 2 * 67 * 32 * 4 + 5 * 56 * 29 * 4;
     let expected = Estimate {
-        weights: 2 * PARAMETERS * 4,
-        // The largest weight, one of the MLP's, is packed once more.
-        optimizer: (3 * PARAMETERS + 64 * 176) * 4,
-        activations: 100 * (3 * kept + buffers) * 4,
-        // 10 of 12 sequences at a time, 30 positions, keys and values of 32 in 3 layers.
-        cache: 10 * 30 * 3 * 2 * 32 * 4,
-        logits: (10 + 128) * 36 * 4,
+        // 16 MiB, and 1 KiB a token.
+        program: (16_384 + 36) * 1024,
+        weights: (PARAMETERS + PACKED + POSITIONS) * 4,
+        optimizer: 3 * PARAMETERS * 4,
+        activations: forward + gradients + packed + attention + products(100),
+        // 4 prompts of a page and 10 of 12 completions of a page.
+        cache: 14 * PAGE,
+        // The 40 rows of the prompts are more than the 10 sequences. Each of these has 3 rows of C, logits and a sum.
+        sampling: 40 * (KEPT + SHARED) * 4 + 10 * ((3 * 64 + 36) * 4 + 12),
     };
+    let model = ring_model();
     assert_eq!(estimate(&model, &[]), expected);
-    let total = 1_128_704 + 1_738_112 + 1_401_600 + 230_400 + 19_872;
-    assert_eq!(expected.total(), total);
+    assert_eq!(expected.weights, 1_164_416);
+    assert_eq!(expected.activations, 1_735_120);
+    assert_eq!(
+        planned(&model, &[], None).unwrap(),
+        Plan { estimate: expected, recomputed_layers: 0, cache_bytes_max: 0 }
+    );
 }
 
 #[test]
-fn a_reference_doubles_weights_and_activations_and_long_limits_stop_at_the_context() {
+fn bf16_halves_what_is_packed() {
+    let model = ring_model();
+    let [ours, theirs] = [Compute::Bf16, Compute::F32]
+        .map(|compute| Pool::new(1).unwrap().install(|| plan(&config(&[]), &model, compute, None)).unwrap().estimate);
+    assert_eq!(ours.weights, (PARAMETERS + PACKED / 2 + POSITIONS) * 4);
+    assert_eq!((ours.optimizer, ours.cache, ours.sampling), (theirs.optimizer, theirs.cache / 2, theirs.sampling));
+    // Packed inputs, weight and rows of logits, the stretches of the layer, and those of the attention's backward. Rows
+    // of up to 256 words stay alone in their block.
+    let packed = (100 * 192 + 64 * 192 + 100 * 64) * 4 + 5 * PAGE / 3 + 2 * 3 * PAGE / 3 / 2;
+    assert_eq!(ours.activations, theirs.activations - packed / 2);
+}
+
+#[test]
+fn a_reference_doubles_weights_and_keeps_the_inputs_of_its_layers_alone() {
     let model = ring_model();
     let (plain, with_reference) = (estimate(&model, &[]), estimate(&model, &["train.loss.kl_weight=0.1"]));
-    let doubled = Estimate { weights: 2 * plain.weights, activations: 2 * plain.activations, ..plain.clone() };
-    assert_eq!(with_reference, doubled);
-    let long = estimate(&model, &["rollout.completion_tokens_max=5000"]);
-    assert_eq!(long.cache, plain.cache / 30 * 96, "96 positions of the model");
-    let wide = estimate(&model, &["rollout.sequences_max=1000"]);
-    assert_eq!(wide.cache, plain.cache / 10 * 12, "4 · 3 completions at most");
+    let reference = 100 * (3 * 64 + KEPT + SHARED + 64) * 4 + 5 * PAGE / 3;
+    let activations = plain.activations + reference;
+    assert_eq!(with_reference, Estimate { weights: 2 * plain.weights, activations, ..plain });
+}
+
+#[test]
+fn long_limits_stop_at_the_context_and_evaluations_may_fill_every_place() {
+    let model = ring_model();
+    let plain = estimate(&model, &[]);
+    // A prompt of 1 and a completion of 95, in a page and three.
+    assert_eq!(estimate(&model, &["rollout.completion_tokens_max=5000"]).cache, (4 + 10 * 3) * PAGE);
+    assert_eq!(estimate(&model, &["rollout.sequences_max=1000"]).cache, (4 + 12) * PAGE, "4 · 3 completions at most");
+    let evaluation = "evaluation={every_steps=1,path='e',completion_tokens_max=40}";
+    assert_eq!(estimate(&model, &[evaluation]).cache, (10 + 10 * 2) * PAGE, "10 prompts of one completion each");
+    let limited = estimate(&model, &[evaluation, "evaluation.limit=3"]);
+    assert_eq!(limited.cache, plain.cache, "3 prompts of 1 + 2 pages are less than training takes");
+    // A sequence that is longer than a micro-batch stands alone: 10 + 79 rows.
+    let [longer, alone] = ["train.micro_batch_tokens=89", "train.micro_batch_tokens=1"]
+        .map(|rows| estimate(&model, &[WIDE[0], rows]).activations);
+    assert_eq!(longer, alone);
+}
+
+#[test]
+fn a_falling_limit_bounds_the_cache_first_and_then_has_layers_computed_again() {
+    let model = ring_model();
+    let at = |limit: u64| planned(&model, &WIDE, Some(limit)).unwrap();
+    let whole = estimate(&model, &WIDE);
+    assert_eq!(whole.cache, WIDE_CACHE);
+    let unbounded = Plan { estimate: whole, recomputed_layers: 0, cache_bytes_max: 0 };
+    assert_eq!(at(u64::MAX), unbounded);
+    assert_eq!(at(whole.total()), unbounded);
+
+    // Completions that wait come back with up to 1,024 rows beside the 1,000 live ones.
+    let sampling = whole.sampling + 1024 * (KEPT + SHARED) * 4;
+    let activations = whole.activations + products(2024) - products(1000);
+    let bounded = Estimate { sampling, activations, cache: 0, ..whole };
+    let quarter = WIDE_CACHE / 4;
+    // Two layers of the three keep C alone, and the one at work is whole; so with one layer nothing is saved.
+    let two = 100 * (3 * KEPT - (KEPT + 2 * 64 + KEPT)) * 4;
+    let three = 100 * (3 * KEPT - (3 * 64 + KEPT)) * 4;
+    assert_eq!((two, three), (256_000, 537_600));
+    for (saved, recomputed_layers, cache) in [
+        (0, 0, WIDE_CACHE - 6_000_000),
+        (0, 0, quarter),
+        (two, 2, quarter + two - 1),
+        (two, 2, quarter),
+        (three, 3, quarter + (three - two) - 1),
+        (three, 3, quarter),
+        (three, 3, quarter - 1),
+        (three, 3, WIDE_ONE),
+    ] {
+        let estimate = Estimate { activations: activations - saved, cache, ..bounded };
+        let expected = Plan { estimate, recomputed_layers, cache_bytes_max: cache as usize };
+        assert_eq!(at(estimate.total()), expected);
+    }
+    let least = bounded.total() - three + WIDE_ONE;
+    assert!(planned(&model, &WIDE, Some(least - 1)).is_err());
+}
+
+#[test]
+fn the_bound_of_the_config_is_kept_and_must_have_room_for_one_sequence() {
+    let model = ring_model();
+    let with = |bytes: u64, limit: Option<u64>| {
+        planned(&model, &[WIDE[0], &format!("rollout.cache_bytes_max={bytes}")], limit)
+    };
+    for limit in [None, Some(u64::MAX)] {
+        let plan = with(100 * PAGE, limit).unwrap();
+        assert_eq!((plan.estimate.cache, plan.cache_bytes_max as u64), (100 * PAGE, 100 * PAGE));
+        assert_eq!(with(2 * WIDE_CACHE, limit).unwrap().estimate.cache, WIDE_CACHE);
+        assert_eq!(with(WIDE_ONE, limit).unwrap().estimate.cache, WIDE_ONE);
+    }
+    // It is below a quarter of what all sequences take, so that layers are computed again before it is lowered.
+    let plan = with(100 * PAGE, None).unwrap();
+    let tighter = with(100 * PAGE, Some(plan.estimate.total() - 1)).unwrap();
+    assert_eq!((tighter.recomputed_layers, tighter.cache_bytes_max as u64), (2, 100 * PAGE));
+    let message = with(WIDE_ONE - 1, None).unwrap_err().to_string();
+    let expected = format!("is {}, and one prompt and completion of full length take 147456", WIDE_ONE - 1);
+    assert!(message.starts_with(&format!("`rollout.cache_bytes_max` {expected}")), "{message}");
 }
 
 #[test]
 fn a_refusal_names_the_parts_and_the_setting_that_lowers_the_largest() {
-    let model = ring_model();
-    let plain = estimate(&model, &[]);
-    plain.check(plain.total()).unwrap();
-    assert!(plain.check(plain.total() - 1).is_err());
-    let many = ["rollout.prompts_per_step=1000000", "rollout.sequences_max=1000000"];
+    let mut model = ring_model();
+    model.positions_max = 1 << 20;
+    let many = "rollout.prompts_per_step=1000000";
     for (changes, expected) in [
-        (vec!["train.micro_batch_tokens=1000000"], "lower `train.micro_batch_tokens`"),
-        (many.to_vec(), "lower `rollout.sequences_max` or `rollout.completion_tokens_max`"),
+        ([many, "train.micro_batch_tokens=1000000"], "lower `train.micro_batch_tokens`"),
+        ([many, "rollout.sequences_max=1000000"], "lower `rollout.sequences_max`"),
+        (
+            [many, "rollout.completion_tokens_max=1000000"],
+            "lower `rollout.completion_tokens_max` or `prompt.prompt_tokens_max`",
+        ),
     ] {
-        let message = estimate(&model, &changes).check(1 << 30).unwrap_err().to_string();
+        let message = planned(&model, &changes, Some(1 << 30)).unwrap_err().to_string();
         assert!(message.ends_with(expected), "{message}");
-        for part in
-            ["weights 0.00 GiB", "gradients and optimizer 0.00 GiB", "activations ", "key-value cache ", "logits "]
-        {
+        for part in [
+            "program and tokenizer 0.02 GiB",
+            "weights 0.06 GiB",
+            "gradients and optimizer 0.00 GiB",
+            "activations ",
+            "key-value cache ",
+            "sampling ",
+        ] {
             assert!(message.contains(part), "{part} in {message}");
         }
         assert!(message.contains("1.00 GiB are available"), "{message}");
     }
-    let message = plain.check(1 << 20).unwrap_err().to_string();
-    assert!(message.ends_with("lower the model's size"), "no setting makes weights and optimizer fit: {message}");
+    let message = |changes: &[&str]| planned(&ring_model(), changes, Some(17 << 20)).unwrap_err().to_string();
+    assert!(message(&[]).ends_with("lower the model's size"), "no setting makes weights and optimizer fit");
+    assert!(message(&["train.loss.kl_weight=0.1"]).ends_with("or `train.loss.kl_weight` to 0 for no reference"));
+}
+
+#[test]
+fn fine_tuning_is_planned_from_the_longest_demonstration() {
+    let model = ring_model();
+    let text = r#"
+        model.path = "m"
+        demonstrations.path = "d"
+        train = { steps = 1, batch_size = 8, micro_batch_tokens = 100 }
+    "#;
+    let config: SftConfig = parse_config(text, &[]).unwrap();
+    let planned = |longest: usize, limit: Option<u64>| {
+        Pool::new(1).unwrap().install(|| plan_fine_tuning(&config, &model, Compute::F32, longest, limit))
+    };
+    let training = estimate(&model, &[]);
+    let whole = planned(50, None).unwrap();
+    assert_eq!((whole.recomputed_layers, whole.estimate.cache, whole.estimate.sampling), (0, 0, 0));
+    assert_eq!((whole.estimate.weights, whole.estimate.optimizer), (training.weights, training.optimizer));
+    // 100 rows, as in the run above, with demonstrations of 50 rows in two pages.
+    let attention = (2 * 2 * PAGE / 3 / 2 + 2 * 50 * 32 * 4 + 5 * 56 * 50 * 4)
+        .abs_diff(2 * 3 * PAGE / 3 / 2 + 2 * 67 * 32 * 4 + 5 * 56 * 29 * 4);
+    let forest = PAGE / 3;
+    assert_eq!(whole.estimate.activations, training.activations + attention - forest);
+    let tight = planned(50, Some(whole.estimate.total() - 256_000)).unwrap();
+    assert_eq!((tight.recomputed_layers, tight.cache_bytes_max), (2, 0));
+    let message =
+        |longest| planned(longest, Some(whole.estimate.program + 2 * whole.estimate.weights)).unwrap_err().to_string();
+    assert!(message(50).ends_with("lower the model's size"), "{}", message(50));
+    let message = |longest| planned(longest, Some(whole.estimate.program + 3_300_000)).unwrap_err().to_string();
+    assert!(message(50).ends_with("lower `train.micro_batch_tokens`"), "{}", message(50));
+    assert!(message(101).ends_with("lower the length of demonstrations"), "{}", message(101));
 }

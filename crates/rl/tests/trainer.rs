@@ -8,8 +8,8 @@ use std::{cell::RefCell, fs, path::Path};
 
 use record::{RolloutRecord, RunDirectory, StepMetrics, StopReason, write};
 use rl::{
-    RlError,
-    trainer::{Event, Surroundings},
+    RlError, estimate,
+    trainer::{Event, Surroundings, Trainer},
 };
 
 use support::{
@@ -129,6 +129,51 @@ fn a_run_interrupted_and_resumed_equals_one_that_was_not() {
     interrupt_after(&mut world.resume("twice").unwrap(), 2);
     finish(&mut world.resume("twice").unwrap());
     assert_same_files(&world.path("whole"), &world.path("twice"), &[]);
+}
+
+/// The lowest multiple of 16 KiB at which a run with `changes` is not refused.
+fn lowest_limit(world: &World, changes: &[&str]) -> u64 {
+    const STEP: u64 = 1 << 14;
+    let model = model::ModelConfig::read(&world.model()).unwrap();
+    let plan = |limit| estimate::plan(&world.config(changes), &model, model::Compute::F32, limit);
+    let whole = plan(None).unwrap().estimate.total() / STEP;
+    let refused = (1..=whole).rev().find(|limit| plan(Some(limit * STEP)).is_err()).unwrap();
+    (refused + 1) * STEP
+}
+
+#[test]
+fn layers_computed_again_and_a_bounded_cache_change_no_byte() {
+    let world = World::new();
+    let settings = ["train.steps=2", "train.loss.kl_weight=0.01"];
+    world.run("whole", &settings);
+    let low = format!("model.memory_bytes_max={}", lowest_limit(&world, &settings));
+    let changes = [settings.as_slice(), &[low.as_str()]].concat();
+    let mut trainer = world.start("low", &changes).unwrap();
+    let plan = *trainer.plan();
+    // Room for one sequence: a prompt of up to 56 tokens and a completion of 40 take two pages of 32 positions each.
+    let page = model::Cache::bytes(&model::ModelConfig::read(&world.model()).unwrap(), model::Compute::F32, 1);
+    assert_eq!((plan.recomputed_layers, plan.cache_bytes_max / page), (3, 4), "{plan:?}");
+    finish(&mut trainer);
+    assert_same_files(&world.path("whole"), &world.path("low"), &["config.toml"]);
+
+    interrupt_after(&mut world.start("interrupted", &changes).unwrap(), 1);
+    let resume = |available| Trainer::resume(&world.path("interrupted"), |_| Ok(world.model()), available);
+    let mut resumed = resume(None).unwrap();
+    assert_eq!(*resumed.plan(), plan);
+    finish(&mut resumed);
+    assert_same_files(&world.path("low"), &world.path("interrupted"), &[]);
+}
+
+#[test]
+fn a_run_is_resumed_with_the_memory_that_there_is_by_then() {
+    let world = World::new();
+    interrupt_after(&mut world.start("run", &["train.steps=2"]).unwrap(), 1);
+    let resume = |available| Trainer::resume(&world.path("run"), |_| Ok(world.model()), Some(available));
+    let available = lowest_limit(&world, &["train.steps=2"]);
+    let message = resume(available / 2).map(drop).unwrap_err().to_string();
+    assert!(message.contains("are available: program"), "{message}");
+    assert_eq!(resume(available).unwrap().plan().recomputed_layers, 3);
+    assert_eq!(resume(u64::MAX).unwrap().plan().recomputed_layers, 0);
 }
 
 #[test]

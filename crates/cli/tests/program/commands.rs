@@ -31,8 +31,16 @@ fn a_config_is_checked_without_its_files() {
 fn training_leaves_a_run_directory_and_says_where() {
     let scratch = Scratch::new();
     let ran = scratch.succeed(&["train", "config.toml"]);
-    let said =
-        ["run", "policy", "machine", "directory", "after 0 steps: held-out", "1/2 steps: accuracy ", "2/2 steps"];
+    let said = [
+        "run",
+        "policy",
+        "machine",
+        "memory     about 0.",
+        "directory",
+        "after 0 steps: held-out",
+        "1/2 steps: accuracy ",
+        "2/2 steps",
+    ];
     for part in said {
         assert!(ran.stderr.contains(part), "{part} is not in\n{}", ran.stderr);
     }

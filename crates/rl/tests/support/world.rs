@@ -42,7 +42,7 @@ static POLICY: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
         demonstrations.display()
     );
     let config: SftConfig = parse_config(&text, &[]).unwrap();
-    let trained = fine_tune(&config, &start, &directory.path().join("tuned"), |_| true).unwrap();
+    let trained = fine_tune(&config, (&start, &directory.path().join("tuned")), None, |_| true).unwrap();
     files_under(&trained)
 });
 
@@ -142,7 +142,7 @@ samples = 2
 
     /// The trainer that goes on from the latest checkpoint of the run in the directory `name`.
     pub(crate) fn resume(&self, name: &str) -> Result<Trainer, RlError> {
-        Trainer::resume(&self.path(name), |model| Ok(self.path(model)))
+        Trainer::resume(&self.path(name), |model| Ok(self.path(model)), None)
     }
 
     /// A whole run, in the directory `name`.
