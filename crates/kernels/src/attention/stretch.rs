@@ -70,7 +70,12 @@ impl Stretch {
         let Heads { width, .. } = self.heads;
         let positions = self.positions + keys.len() / columns;
         let page = page_words(self.heads, self.compute);
-        self.lines.resize(positions.div_ceil(PAGE) * page / 16, Line([0; 16]));
+        let lines = positions.div_ceil(PAGE) * page / 16;
+        if lines > self.lines.capacity() {
+            // An eighth more than is needed rather than twice as much: what is held is planned for.
+            self.lines.reserve_exact(lines + lines / 8 - self.lines.len());
+        }
+        self.lines.resize(lines, Line([0; 16]));
         let (first, compute) = (self.positions, self.compute);
         let (head_words, padded) = (head_words(self.heads, compute), self.padded_width());
         let words = words_mut(&mut self.lines);
