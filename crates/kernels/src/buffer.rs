@@ -32,11 +32,6 @@ impl Buffer {
         self.length = length;
         self
     }
-
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        self.lines.capacity() * size_of::<Line>()
-    }
 }
 
 impl Deref for Buffer {

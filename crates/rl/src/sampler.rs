@@ -167,14 +167,10 @@ impl<'a> Sampler<'a> {
             let request = last.request;
             self.waiting.push_front(last);
             if self.live.iter().all(|live| live.request != request) {
-                self.forget_prompt(request);
+                // Computed again when a completion of it enters.
+                self.prompts[request] = None;
             }
         }
-    }
-
-    /// Frees a prompt's cache; it is computed again when a completion of it enters.
-    fn forget_prompt(&mut self, request: usize) {
-        self.prompts[request] = None;
     }
 
     /// Lets waiting completions in while there is room, and computes prompts that are new.
