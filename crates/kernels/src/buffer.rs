@@ -1,12 +1,41 @@
-//! Floats on cache-line boundaries, so that vector stores and the rows of different threads share no line.
+//! Floats and words on cache-line boundaries, so that vector and matrix registers read whole lines and the rows of
+//! different threads share none.
 
 use std::ops::{Deref, DerefMut};
 
 use crate::memory;
 
+/// Sixteen words on a cache line of their own.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([f32; 16]);
+pub(crate) struct Line([u32; 16]);
+
+impl Line {
+    /// Words of a line.
+    pub(crate) const WORDS: usize = 16;
+    pub(crate) const ZERO: Self = Self([0; Self::WORDS]);
+
+    /// The words of `lines`, one after the other.
+    pub(crate) fn words(lines: &[Self]) -> &[u32] {
+        // SAFETY: a line is 16 words without padding.
+        unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * Self::WORDS) }
+    }
+
+    /// The words of `lines`, one after the other.
+    pub(crate) fn words_mut(lines: &mut [Self]) -> &mut [u32] {
+        // SAFETY: as above, and this borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * Self::WORDS) }
+    }
+
+    /// Makes `lines` hold at least `length` lines. New ones are 0; when they grow, the old content is lost: it has no
+    /// meaning for those who call.
+    pub(crate) fn make_room(lines: &mut Vec<Self>, length: usize) {
+        if lines.len() < length {
+            *lines = memory::with_room(length);
+            lines.resize(length, Self::ZERO);
+        }
+    }
+}
 
 /// A vector of floats that starts on a cache line. Keeps its memory from use to use.
 #[derive(Debug, Clone, Default)]
@@ -23,12 +52,7 @@ impl Buffer {
 
     /// Sets the length; new elements hold whatever was there, at first 0.
     pub fn resize(&mut self, length: usize) -> &mut [f32] {
-        let lines = length.div_ceil(16);
-        if self.lines.len() < lines {
-            // Grown at once rather than copied: the old content has no meaning.
-            self.lines = memory::with_room(lines);
-            self.lines.resize(lines, Line([0.0; 16]));
-        }
+        Line::make_room(&mut self.lines, length.div_ceil(Line::WORDS));
         self.length = length;
         self
     }
@@ -38,7 +62,7 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: the lines are at least `length` floats without padding.
+        // SAFETY: the lines are at least `length` words, and any word is a float.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length) }
     }
 }
@@ -47,5 +71,33 @@ impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
         // SAFETY: as above, and this borrow is exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length) }
+    }
+}
+
+/// A vector of words that starts on a cache line. Keeps its memory from use to use.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Words {
+    lines: Vec<Line>,
+}
+
+impl Words {
+    /// At least `length` words, whatever they hold; at first 0.
+    pub(crate) fn with_room(&mut self, length: usize) -> &mut [u32] {
+        Line::make_room(&mut self.lines, length.div_ceil(Line::WORDS));
+        Line::words_mut(&mut self.lines)
+    }
+}
+
+impl Deref for Words {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        Line::words(&self.lines)
+    }
+}
+
+impl DerefMut for Words {
+    fn deref_mut(&mut self) -> &mut [u32] {
+        Line::words_mut(&mut self.lines)
     }
 }

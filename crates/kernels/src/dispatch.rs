@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 /// Instruction sets that the routines are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstructionSet {
+    /// [`Self::Avx512Bf16`] with matrix registers that multiply bf16 (`tdpbf16ps`).
+    Amx,
     /// AVX-512 with products of bf16 pairs (`vdpbf16ps`).
     Avx512Bf16,
     /// AVX-512 F, BW, DQ and VL.
@@ -19,24 +21,36 @@ impl InstructionSet {
     /// Name for run headers and messages.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Amx => "avx512+bf16+amx",
             Self::Avx512Bf16 => "avx512+bf16",
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2+fma",
             Self::Portable => "portable",
         }
     }
+
+    /// Whether products of bf16 pairs are an instruction.
+    pub(crate) fn has_bf16_pairs(self) -> bool {
+        matches!(self, Self::Amx | Self::Avx512Bf16)
+    }
+
+    /// Whether vectors have 512 bits.
+    pub(crate) fn has_avx512(self) -> bool {
+        matches!(self, Self::Amx | Self::Avx512Bf16 | Self::Avx512)
+    }
 }
 
-/// The instruction set in use. `BREVITY_CPU=avx512`, `avx2` or `portable` lowers it; a higher one than the CPU has is
-/// ignored.
+/// The instruction set in use. `BREVITY_CPU=avx512-bf16`, `avx512`, `avx2` or `portable` lowers it; a higher one than
+/// the CPU has is ignored.
 pub fn instruction_set() -> InstructionSet {
     static DETECTED: OnceLock<InstructionSet> = OnceLock::new();
     *DETECTED.get_or_init(|| {
         let wished = std::env::var("BREVITY_CPU").unwrap_or_default();
         match (widest(), wished.as_str()) {
             (_, "portable") => InstructionSet::Portable,
-            (InstructionSet::Avx512Bf16, "avx512") => InstructionSet::Avx512,
-            (InstructionSet::Avx512Bf16 | InstructionSet::Avx512, "avx2") => InstructionSet::Avx2,
+            (InstructionSet::Amx, "avx512-bf16") => InstructionSet::Avx512Bf16,
+            (found, "avx512") if found.has_avx512() => InstructionSet::Avx512,
+            (found, "avx2") if found.has_avx512() => InstructionSet::Avx2,
             (found, _) => found,
         }
     })
@@ -50,10 +64,52 @@ fn widest() -> InstructionSet {
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl");
     match (fused, wide) {
+        (true, true) if is_x86_feature_detected!("avx512bf16") && amx::is_usable() => InstructionSet::Amx,
         (true, true) if is_x86_feature_detected!("avx512bf16") => InstructionSet::Avx512Bf16,
         (true, true) => InstructionSet::Avx512,
         (true, false) => InstructionSet::Avx2,
         (false, _) => InstructionSet::Portable,
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod amx {
+    //! Whether matrix registers are there and the system lets this process use them.
+
+    use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+
+    pub(super) fn is_usable() -> bool {
+        // Intel's Software Developer's Manual, volume 1, chapter 19: bits of CPUID and of the extended control register.
+        const TILES_AND_BF16: u32 = 1 << 24 | 1 << 22;
+        const OSXSAVE: u32 = 1 << 27;
+        const TILE_STATES: u64 = 1 << 17 | 1 << 18;
+        let is_there = __cpuid(0).eax >= 7
+            && __cpuid(1).ecx & OSXSAVE != 0
+            && __cpuid_count(7, 0).edx & TILES_AND_BF16 == TILES_AND_BF16;
+        // SAFETY: OSXSAVE says that the instruction is there.
+        is_there && unsafe { states() } & TILE_STATES == TILE_STATES && is_permitted()
+    }
+
+    /// # Safety
+    /// The system must have enabled XSAVE.
+    #[target_feature(enable = "xsave")]
+    unsafe fn states() -> u64 {
+        // SAFETY: passed on to the caller.
+        unsafe { _xgetbv(0) }
+    }
+
+    /// Asks Linux for the matrix registers, which a process has only on request (Documentation/arch/x86/xstate.rst).
+    #[cfg(target_os = "linux")]
+    fn is_permitted() -> bool {
+        const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
+        const XFEATURE_XTILEDATA: libc::c_ulong = 18;
+        // SAFETY: the call changes what this process may use and touches no memory.
+        unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn is_permitted() -> bool {
+        false
     }
 }
 
@@ -114,7 +170,9 @@ macro_rules! dispatched {
                     $body::<$crate::dispatch::Fused>($($arg),*)
                 }
                 match $crate::dispatch::instruction_set() {
-                    $crate::dispatch::InstructionSet::Avx512Bf16 | $crate::dispatch::InstructionSet::Avx512 => {
+                    $crate::dispatch::InstructionSet::Amx
+                    | $crate::dispatch::InstructionSet::Avx512Bf16
+                    | $crate::dispatch::InstructionSet::Avx512 => {
                         // SAFETY: `instruction_set` found these features on this CPU.
                         return unsafe { avx512($($arg),*) };
                     }

@@ -153,6 +153,46 @@ fn threads_change_no_bit() {
     }
 }
 
+/// The element of a bf16 product as docs/numerics.md says it is summed up, from `start` on.
+fn summed_in_bf16(start: f32, left: &[f32], right: &[f32]) -> f32 {
+    // To nearest, ties to even; the numbers here are neither subnormal nor too large.
+    let rounded = |x: &f32| f32::from_bits((x.to_bits() + 0x7fff + ((x.to_bits() >> 16) & 1)) & 0xffff_0000);
+    let terms: Vec<(f32, f32)> = left.iter().map(rounded).zip(right.iter().map(rounded)).collect();
+    let half = |terms: &[(f32, f32)], start: f32, half: usize| {
+        terms.iter().skip(half).step_by(2).fold(start, |sum, (a, b)| a.mul_add(*b, sum))
+    };
+    let together = Compute::Bf16.elements_together();
+    terms.chunks(together).fold(start, |sum, terms| {
+        if together == 2 {
+            half(terms, half(terms, sum, 1), 0)
+        } else {
+            sum + (half(terms, 0.0, 0) + half(terms, 0.0, 1))
+        }
+    })
+}
+
+#[test]
+fn bf16_products_are_summed_in_the_order_that_is_written_down() {
+    for (rows, inner, columns) in [(1, 2, 1), (3, 31, 40), (17, 33, 65), (33, 64, 32), (40, 600, 129), (65, 1100, 31)] {
+        let factors = Factors::new(rows, inner, columns);
+        let transposed_left = column_major(&factors.left, inner);
+        let column = |j: usize| factors.right.iter().skip(j).step_by(columns).copied().collect::<Vec<_>>();
+        for (output, start) in [(Output::Overwrite, 0.0), (Output::Add, 0.75)] {
+            let expected: Vec<f32> = (0..rows * columns)
+                .map(|at| summed_in_bf16(start, &factors.left[at / columns * inner..][..inner], &column(at % columns)))
+                .collect();
+            let (straight, transposed) =
+                (Matrix::new(&factors.left, inner), Matrix::new(&transposed_left, rows).transposed());
+            for left in [straight, transposed] {
+                let mut out = vec![start; rows * columns];
+                let right = Matrix::new(&factors.right, columns);
+                multiply_once(&mut out, left, right, &mut PackedMatrix::empty(Compute::Bf16), output);
+                assert_eq!(bits(&out), bits(&expected), "{rows} × {inner} × {columns}, {output:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_inner_dimension_in_pieces_equals_one_product_bit_for_bit() {
     let (rows, inner, columns) = (13, 600, 65);

@@ -5,7 +5,7 @@ use std::{cell::RefCell, ops::Range};
 
 use super::{
     Heads, KeyValues, Tree,
-    block::{LeftRows, OutRows, StepRows, scores, weighted_rows, weighted_values},
+    block::{LeftColumns, LeftRows, OutRows, StepRows, scores, weighted_rows, weighted_values},
     forward::weigh,
     parts,
     stretch::Stretch,
@@ -18,8 +18,11 @@ use crate::{
     vector::{dot_lanes, scale_lanes},
 };
 
-/// Query rows of one key-value head that are computed together; a multiple of the tiles' usual height.
-const ROWS_MAX: usize = 56;
+/// Query rows of one key-value head that are computed together: a multiple of the tiles' usual height, the same for
+/// all instruction sets whose bits are the same.
+fn rows_max(compute: Compute) -> usize {
+    if compute.uses_matrix_registers() { 64 } else { 56 }
+}
 
 /// What the forward read: queries \[N, H, D\], keys and values \[N, K, D\], all rows of the batch.
 #[derive(Clone, Copy)]
@@ -61,9 +64,10 @@ struct Scratch {
     weights: Buffer,
     /// \[R, stride\]: gradients of weights, then of scores.
     weight_gradients: Buffer,
-    /// Weights, gradients of scores, queries and gradients of the output as the steps of products.
-    weight_steps: StepRows,
-    score_steps: StepRows,
+    /// Weights and gradients of scores by position, as the left side of products.
+    weight_columns: LeftColumns,
+    score_columns: LeftColumns,
+    /// Queries and gradients of the output as the steps of products.
     query_steps: StepRows,
     out_steps: StepRows,
     /// \[R, padded D\].
@@ -143,7 +147,7 @@ fn tree_backward(scratch: &mut Scratch, shared: &Shared<'_>, tree: &Tree, head: 
     }
     scratch.key_gradients.resize(rows.len() * padded).fill(0.0);
     scratch.value_gradients.resize(rows.len() * padded).fill(0.0);
-    let block = (ROWS_MAX / heads.ratio()).max(1);
+    let block = (rows_max(*compute) / heads.ratio()).max(1);
     for (index, part) in parts.iter().enumerate() {
         for start in part.clone().step_by(block) {
             let rows = start..part.end.min(start + block);
@@ -200,14 +204,10 @@ fn block_backward(
         let sum = weigh(weights, limit, heads.scale());
         score_gradients(weights, &mut scratch.weight_gradients[i * stride..][..trunk + own], (sum, heads.scale()));
     }
-    for (steps, floats, columns) in [
-        (&mut scratch.weight_steps, &scratch.weights, stride),
-        (&mut scratch.score_steps, &scratch.weight_gradients, stride),
-        (&mut scratch.query_steps, &scratch.queries, padded),
-        (&mut scratch.out_steps, &scratch.out_gradients, padded),
-    ] {
-        steps.fill(floats, (count, columns), shared.compute);
-    }
+    scratch.weight_columns.fill(&scratch.weights, (count, stride), shared.compute);
+    scratch.score_columns.fill(&scratch.weight_gradients, (count, stride), shared.compute);
+    scratch.query_steps.fill(&scratch.queries, (count, padded), shared.compute);
+    scratch.out_steps.fill(&scratch.out_gradients, (count, padded), shared.compute);
     scratch.query_gradients.resize(count * padded).fill(0.0);
     for &(part, at, seen) in &seen {
         let gradients = |i: usize| &scratch.weight_gradients[i * stride + at..];
@@ -216,9 +216,9 @@ fn block_backward(
         weighted_values(&mut out, 0..count, &scratch.left, (&scratch.stretches[part][1], 0), seen);
         let first = (parts[part].start - parts[0].start) * padded;
         let mut keys = OutRows { floats: &mut scratch.key_gradients[first..], stride: padded };
-        weighted_rows(&mut keys, (&scratch.score_steps, at), &scratch.query_steps, seen, shared.compute);
+        weighted_rows(&mut keys, (&scratch.score_columns, at), &scratch.query_steps, seen, shared.compute);
         let mut values = OutRows { floats: &mut scratch.value_gradients[first..], stride: padded };
-        weighted_rows(&mut values, (&scratch.weight_steps, at), &scratch.out_steps, seen, shared.compute);
+        weighted_rows(&mut values, (&scratch.weight_columns, at), &scratch.out_steps, seen, shared.compute);
     }
     for i in 0..count {
         // SAFETY: no other task has these rows and this head.

@@ -3,18 +3,21 @@
 use std::ops::Range;
 
 use super::stretch::{PAGE, Stretch};
-use crate::matmul::{
-    Output,
-    left::RowTiles,
-    packed::PANEL,
-    tile::{self, LEFT_STRIDE, LOW, LeftLayout, PANELS_MAX, STEPS_MAX, Target, Tile},
-    words::{Compute, Steps, pairs_of_row, step_words},
+use crate::{
+    buffer::Words,
+    matmul::{
+        Output,
+        left::RowTiles,
+        packed::PANEL,
+        tile::{self, LEFT_STRIDE, LEFT_WORDS_BEYOND, LeftLayout, PANELS_MAX, STEPS_MAX, Target, Tile},
+        words::{Compute, Steps, pairs_of_row, step_words, transposed_pairs},
+    },
 };
 
 /// Rows as the left side of a product: blocks of [`STEPS_MAX`] steps, each \[rows, LEFT_STRIDE\].
 #[derive(Debug, Default)]
 pub(super) struct LeftRows {
-    words: Vec<u32>,
+    words: Words,
     rows: usize,
 }
 
@@ -26,21 +29,40 @@ impl LeftRows {
         compute: Compute,
         row: impl Fn(usize) -> &'a [f32],
     ) {
-        self.rows = rows;
-        let per_step = if compute == Compute::Bf16 { 2 } else { 1 };
-        let blocks = values.div_ceil(STEPS_MAX * per_step);
-        if self.words.len() < blocks * rows * LEFT_STRIDE {
-            self.words.resize(blocks * rows * LEFT_STRIDE, 0);
-        }
+        let per_step = compute.elements_per_step();
+        self.make_room(rows, compute.steps(values));
         for index in 0..rows {
             for (block, values) in row(index)[..values].chunks(STEPS_MAX * per_step).enumerate() {
                 let words = &mut self.words[(block * rows + index) * LEFT_STRIDE..];
                 match compute {
                     Compute::F32 => words[..values.len()].copy_from_slice(words_of(values)),
-                    Compute::Bf16 => pairs_of_row(&mut words[..values.len().div_ceil(2)], values),
+                    Compute::Bf16 => pairs_of_row(&mut words[..compute.steps(values.len())], values),
                 }
             }
         }
+    }
+
+    /// Takes in columns as rows: row r is column `first` + r of the first `values` rows of `floats`, `stride` apart. For
+    /// matrix registers alone.
+    pub(super) fn fill_transposed(
+        &mut self,
+        (rows, values): (usize, usize),
+        floats: &[f32],
+        (first, stride): (usize, usize),
+    ) {
+        self.make_room(rows, Compute::Bf16.steps(values));
+        for value in (0..values).step_by(32) {
+            let step = value / 2;
+            let start = step / STEPS_MAX * rows * LEFT_STRIDE + step % STEPS_MAX;
+            let source =
+                Steps { first: first + value * stride, stride, values: values - value, compute: Compute::Bf16 };
+            transposed_pairs(&mut self.words[start..], (rows, LEFT_STRIDE), floats, &source);
+        }
+    }
+
+    fn make_room(&mut self, rows: usize, steps: usize) {
+        self.rows = rows;
+        self.words.with_room(steps.div_ceil(STEPS_MAX) * rows * LEFT_STRIDE + LEFT_WORDS_BEYOND);
     }
 
     /// Words from `row` on of the block that holds `step`, from that step on.
@@ -86,9 +108,9 @@ pub(super) fn scores(
 ) {
     let (stretch, head) = keys;
     let steps = stretch.compute().steps(stretch.heads().width);
-    let tiles = RowTiles::new(rows.len());
+    let tiles = RowTiles::new(rows.len(), stretch.compute());
     let pages = seen.div_ceil(PAGE);
-    let low = rows.len() <= LOW;
+    let low = rows.len() <= tile::low(stretch.compute());
     let mut page = 0;
     while page < pages {
         let panels = if low && page + PANELS_MAX <= pages { PANELS_MAX } else { 1 };
@@ -112,7 +134,7 @@ pub(super) fn scores(
                 let output = [Output::Overwrite, Output::Add][usize::from(step > 0)];
                 let target = out.target(place, (height, panels * PANEL), output);
                 // SAFETY: `target` checked that the rectangle lies in the borrowed rows.
-                unsafe { tile::compute(&tile, target) };
+                unsafe { tile::compute(&tile, &target) };
             }
         }
         page += panels;
@@ -132,8 +154,8 @@ pub(super) fn weighted_values(
     let (stretch, head) = values;
     let compute = stretch.compute();
     let padded = stretch.padded_width();
-    let tiles = RowTiles::new(rows.len());
-    let low = rows.len() <= LOW && padded.is_multiple_of(PANELS_MAX * PANEL);
+    let tiles = RowTiles::new(rows.len(), compute);
+    let low = rows.len() <= tile::low(compute) && padded.is_multiple_of(PANELS_MAX * PANEL);
     let panels = if low { PANELS_MAX } else { 1 };
     for start in (0..seen).step_by(PAGE) {
         let right = stretch.value_words(head, start / PAGE);
@@ -154,7 +176,7 @@ pub(super) fn weighted_values(
                 };
                 let target = out.target((rows.start + row, column), (height, panels * PANEL), Output::Add);
                 // SAFETY: `target` checked that the rectangle lies in the borrowed rows.
-                unsafe { tile::compute(&tile, target) };
+                unsafe { tile::compute(&tile, &target) };
             }
         }
     }
@@ -163,7 +185,7 @@ pub(super) fn weighted_values(
 /// Rows as the steps of a product, whose columns are the left rows or the right columns.
 #[derive(Debug, Default)]
 pub(super) struct StepRows {
-    words: Vec<u32>,
+    words: Words,
     /// Words of a step.
     columns: usize,
     steps: usize,
@@ -174,11 +196,35 @@ impl StepRows {
     pub(super) fn fill(&mut self, floats: &[f32], (rows, columns): (usize, usize), compute: Compute) {
         self.columns = columns;
         self.steps = compute.steps(rows);
-        if self.words.len() < self.steps * columns {
-            self.words.resize(self.steps * columns, 0);
-        }
         let source = Steps { first: 0, stride: columns, values: rows, compute };
-        step_words(&mut self.words[..self.steps * columns], columns, floats, &source);
+        step_words(&mut self.words.with_room(self.steps * columns)[..self.steps * columns], columns, floats, &source);
+    }
+}
+
+/// The columns of an array as the left rows of a product: for matrix registers turned into rows.
+#[derive(Debug, Default)]
+pub(super) struct LeftColumns {
+    steps: StepRows,
+    rows: LeftRows,
+}
+
+impl LeftColumns {
+    /// Takes in the columns of `rows` rows of `columns` floats, at most 2·[`STEPS_MAX`] rows.
+    pub(super) fn fill(&mut self, floats: &[f32], (rows, columns): (usize, usize), compute: Compute) {
+        if compute.uses_matrix_registers() {
+            self.rows.fill_transposed((columns, rows), floats, (0, columns));
+        } else {
+            self.steps.fill(floats, (rows, columns), compute);
+        }
+    }
+
+    /// The words of the columns from `column` on, how they lie, and the words from one step to the next.
+    fn words(&self, column: usize, compute: Compute) -> (&[u32], LeftLayout, usize) {
+        if compute.uses_matrix_registers() {
+            (self.rows.words(column, 0), LeftLayout::Rows, 0)
+        } else {
+            (&self.steps.words[column..], LeftLayout::Steps, self.steps.columns)
+        }
     }
 }
 
@@ -187,19 +233,20 @@ impl StepRows {
 /// Shapes: left \[R, stride\], right \[R, padded D\], out rows of padded D.
 pub(super) fn weighted_rows(
     out: &mut OutRows<'_>,
-    (left, at): (&StepRows, usize),
+    (left, at): (&LeftColumns, usize),
     right: &StepRows,
     seen: usize,
     compute: Compute,
 ) {
-    let tiles = RowTiles::new(seen);
+    let tiles = RowTiles::new(seen, compute);
     for index in 0..tiles.count() {
         let (position, height) = tiles.tile(index);
+        let (left, layout, left_stride) = left.words(at + position, compute);
         for column in (0..right.columns).step_by(PANEL) {
             let tile = Tile {
-                left: &left.words[at + position..],
-                layout: LeftLayout::Steps,
-                left_stride: left.columns,
+                left,
+                layout,
+                left_stride,
                 height,
                 right: &right.words[column..],
                 right_stride: right.columns,
@@ -210,7 +257,7 @@ pub(super) fn weighted_rows(
             };
             let target = out.target((position, column), (height, PANEL), Output::Add);
             // SAFETY: `target` checked that the rectangle lies in the borrowed rows.
-            unsafe { tile::compute(&tile, target) };
+            unsafe { tile::compute(&tile, &target) };
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     activation::exp,
     buffer::Buffer,
     dispatch::{Arithmetic, dispatched},
-    matmul::{packed::PANEL, tile},
+    matmul::{Compute, packed::PANEL, tile},
     threads::{self, Parts},
     vector::{max_lanes, sum_lanes},
 };
@@ -48,13 +48,14 @@ impl Block<'_> {
 }
 
 /// Query rows of one key-value head that a block holds: two tiles.
-fn rows_max(heads: &Heads) -> usize {
-    (2 * tile::height_max() / heads.ratio()).max(1)
+fn rows_max(heads: &Heads, compute: Compute) -> usize {
+    (2 * tile::height_max(compute) / heads.ratio()).max(1)
 }
 
 /// Cuts sequences into blocks; neighbours that share a stretch go together.
 fn blocks<'a>(sequences: &[Sequence<'a>], heads: &Heads) -> Vec<Block<'a>> {
-    let rows_max = rows_max(heads);
+    let Some(compute) = sequences.first().map(|sequence| sequence.own.compute()) else { return Vec::new() };
+    let rows_max = rows_max(heads, compute);
     let mut blocks: Vec<Block<'a>> = Vec::new();
     let mut first = 0;
     for sequence in sequences {

@@ -1,17 +1,16 @@
 //! Keys and values of consecutive positions, laid out as the products of attention read them.
 
 use super::Heads;
-use crate::matmul::{
-    packed::PANEL,
-    words::{Compute, bf16_bits},
+use crate::{
+    buffer::Line,
+    matmul::{
+        packed::PANEL,
+        words::{Compute, bf16_bits},
+    },
 };
 
 /// Positions of a page.
 pub(crate) const PAGE: usize = PANEL;
-
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u32; 16]);
 
 /// Keys and values of consecutive positions of one layer, in pages of 32 positions.
 ///
@@ -70,15 +69,15 @@ impl Stretch {
         let Heads { width, .. } = self.heads;
         let positions = self.positions + keys.len() / columns;
         let page = page_words(self.heads, self.compute);
-        let lines = positions.div_ceil(PAGE) * page / 16;
+        let lines = positions.div_ceil(PAGE) * page / Line::WORDS;
         if lines > self.lines.capacity() {
             // An eighth more than is needed rather than twice as much: what is held is planned for.
             self.lines.reserve_exact(lines + lines / 8 - self.lines.len());
         }
-        self.lines.resize(lines, Line([0; 16]));
+        self.lines.resize(lines, Line::ZERO);
         let (first, compute) = (self.positions, self.compute);
         let (head_words, padded) = (head_words(self.heads, compute), self.padded_width());
-        let words = words_mut(&mut self.lines);
+        let words = Line::words_mut(&mut self.lines);
         for (index, (keys, values)) in keys.chunks_exact(columns).zip(values.chunks_exact(columns)).enumerate() {
             let (at, place) = ((first + index) / PAGE * page, (first + index) % PAGE);
             let heads = words[at..at + page].chunks_exact_mut(head_words);
@@ -123,8 +122,7 @@ impl Stretch {
     }
 
     fn words(&self) -> &[u32] {
-        // SAFETY: `Line` is 16 words without padding.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * 16) }
+        Line::words(&self.lines)
     }
 }
 
@@ -139,9 +137,8 @@ fn put((keys, values): Pages<'_>, (place, padded): (usize, usize), (key, value):
 
 /// One position of one head in bf16: the key's neighbours in one word, the value beside those of its pair of positions.
 fn put_pairs((keys, values): Pages<'_>, (place, padded): (usize, usize), (key, value): (&[f32], &[f32])) {
-    let second = |index: usize| key.get(index).map_or(0, |&x| bf16_bits(x));
-    for (step, word) in keys[place..].iter_mut().step_by(PAGE).enumerate() {
-        *word = (bf16_bits(key[2 * step]) >> 16) | second(2 * step + 1);
+    for (pair, word) in key.chunks(2).zip(keys[place..].iter_mut().step_by(PAGE)) {
+        *word = (bf16_bits(pair[0]) >> 16) | pair.get(1).map_or(0, |&x| bf16_bits(x));
     }
     let is_second = !place.is_multiple_of(2);
     for (word, &x) in values[place / 2 * padded..].iter_mut().zip(value) {
@@ -156,9 +153,4 @@ fn head_words(heads: Heads, compute: Compute) -> usize {
 
 fn page_words(heads: Heads, compute: Compute) -> usize {
     heads.key_value * head_words(heads, compute)
-}
-
-fn words_mut(lines: &mut [Line]) -> &mut [u32] {
-    // SAFETY: `Line` is 16 words without padding.
-    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 16) }
 }

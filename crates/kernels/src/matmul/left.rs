@@ -3,20 +3,25 @@
 use super::{
     Matrix,
     tile::{self, LEFT_STRIDE, LeftLayout, STEPS_MAX},
-    words::{Compute, Steps, pairs_of_row, step_words},
+    words::{Compute, Steps, pairs_of_row, step_words, transposed_pairs},
 };
-use crate::threads::{self, Parts};
+use crate::buffer::Words;
 
-/// Rows in tiles of nearly equal height, none taller than the registers allow.
+/// Rows in tiles none taller than the registers allow: of nearly equal height, or in matrix registers all but the last
+/// as tall as can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RowTiles {
     rows: usize,
     count: usize,
+    /// Height of all but the last tile, where they are not equal.
+    tallest: Option<usize>,
 }
 
 impl RowTiles {
-    pub(crate) fn new(rows: usize) -> Self {
-        Self { rows, count: rows.div_ceil(tile::height_max()) }
+    pub(crate) fn new(rows: usize, compute: Compute) -> Self {
+        let tallest = tile::height_max(compute);
+        let whole = compute.uses_matrix_registers().then_some(tallest);
+        Self { rows, count: rows.div_ceil(tallest), tallest: whole }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -25,6 +30,9 @@ impl RowTiles {
 
     /// First row and height of tile `index`; the taller ones come first.
     pub(crate) fn tile(&self, index: usize) -> (usize, usize) {
+        if let Some(tallest) = self.tallest {
+            return (index * tallest, tallest.min(self.rows - index * tallest));
+        }
         let (height, taller) = (self.rows / self.count, self.rows % self.count);
         (index * height + index.min(taller), height + usize::from(index < taller))
     }
@@ -33,7 +41,7 @@ impl RowTiles {
 /// A matrix \[M, K\] in tiles. Keeps its memory from product to product.
 #[derive(Debug, Default)]
 pub(crate) struct PackedRows {
-    words: Vec<u32>,
+    words: Words,
     layout: Option<LeftLayout>,
     steps: usize,
 }
@@ -42,22 +50,22 @@ impl PackedRows {
     /// Replaces the content by `matrix`.
     ///
     /// A matrix whose rows lie in memory as they are keeps them, in blocks of [`STEPS_MAX`] steps; one whose columns
-    /// do is stored step by step. Either way packing copies straight stretches.
+    /// do is stored step by step, so that packing copies straight stretches, but for matrix registers, which take rows.
     pub(crate) fn pack(&mut self, matrix: Matrix<'_>, compute: Compute) {
         self.steps = compute.steps(matrix.columns);
-        let layout = if matrix.column_stride == 1 { LeftLayout::Rows } else { LeftLayout::Steps };
+        let in_rows = matrix.column_stride == 1;
+        let layout = if in_rows || compute.uses_matrix_registers() { LeftLayout::Rows } else { LeftLayout::Steps };
         self.layout = Some(layout);
         let row_words = match layout {
             LeftLayout::Rows => self.steps.div_ceil(STEPS_MAX) * LEFT_STRIDE,
             LeftLayout::Steps => self.steps,
         };
-        if self.words.len() < matrix.rows * row_words {
-            self.words.resize(matrix.rows * row_words, 0);
-        }
-        let tiles = RowTiles::new(matrix.rows);
-        let words = &mut self.words[..matrix.rows * row_words];
+        let tiles = RowTiles::new(matrix.rows, compute);
+        let words = self.words.with_room(matrix.rows * row_words + tile::LEFT_WORDS_BEYOND);
+        let words = &mut words[..matrix.rows * row_words];
         match layout {
-            LeftLayout::Rows => pack_by_rows(words, matrix, tiles, compute),
+            LeftLayout::Rows if in_rows => pack_by_rows(words, matrix, tiles, compute),
+            LeftLayout::Rows => pack_transposed(words, matrix, tiles),
             LeftLayout::Steps => pack_by_steps(words, matrix, tiles, compute),
         }
     }
@@ -72,7 +80,7 @@ impl PackedRows {
             LeftLayout::Rows => {
                 let blocks = self.steps.div_ceil(STEPS_MAX);
                 let block = (row * blocks + height * (step / STEPS_MAX)) * LEFT_STRIDE;
-                &self.words[block..][..height * LEFT_STRIDE]
+                &self.words[block..][..height * LEFT_STRIDE + tile::LEFT_WORDS_BEYOND]
             }
             LeftLayout::Steps => {
                 &self.words[row * self.steps + step * height..][..height * STEPS_MAX.min(self.steps - step)]
@@ -84,25 +92,15 @@ impl PackedRows {
 /// Tiles whose rows lie in memory as they are.
 fn pack_by_rows(words: &mut [u32], matrix: Matrix<'_>, tiles: RowTiles, compute: Compute) {
     let row_words = words.len() / matrix.rows.max(1);
-    let parts = Parts::new(words);
-    let together = (1_usize << 12).div_ceil(tile::height_max() * row_words.max(1)).max(1);
-    threads::for_each(tiles.count().div_ceil(together), |chunk| {
-        for index in chunk * together..tiles.count().min((chunk + 1) * together) {
-            let (row, height) = tiles.tile(index);
-            // SAFETY: tiles do not overlap.
-            let words = unsafe { parts.part(row * row_words..(row + height) * row_words) };
-            pack_rows(words, matrix, row, compute);
-        }
-    });
+    for (row, height) in (0..tiles.count()).map(|index| tiles.tile(index)) {
+        pack_rows(&mut words[row * row_words..(row + height) * row_words], matrix, row, compute);
+    }
 }
 
 /// One tile as \[blocks, height, LEFT_STRIDE\].
 fn pack_rows(words: &mut [u32], matrix: Matrix<'_>, first: usize, compute: Compute) {
     let inner = matrix.columns;
-    let per_step = match compute {
-        Compute::F32 => 1,
-        Compute::Bf16 => 2,
-    };
+    let per_step = compute.elements_per_step();
     let blocks = inner.div_ceil(STEPS_MAX * per_step);
     let height = words.len() / (blocks * LEFT_STRIDE).max(1);
     for (block, words) in words.chunks_exact_mut((height * LEFT_STRIDE).max(1)).enumerate() {
@@ -112,7 +110,7 @@ fn pack_rows(words: &mut [u32], matrix: Matrix<'_>, first: usize, compute: Compu
             let values = &matrix.values[(first + row) * matrix.row_stride..][from..to];
             match compute {
                 Compute::F32 => words.iter_mut().zip(values).for_each(|(word, value)| *word = value.to_bits()),
-                Compute::Bf16 => pairs_of_row(&mut words[..values.len().div_ceil(2)], values),
+                Compute::Bf16 => pairs_of_row(&mut words[..compute.steps(values.len())], values),
             }
         }
     }
@@ -120,25 +118,43 @@ fn pack_rows(words: &mut [u32], matrix: Matrix<'_>, first: usize, compute: Compu
 
 /// Tiles as \[steps, height\] each, several steps of all tiles at a time: so the source is read row by row.
 fn pack_by_steps(words: &mut [u32], matrix: Matrix<'_>, tiles: RowTiles, compute: Compute) {
+    const TOGETHER: usize = 16;
     assert_eq!(matrix.row_stride, 1, "a matrix with rows or columns that lie in memory as they are");
     let steps = compute.steps(matrix.columns);
-    let together = (1_usize << 13).div_ceil(matrix.rows.max(1)).max(16);
-    let parts = Parts::new(words);
-    threads::for_each(steps.div_ceil(together), |block| {
-        let block = block * together..steps.min((block + 1) * together);
-        for index in 0..tiles.count() {
-            let (row, height) = tiles.tile(index);
-            let start = row * steps + block.start * height;
-            // SAFETY: tiles and blocks of steps do not overlap.
-            let words = unsafe { parts.part(start..start + block.len() * height) };
-            step_words(words, height, matrix.values, &steps_of(matrix, (row, block.start), compute));
+    for first in (0..steps).step_by(TOGETHER) {
+        let count = TOGETHER.min(steps - first);
+        for (row, height) in (0..tiles.count()).map(|index| tiles.tile(index)) {
+            let start = row * steps + first * height;
+            let words = &mut words[start..start + count * height];
+            step_words(words, height, matrix.values, &steps_of(matrix, (row, first), compute));
         }
-    });
+    }
+}
+
+/// Tiles as [`pack_rows`] leaves them, from a matrix whose columns lie in memory as they are: 16 steps of all tiles at a
+/// time, so that the source is read row by row.
+fn pack_transposed(words: &mut [u32], matrix: Matrix<'_>, tiles: RowTiles) {
+    const TOGETHER: usize = 16;
+    assert_eq!(matrix.row_stride, 1, "a matrix with rows or columns that lie in memory as they are");
+    let steps = Compute::Bf16.steps(matrix.columns);
+    let blocks = steps.div_ceil(STEPS_MAX);
+    for step in (0..steps).step_by(TOGETHER) {
+        for (row, height) in (0..tiles.count()).map(|index| tiles.tile(index)) {
+            let start = (row * blocks + height * (step / STEPS_MAX)) * LEFT_STRIDE + step % STEPS_MAX;
+            let words = &mut words[start..start + (height - 1) * LEFT_STRIDE + TOGETHER];
+            transposed_pairs(
+                words,
+                (height, LEFT_STRIDE),
+                matrix.values,
+                &steps_of(matrix, (row, step), Compute::Bf16),
+            );
+        }
+    }
 }
 
 /// The steps of a matrix from a row and a step on, whose columns lie in memory as they are.
 fn steps_of(matrix: Matrix<'_>, (row, step): (usize, usize), compute: Compute) -> Steps {
-    let per_step = if compute == Compute::Bf16 { 2 } else { 1 };
+    let per_step = compute.elements_per_step();
     Steps {
         first: step * per_step * matrix.column_stride + row,
         stride: matrix.column_stride,

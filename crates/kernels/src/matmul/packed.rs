@@ -7,19 +7,14 @@ use super::{
     words::{Compute, Steps, column_words, step_words},
 };
 use crate::{
-    memory,
+    buffer::Line,
     threads::{self, Parts},
 };
 
 /// Columns of a panel.
 pub(crate) const PANEL: usize = 32;
 
-/// Sixteen words on a cache line of their own.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u32; 16]);
-
-const LINES: usize = PANEL / 16;
+const LINES: usize = PANEL / Line::WORDS;
 
 /// A matrix \[K, N\] in panels of 32 columns, each panel \[steps, 32\] words, the last one filled with zeros. A step is
 /// one row in f32, and two rows in bf16.
@@ -50,21 +45,18 @@ impl PackedMatrix {
         (self.rows, self.columns) = (rows, columns);
         let panel = compute.steps(rows) * LINES;
         let lines = columns.div_ceil(PANEL) * panel;
-        if self.lines.len() < lines {
-            self.lines = memory::with_room(lines);
-            self.lines.resize(lines, Line([0; 16]));
-        }
+        Line::make_room(&mut self.lines, lines);
         if rows == 0 {
             return;
         }
         if matrix.column_stride == 1 {
-            return pack_rows(words_mut(&mut self.lines[..lines]), matrix, compute);
+            return pack_rows(Line::words_mut(&mut self.lines[..lines]), matrix, compute);
         }
         // Small panels are packed several at a time, so that a task is worth its start.
-        let together = (1_usize << 12).div_ceil(panel * 16).max(1);
+        let together = (1_usize << 12).div_ceil(panel * Line::WORDS).max(1);
         threads::for_each_chunk(&mut self.lines[..lines], together * panel, |chunk, lines| {
             for (index, lines) in lines.chunks_exact_mut(panel).enumerate() {
-                pack_panel(words_mut(lines), matrix, (chunk * together + index) * PANEL, compute);
+                pack_panel(Line::words_mut(lines), matrix, (chunk * together + index) * PANEL, compute);
             }
         });
     }
@@ -93,15 +85,8 @@ impl PackedMatrix {
     pub(super) fn panels(&self, panel: usize, panels: usize) -> &[u32] {
         let panel_lines = self.compute.steps(self.rows) * LINES;
         let end = (panel + panels).min(self.columns.div_ceil(PANEL)) * panel_lines;
-        let lines = &self.lines[panel * panel_lines..end];
-        // SAFETY: `Line` is 16 words without padding (64 bytes, alignment 64).
-        unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * 16) }
+        Line::words(&self.lines[panel * panel_lines..end])
     }
-}
-
-fn words_mut(lines: &mut [Line]) -> &mut [u32] {
-    // SAFETY: `Line` is 16 words without padding.
-    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 16) }
 }
 
 /// Fills `panel` with the columns from `first` on.
@@ -117,7 +102,7 @@ fn pack_panel(panel: &mut [u32], matrix: Matrix<'_>, first: usize, compute: Comp
 /// row.
 fn pack_rows(words: &mut [u32], matrix: Matrix<'_>, compute: Compute) {
     let steps = compute.steps(matrix.rows);
-    let per_step = if compute == Compute::Bf16 { 2 } else { 1 };
+    let per_step = compute.elements_per_step();
     let together = (1_usize << 13).div_ceil(matrix.columns.max(1)).max(16);
     let parts = Parts::new(words);
     threads::for_each(steps.div_ceil(together), |block| {
@@ -126,7 +111,8 @@ fn pack_rows(words: &mut [u32], matrix: Matrix<'_>, compute: Compute) {
             let start = (first / PANEL * steps + block.start) * PANEL;
             // SAFETY: panels and blocks of steps do not overlap.
             let words = unsafe { parts.part(start..start + block.len() * PANEL) };
-            let from = block.start * per_step;
+            // A last block may hold nothing but zeros.
+            let from = (block.start * per_step).min(matrix.rows);
             let source = Steps {
                 first: from * matrix.row_stride + first,
                 stride: matrix.row_stride,

@@ -4,6 +4,8 @@ use super::{packed::PANEL, words::Compute};
 use crate::dispatch::{InstructionSet, instruction_set};
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
+#[cfg(target_arch = "x86_64")]
 mod x86;
 
 /// Steps that a tile is reduced over before the next tile: its words then stay in the first-level cache.
@@ -36,7 +38,7 @@ pub(crate) struct Tile<'a> {
     /// Words from one step of the right side to the next, at least PANEL.
     pub(crate) right_stride: usize,
     pub(crate) panel_stride: usize,
-    /// Panels computed at once: 1, or [`PANELS_MAX`] for tiles of at most [`LOW`] rows.
+    /// Panels computed at once: 1, or [`PANELS_MAX`] for tiles of at most [`low`] rows.
     pub(crate) panels: usize,
     pub(crate) steps: usize,
     pub(crate) compute: Compute,
@@ -56,14 +58,27 @@ pub(crate) struct Target {
 }
 
 /// Rows up to which a tile has too few sums to keep the multipliers busy with one panel.
-pub(crate) const LOW: usize = 3;
+pub(crate) fn low(compute: Compute) -> usize {
+    if compute.uses_matrix_registers() { MATRIX_ROWS } else { LOW }
+}
+
+const LOW: usize = 3;
 /// Panels that such a tile takes at once.
 pub(crate) const PANELS_MAX: usize = 4;
 
+/// Rows of a matrix register.
+pub(crate) const MATRIX_ROWS: usize = 16;
+/// Words behind the left rows of a tile that must be readable: matrix registers read whole.
+pub(crate) const LEFT_WORDS_BEYOND: usize = MATRIX_ROWS * LEFT_STRIDE;
+
+/// Tallest tile on any CPU.
+const HEIGHT_MAX: usize = 2 * MATRIX_ROWS;
+
 /// Tallest tile whose sums fit the registers of this CPU.
-pub(crate) fn height_max() -> usize {
+pub(crate) fn height_max(compute: Compute) -> usize {
     match instruction_set() {
-        InstructionSet::Avx512Bf16 | InstructionSet::Avx512 => 14,
+        InstructionSet::Amx if compute == Compute::Bf16 => HEIGHT_MAX,
+        InstructionSet::Amx | InstructionSet::Avx512Bf16 | InstructionSet::Avx512 => 14,
         InstructionSet::Avx2 => 6,
         InstructionSet::Portable => 4,
     }
@@ -73,7 +88,7 @@ pub(crate) fn height_max() -> usize {
 ///
 /// # Safety
 /// `target.out` must be valid for `height` rows of `columns` floats, `stride` apart, that nothing else touches meanwhile.
-pub(crate) unsafe fn compute(tile: &Tile<'_>, target: Target) {
+pub(crate) unsafe fn compute(tile: &Tile<'_>, target: &Target) {
     let (height, steps) = (tile.height, tile.steps);
     let left_words = match tile.layout {
         LeftLayout::Rows => (height - 1) * LEFT_STRIDE + steps,
@@ -88,7 +103,7 @@ pub(crate) unsafe fn compute(tile: &Tile<'_>, target: Target) {
     }
     assert!(tile.panels == 1 && target.columns < PANEL, "{} columns of {} panels", target.columns, tile.panels);
     // A rectangle at the edge of the output is computed in a buffer of full size.
-    let mut buffer = [0.0; 14 * PANEL];
+    let mut buffer = [0.0; HEIGHT_MAX * PANEL];
     let row = |r: usize| {
         // SAFETY: r < height and the caller vouches for the rectangle.
         unsafe { std::slice::from_raw_parts_mut(target.out.add(r * target.stride), target.columns) }
@@ -96,18 +111,20 @@ pub(crate) unsafe fn compute(tile: &Tile<'_>, target: Target) {
     if !target.fresh {
         (0..height).for_each(|r| buffer[r * PANEL..][..target.columns].copy_from_slice(row(r)));
     }
-    // SAFETY: the buffer holds 14 whole rows and no tile is taller.
-    unsafe { whole(tile, Target { out: buffer.as_mut_ptr(), stride: PANEL, ..target }) };
+    // SAFETY: the buffer holds so many whole rows and no tile is taller.
+    unsafe { whole(tile, &Target { out: buffer.as_mut_ptr(), stride: PANEL, ..*target }) };
     (0..height).for_each(|r| row(r).copy_from_slice(&buffer[r * PANEL..][..target.columns]));
 }
 
 /// # Safety
 /// `target.out` must be valid for `tile.height` rows of `tile.panels` · PANEL floats, `stride` apart.
-unsafe fn whole(tile: &Tile<'_>, target: Target) {
+unsafe fn whole(tile: &Tile<'_>, target: &Target) {
     #[cfg(target_arch = "x86_64")]
     match instruction_set() {
         // SAFETY: the CPU has the features, and the caller vouches for the rectangle.
-        InstructionSet::Avx512Bf16 => return unsafe { x86::avx512_bf16(tile, target) },
+        InstructionSet::Amx if tile.compute == Compute::Bf16 => return unsafe { amx::compute(tile, target) },
+        // SAFETY: as above.
+        InstructionSet::Amx | InstructionSet::Avx512Bf16 => return unsafe { x86::avx512_bf16(tile, target) },
         // SAFETY: as above.
         InstructionSet::Avx512 => return unsafe { x86::avx512(tile, target) },
         // SAFETY: as above.
@@ -139,7 +156,7 @@ trait Lanes: Copy {
 /// # Safety
 /// The CPU must have the instructions of `V`, and `target` must hold the whole rectangle.
 #[inline(always)]
-unsafe fn by_compute<V: Lanes>(tile: &Tile<'_>, target: Target) {
+unsafe fn by_compute<V: Lanes>(tile: &Tile<'_>, target: &Target) {
     // SAFETY: passed on to the caller.
     unsafe {
         match (tile.compute, tile.layout) {
@@ -154,7 +171,7 @@ unsafe fn by_compute<V: Lanes>(tile: &Tile<'_>, target: Target) {
 /// # Safety
 /// As [`by_compute`].
 #[inline(always)]
-unsafe fn by_height<V: Lanes, const PAIRS: bool, const BY_STEP: bool>(tile: &Tile<'_>, target: Target) {
+unsafe fn by_height<V: Lanes, const PAIRS: bool, const BY_STEP: bool>(tile: &Tile<'_>, target: &Target) {
     macro_rules! heights {
         ($($height:literal)*) => {
             match tile.height {
@@ -181,7 +198,7 @@ unsafe fn by_height<V: Lanes, const PAIRS: bool, const BY_STEP: bool>(tile: &Til
 /// # Safety
 /// As [`by_compute`].
 #[inline(always)]
-unsafe fn panel<V: Lanes, const M: usize, const PAIRS: bool, const BY_STEP: bool>(tile: &Tile<'_>, target: Target) {
+unsafe fn panel<V: Lanes, const M: usize, const PAIRS: bool, const BY_STEP: bool>(tile: &Tile<'_>, target: &Target) {
     for column in (0..PANEL).step_by(2 * V::WIDTH) {
         // SAFETY: column + 2·WIDTH ≤ PANEL, and `compute` checked the words.
         unsafe {
@@ -197,7 +214,7 @@ unsafe fn panel<V: Lanes, const M: usize, const PAIRS: bool, const BY_STEP: bool
 /// # Safety
 /// As [`by_compute`].
 #[inline(always)]
-unsafe fn panels<V: Lanes, const M: usize, const PAIRS: bool, const BY_STEP: bool>(tile: &Tile<'_>, target: Target) {
+unsafe fn panels<V: Lanes, const M: usize, const PAIRS: bool, const BY_STEP: bool>(tile: &Tile<'_>, target: &Target) {
     for column in (0..PANEL).step_by(2 * V::WIDTH) {
         // SAFETY: as `panel`.
         unsafe {
@@ -222,7 +239,7 @@ unsafe fn columns<V: Lanes, const M: usize, const N: usize, const PAIRS: bool, c
     tile: &Tile<'_>,
     right: [*const u32; N],
     out: [*mut f32; N],
-    target: Target,
+    target: &Target,
 ) {
     let left = tile.left.as_ptr();
     // SAFETY: the caller vouches for the pointers; left words lie within the slice (checked by `compute`).

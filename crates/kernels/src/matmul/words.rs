@@ -17,18 +17,36 @@ pub enum Compute {
 impl Compute {
     /// The faster one on this CPU.
     pub fn fastest() -> Self {
-        match crate::instruction_set() {
-            crate::InstructionSet::Avx512Bf16 => Self::Bf16,
-            crate::InstructionSet::Avx512 | crate::InstructionSet::Avx2 | crate::InstructionSet::Portable => Self::F32,
+        if crate::instruction_set().has_bf16_pairs() { Self::Bf16 } else { Self::F32 }
+    }
+
+    /// Steps that an inner dimension of `inner` elements takes; what is beyond it is filled with zeros.
+    pub(crate) fn steps(self, inner: usize) -> usize {
+        inner.div_ceil(self.elements_per_step()).next_multiple_of(self.steps_together())
+    }
+
+    /// Elements of the inner dimension in a word.
+    pub(crate) fn elements_per_step(self) -> usize {
+        match self {
+            Self::F32 => 1,
+            Self::Bf16 => 2,
         }
     }
 
-    /// Steps that an inner dimension of `inner` elements takes.
-    pub(crate) fn steps(self, inner: usize) -> usize {
-        match self {
-            Self::F32 => inner,
-            Self::Bf16 => inner.div_ceil(2),
-        }
+    /// Elements of the inner dimension that are one term of a sum: a product in pieces equals the whole where all pieces
+    /// but the last are multiples.
+    pub fn elements_together(self) -> usize {
+        self.steps_together() * self.elements_per_step()
+    }
+
+    /// Steps that the instruction takes at once.
+    fn steps_together(self) -> usize {
+        if self.uses_matrix_registers() { 16 } else { 1 }
+    }
+
+    /// Whether products run in AMX's matrix registers.
+    pub(crate) fn uses_matrix_registers(self) -> bool {
+        self == Self::Bf16 && crate::instruction_set() == crate::InstructionSet::Amx
     }
 }
 
@@ -49,11 +67,11 @@ pub(crate) fn pair(first: f32, second: f32) -> u32 {
     (bf16_bits(first) >> 16) | bf16_bits(second)
 }
 
-/// Neighbours along a row in one word; a last single value is paired with 0.
+/// Neighbours along a row in one word; zeros beyond the values.
 pub(crate) fn pairs_of_row(words: &mut [u32], values: &[f32]) {
-    assert_eq!(words.len(), values.len().div_ceil(2), "words of {} values", values.len());
+    assert!(words.len() >= values.len().div_ceil(2), "{} words of {} values", words.len(), values.len());
     #[cfg(target_arch = "x86_64")]
-    if crate::instruction_set() == crate::InstructionSet::Avx512Bf16 {
+    if crate::instruction_set().has_bf16_pairs() {
         // SAFETY: the CPU has the instructions.
         return unsafe { x86::pairs_of_row(words, values) };
     }
@@ -63,10 +81,12 @@ pub(crate) fn pairs_of_row(words: &mut [u32], values: &[f32]) {
 #[inline(always)]
 fn pairs_of_row_body<A: Arithmetic>(words: &mut [u32], values: &[f32]) {
     let (whole, rest) = values.as_chunks::<2>();
-    for (word, values) in words.iter_mut().zip(whole) {
+    let (pairs, beyond) = words.split_at_mut(whole.len());
+    for (word, values) in pairs.iter_mut().zip(whole) {
         *word = pair(values[0], values[1]);
     }
-    if let ([value], Some(word)) = (rest, words.last_mut()) {
+    beyond.fill(0);
+    if let ([value], Some(word)) = (rest, beyond.first_mut()) {
         *word = pair(*value, 0.0);
     }
 }
@@ -82,7 +102,7 @@ pub(crate) struct Steps {
     pub(crate) first: usize,
     /// Values from one row to the next.
     pub(crate) stride: usize,
-    /// Rows that exist from the first one on; a last single one is paired with zeros.
+    /// Rows that exist from the first one on; zeros stand for those that do not.
     pub(crate) values: usize,
     pub(crate) compute: Compute,
 }
@@ -99,7 +119,7 @@ pub(crate) fn step_words(words: &mut [u32], width: usize, values: &[f32], steps:
     assert!(rows == 0 || end <= values.len(), "rows to value {end} of {}", values.len());
     #[cfg(target_arch = "x86_64")]
     match crate::instruction_set() {
-        crate::InstructionSet::Avx512Bf16 => {
+        crate::InstructionSet::Amx | crate::InstructionSet::Avx512Bf16 => {
             // SAFETY: the CPU has the instructions, and the rows lie in `values` (asserted).
             return unsafe { x86::step_words_native(words, width, values.as_ptr(), (steps, rows)) };
         }
@@ -117,9 +137,10 @@ pub(crate) fn step_words(words: &mut [u32], width: usize, values: &[f32], steps:
                 let pairs = row(2 * step).iter().zip(row(2 * step + 1));
                 words.iter_mut().zip(pairs).for_each(|(word, (&first, &second))| *word = pair(first, second));
             }
-            Compute::Bf16 => {
+            Compute::Bf16 if 2 * step < rows => {
                 words.iter_mut().zip(row(2 * step)).for_each(|(word, &first)| *word = pair(first, 0.0));
             }
+            Compute::Bf16 => words.fill(0),
         }
     }
 }
@@ -131,8 +152,7 @@ pub(crate) fn column_words(words: &mut [u32], rows: &[&[f32]], compute: Compute)
     assert!(rows.len() <= 32 && rows.iter().all(|row| compute.steps(row.len()) == steps), "{} rows", rows.len());
     #[cfg(target_arch = "x86_64")]
     {
-        use crate::InstructionSet::{Avx512, Avx512Bf16};
-        if rows.len() == 32 && matches!(crate::instruction_set(), Avx512Bf16 | Avx512) {
+        if rows.len() == 32 && crate::instruction_set().has_avx512() {
             // SAFETY: the CPU has AVX-512; all rows have the same steps (asserted).
             return unsafe { x86::column_words(words, rows, compute) };
         }
@@ -144,12 +164,36 @@ pub(crate) fn column_words(words: &mut [u32], rows: &[&[f32]], compute: Compute)
     }
 }
 
+/// Turns `rows` neighbouring columns of a row-major array into rows of pairs along the array's rows: word s of row r,
+/// at r·`row_words` + s, is the pair of elements (2s, r) and (2s + 1, r). Steps come by the 16, with zeros beyond.
+///
+/// For products in matrix registers, which take the left side in rows.
+pub(crate) fn transposed_pairs(words: &mut [u32], (rows, row_words): (usize, usize), values: &[f32], steps: &Steps) {
+    let taken = steps.values.min(32);
+    assert!(rows > 0 && taken > 0, "{rows} rows of {taken} values");
+    assert!((rows - 1) * row_words + 16 <= words.len(), "{rows} rows of 16 words in {}", words.len());
+    let end = steps.first + (taken - 1) * steps.stride + rows;
+    assert!(end <= values.len(), "rows to value {end} of {}", values.len());
+    #[cfg(target_arch = "x86_64")]
+    if crate::instruction_set().has_bf16_pairs() {
+        // SAFETY: the CPU has the instructions; words and values are there (asserted).
+        return unsafe { x86::transposed_pairs(words.as_mut_ptr(), (rows, row_words), &values[steps.first..], steps) };
+    }
+    for (row, step) in (0..rows).flat_map(|row| (0..16).map(move |step| (row, step))) {
+        let value = |index: usize| if index < taken { values[steps.first + index * steps.stride + row] } else { 0.0 };
+        words[row * row_words + step] = pair(value(2 * step), value(2 * step + 1));
+    }
+}
+
 /// The word of one step of a row.
 #[inline(always)]
 fn word_of(row: &[f32], step: usize, compute: Compute) -> u32 {
     match compute {
         Compute::F32 => row[step].to_bits(),
-        Compute::Bf16 => pair(row[2 * step], row.get(2 * step + 1).copied().unwrap_or(0.0)),
+        Compute::Bf16 => {
+            let [first, second] = [2 * step, 2 * step + 1].map(|index| row.get(index).copied().unwrap_or(0.0));
+            pair(first, second)
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Lanes, Target, Tile, by_compute};
 /// # Safety
 /// As [`by_compute`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-pub(super) unsafe fn avx512_bf16(tile: &Tile<'_>, target: Target) {
+pub(super) unsafe fn avx512_bf16(tile: &Tile<'_>, target: &Target) {
     // SAFETY: passed on to the caller.
     unsafe { by_compute::<Native>(tile, target) }
 }
@@ -21,7 +21,7 @@ pub(super) unsafe fn avx512_bf16(tile: &Tile<'_>, target: Target) {
 /// # Safety
 /// As [`by_compute`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512(tile: &Tile<'_>, target: Target) {
+pub(super) unsafe fn avx512(tile: &Tile<'_>, target: &Target) {
     // SAFETY: passed on to the caller.
     unsafe { by_compute::<Sixteen>(tile, target) }
 }
@@ -29,7 +29,7 @@ pub(super) unsafe fn avx512(tile: &Tile<'_>, target: Target) {
 /// # Safety
 /// As [`by_compute`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2(tile: &Tile<'_>, target: Target) {
+pub(super) unsafe fn avx2(tile: &Tile<'_>, target: &Target) {
     // SAFETY: passed on to the caller.
     unsafe { by_compute::<Eight>(tile, target) }
 }

@@ -64,7 +64,8 @@ macro_rules! step_words {
                         let word = match steps.compute {
                             Compute::F32 => _mm512_castps_si512(load(step)),
                             Compute::Bf16 if 2 * step + 1 < rows => $pairs(load(2 * step), load(2 * step + 1)),
-                            Compute::Bf16 => $pairs(load(2 * step), _mm512_setzero_ps()),
+                            Compute::Bf16 if 2 * step < rows => $pairs(load(2 * step), _mm512_setzero_ps()),
+                            Compute::Bf16 => _mm512_set1_epi32(0),
                         };
                         _mm512_mask_storeu_epi32(words.as_mut_ptr().add(step * width + first).cast(), mask, word);
                     }
@@ -91,8 +92,47 @@ pub(super) unsafe fn pairs_of_row(words: &mut [u32], values: &[f32]) {
             _mm512_storeu_si512(words.as_mut_ptr().add(index * 16).cast(), bits);
         }
     }
-    for (step, word) in words.iter_mut().enumerate().skip(whole * 16) {
-        *word = word_of(values, step, Compute::Bf16);
+    let rest = &values[whole * 32..];
+    let mask = |from: usize| ((1_u32 << rest.len().saturating_sub(from).min(16)) - 1) as u16;
+    // SAFETY: masked lanes beyond the values are not read.
+    let bits = unsafe {
+        let load = |from: usize| _mm512_maskz_loadu_ps(mask(from), rest.as_ptr().wrapping_add(from));
+        std::mem::transmute::<std::arch::x86_64::__m512bh, __m512i>(_mm512_cvtne2ps_pbh(load(16), load(0)))
+    };
+    let words = &mut words[whole * 16..];
+    let (last, beyond) = words.split_at_mut(words.len().min(16));
+    // SAFETY: the mask ends with the words.
+    unsafe { _mm512_mask_storeu_epi32(last.as_mut_ptr().cast(), ((1_u32 << last.len()) - 1) as u16, bits) };
+    beyond.fill(0);
+}
+
+/// # Safety
+/// The first `steps.values` rows, at most 32, of `rows` floats each, `steps.stride` apart, must lie in `values`, and
+/// `rows` rows of 16 words, `row_words` apart, behind `words`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+pub(super) unsafe fn transposed_pairs(
+    words: *mut u32,
+    (rows, row_words): (usize, usize),
+    values: &[f32],
+    steps: &Steps,
+) {
+    let taken = steps.values.min(32);
+    for first in (0..rows).step_by(16) {
+        let count = (rows - first).min(16);
+        let mask = ((1_u32 << count) - 1) as u16;
+        let mut block = [_mm512_set1_epi32(0); 16];
+        for (step, line) in block.iter_mut().enumerate().take(taken.div_ceil(2)) {
+            // SAFETY: the row exists (the caller vouches) and the mask ends with it.
+            let load =
+                |row: usize| unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr().add(row * steps.stride + first)) };
+            let second = if 2 * step + 1 < taken { load(2 * step + 1) } else { _mm512_setzero_ps() };
+            *line = pairs_native(load(2 * step), second);
+        }
+        transpose(&mut block);
+        for (row, line) in block.iter().enumerate().take(count) {
+            // SAFETY: the row has 16 words (the caller vouches).
+            unsafe { _mm512_storeu_si512(words.add((first + row) * row_words).cast(), *line) };
+        }
     }
 }
 
