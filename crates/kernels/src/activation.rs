@@ -41,7 +41,7 @@ fn gate_body<A: Arithmetic>(out: &mut [f32], gate: &[f32], up: &[f32]) {
 }
 
 dispatched! {
-    fn gate_part(out: &mut [f32], gate: &[f32], up: &[f32]) = gate_body;
+    pub(crate) fn gate_part(out: &mut [f32], gate: &[f32], up: &[f32]) = gate_body;
 }
 
 /// out = silu(gate) · up with silu(x) = x·σ(x).

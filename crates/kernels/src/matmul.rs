@@ -12,16 +12,19 @@
 use std::{
     cell::RefCell,
     ops::Range,
+    ptr::NonNull,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use crate::{
     Buffer,
+    activation::gate_part,
     matmul::{
         left::RowTiles,
         packed::PANEL,
         tile::{PANELS_MAX, STEPS_MAX, Target, Tile},
     },
+    norm,
     threads::{self, Parts},
 };
 
@@ -87,12 +90,39 @@ fn tiles_block(compute: Compute) -> usize {
 const TILES_FEW: usize = 6;
 /// Tasks for each thread, so that threads of unequal speed end together.
 const TASKS_PER_THREAD: usize = 12;
-/// Below this many steps times rows times columns a product is not split further.
-const TASK_MIN: usize = 1 << 15;
+/// Below this many terms, rows times columns times inner dimension, a product is not split further.
+fn task_min(compute: Compute) -> usize {
+    if compute.uses_matrix_registers() { 1 << 18 } else { 1 << 15 }
+}
 
 thread_local! {
     static LEFT: RefCell<HeldRows> = RefCell::default();
     static BLOCK: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
+}
+
+/// The left side of a product.
+#[derive(Clone, Copy)]
+pub enum Left<'a> {
+    /// A matrix as it stands.
+    Matrix(Matrix<'a>),
+    /// Rows that are normalised on their way.
+    Normed(norm::Saved<'a>),
+}
+
+impl Left<'_> {
+    fn rows(&self) -> usize {
+        match self {
+            Self::Matrix(matrix) => matrix.rows,
+            Self::Normed(saved) => saved.rows.len() / saved.weight.len(),
+        }
+    }
+
+    fn columns(&self) -> usize {
+        match self {
+            Self::Matrix(matrix) => matrix.columns,
+            Self::Normed(saved) => saved.weight.len(),
+        }
+    }
 }
 
 /// The rows of the left side that a thread packed last, for its next tasks.
@@ -102,31 +132,41 @@ struct HeldRows {
     product: u64,
     rows: Range<usize>,
     packed: PackedRows,
+    normed: Buffer,
 }
 
 /// A product's left side, packed part by part by those who need it.
 #[derive(Clone, Copy)]
-struct Left<'a> {
-    matrix: Matrix<'a>,
+struct SharedLeft<'a> {
+    left: Left<'a>,
     compute: Compute,
     product: u64,
 }
 
-impl<'a> Left<'a> {
-    fn new(matrix: Matrix<'a>, compute: Compute) -> Self {
+impl<'a> SharedLeft<'a> {
+    fn new(left: Left<'a>, compute: Compute) -> Self {
         static PRODUCTS: AtomicU64 = AtomicU64::new(1);
-        Self { matrix, compute, product: PRODUCTS.fetch_add(1, Ordering::Relaxed) }
+        Self { left, compute, product: PRODUCTS.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// Runs `work` with `rows` packed; a thread packs the rows of neighbouring tasks once.
     fn with_packed(&self, rows: &Range<usize>, work: impl FnOnce(&PackedRows)) {
-        let mut held = LEFT.take();
-        if (held.product, &held.rows) != (self.product, rows) {
-            held.packed.pack(self.matrix.rows(rows), self.compute);
-            (held.product, held.rows) = (self.product, rows.clone());
-        }
-        work(&held.packed);
-        LEFT.set(held);
+        LEFT.with_borrow_mut(|held| {
+            if (held.product, &held.rows) != (self.product, rows) {
+                match self.left {
+                    Left::Matrix(matrix) => held.packed.pack(matrix.rows(rows), self.compute),
+                    Left::Normed(saved) => {
+                        let width = saved.weight.len();
+                        let normed = held.normed.resize(rows.len() * width);
+                        let rows = &saved.rows[rows.start * width..rows.end * width];
+                        norm::forward_part(normed, rows, saved.weight, saved.epsilon);
+                        held.packed.pack(Matrix::new(normed, width), self.compute);
+                    }
+                }
+                (held.product, held.rows) = (self.product, rows.clone());
+            }
+            work(&held.packed);
+        });
     }
 }
 
@@ -134,65 +174,146 @@ impl<'a> Left<'a> {
 ///
 /// Shapes: left \[M, K\], right \[K, N\] packed, out \[M, N\] row-major.
 pub fn multiply(out: &mut [f32], left: Matrix<'_>, right: &PackedMatrix, output: Output) {
-    multiply_all(left, &mut [(out, right)], output);
+    multiply_all(Left::Matrix(left), &mut [(out, right)], output);
+}
+
+/// out = base + left · right, where each sum starts from its element of `base`.
+///
+/// Shapes: left \[M, K\], right \[K, N\] packed, out and base \[M, N\] row-major.
+pub fn multiply_onto(out: &mut [f32], base: &[f32], left: Matrix<'_>, right: &PackedMatrix) {
+    assert_eq!(out.len(), base.len(), "output and base lengths");
+    if left.columns == 0 {
+        out.copy_from_slice(base);
+    }
+    run(Left::Matrix(left), &[Product { right, out: Parts::new(out), start: Start::At(base) }], None);
 }
 
 /// Several products with one left side, which is packed once.
 ///
 /// Shapes: left \[M, K\], each right \[K, N\] packed for the same computation, its out \[M, N\] row-major.
-pub fn multiply_all(left: Matrix<'_>, products: &mut [(&mut [f32], &PackedMatrix)], output: Output) {
-    let Some(compute) = products.first().map(|(_, right)| right.compute()) else { return };
-    for (out, right) in &mut *products {
-        assert_eq!(left.columns, right.rows(), "inner dimensions of left and right");
-        assert_eq!(out.len(), left.rows * right.columns(), "output of {} × {}", left.rows, right.columns());
-        assert_eq!(right.compute(), compute, "what products with one left side compute with");
-        if left.columns == 0 && output == Output::Overwrite {
+pub fn multiply_all(left: Left<'_>, products: &mut [(&mut [f32], &PackedMatrix)], output: Output) {
+    let mut all = Vec::with_capacity(products.len());
+    for (out, right) in products {
+        if left.columns() == 0 && output == Output::Overwrite {
             out.fill(0.0);
         }
+        let start = if output == Output::Add { Start::Output } else { Start::Zero };
+        all.push(Product { right, out: Parts::new(out), start });
     }
-    let outs: Vec<(&PackedMatrix, Parts<'_, f32>)> =
-        products.iter_mut().map(|(out, right)| (*right, Parts::new(out))).collect();
-    let rights: Vec<&PackedMatrix> = outs.iter().map(|(right, _)| *right).collect();
-    let tasks = tasks(left, &rights, compute);
-    let left = Left::new(left, compute);
+    run(left, &all, None);
+}
+
+/// gate = left · right of `gate`, up likewise, activated = silu(gate) · up, element by element while they are at hand.
+///
+/// Shapes: left \[M, K\], both rights \[K, N\] packed, all outputs \[M, N\] row-major.
+pub fn multiply_gated(activated: &mut [f32], left: Left<'_>, products: [(&mut [f32], &PackedMatrix); 2]) {
+    let columns = products[0].1.columns();
+    assert_eq!(columns, products[1].1.columns(), "columns of gate and up");
+    assert_eq!(activated.len(), left.rows() * columns, "activated values of gate and up");
+    let activated = Parts::new(activated);
+    let [gate, up] = products.map(|(out, right)| Product { right, out: Parts::new(out), start: Start::Zero });
+    let outs = [gate, up];
+    run(
+        left,
+        &outs,
+        Some(&|rows, part| {
+            for row in rows.clone() {
+                let at = row * columns + part.start..row * columns + part.end;
+                // SAFETY: this task has computed these elements of both, and no other one touches them.
+                let [gate, up, out] =
+                    unsafe { [outs[0].out.part(at.clone()), outs[1].out.part(at.clone()), activated.part(at)] };
+                gate_part(out, gate, up);
+            }
+        }),
+    );
+}
+
+/// What the sums of a product start from.
+#[derive(Clone, Copy)]
+enum Start<'a> {
+    Zero,
+    /// The output's old values.
+    Output,
+    /// Other values of the output's shape.
+    At(&'a [f32]),
+}
+
+/// One of several products with the same left side.
+struct Product<'a> {
+    right: &'a PackedMatrix,
+    out: Parts<'a, f32>,
+    start: Start<'a>,
+}
+
+impl Product<'_> {
+    /// Where the sums of a panel's rows from `row` on go and start from.
+    fn place(&self, row: usize, panel: usize) -> Place {
+        let at = row * self.right.columns() + panel * PANEL;
+        let out = self.out.address(at);
+        let start = match self.start {
+            Start::Zero => None,
+            Start::Output => NonNull::new(out),
+            Start::At(values) => NonNull::new(values[at..].as_ptr().cast_mut()),
+        };
+        (out, start)
+    }
+}
+
+/// Called with the rows and columns that a task has computed of every product.
+type Finish<'a> = &'a (dyn Fn(&Range<usize>, Range<usize>) + Sync);
+
+/// All products, cut into tasks; with `finish` a task computes the same rectangle of every product and then finishes it.
+fn run(left: Left<'_>, products: &[Product<'_>], finish: Option<Finish<'_>>) {
+    let Some(compute) = products.first().map(|product| product.right.compute()) else { return };
+    for Product { right, out, .. } in products {
+        assert_eq!(left.columns(), right.rows(), "inner dimensions of left and right");
+        assert_eq!(out.len(), left.rows() * right.columns(), "output of {} × {}", left.rows(), right.columns());
+        assert_eq!(right.compute(), compute, "what products with one left side compute with");
+    }
+    let tasks = tasks(&left, products, compute, if finish.is_some() { products.len() } else { 1 });
+    let left = SharedLeft::new(left, compute);
     threads::for_each(tasks.len(), |task| {
-        let Task { index, rows, panels } = &tasks[task];
-        let (right, out) = &outs[*index];
-        let columns = right.columns();
-        let place = |row: usize, panel: usize| out.address((rows.start + row) * columns + panel * PANEL);
+        let Task { products: of, rows, panels } = &tasks[task];
         left.with_packed(rows, |packed| {
-            let shape = Shape { left: packed, tiles: RowTiles::new(rows.len(), compute), right };
-            // SAFETY: the rectangles lie in this task's rows and panels, which no other task writes.
-            unsafe { shape.compute(panels.clone(), output, (&place, columns)) };
+            for product in &products[of.clone()] {
+                let (right, tiles) = (product.right, RowTiles::new(rows.len(), compute));
+                let place = |row: usize, panel: usize| product.place(rows.start + row, panel);
+                let shape = Shape { left: packed, tiles, right, stride: right.columns(), place: &place };
+                // SAFETY: the rectangles lie in this task's rows and panels, which no other task writes.
+                unsafe { shape.compute(panels.clone()) };
+            }
         });
+        if let Some(finish) = finish {
+            let columns = products[of.start].right.columns();
+            finish(rows, panels.start * PANEL..columns.min(panels.end * PANEL));
+        }
     });
 }
 
-/// A rectangle of the output of product `index`: whole panels, so that outputs of tasks are disjoint.
+/// A rectangle of the outputs of some products: whole panels, so that outputs of tasks are disjoint.
 struct Task {
-    index: usize,
+    products: Range<usize>,
     rows: Range<usize>,
     panels: Range<usize>,
 }
 
-/// Cuts products with one left side into tasks; those that share rows are neighbours.
-fn tasks(left: Matrix<'_>, rights: &[&PackedMatrix], compute: Compute) -> Vec<Task> {
+/// Cuts products into tasks of the same rectangle of `together` products; those that share rows are neighbours.
+fn tasks(left: &Left<'_>, products: &[Product<'_>], compute: Compute, together: usize) -> Vec<Task> {
+    let (all_rows, inner) = (left.rows(), left.columns());
     let rows_block = tiles_block(compute) * tile::height_max(compute);
-    let row_blocks = left.rows.div_ceil(rows_block);
-    let work: usize = rights.iter().map(|right| right.columns()).sum::<usize>() * left.rows * left.columns;
-    let wanted = (TASKS_PER_THREAD * threads::count()).min(work / TASK_MIN).max(1);
-    let columns: usize = rights.iter().map(|right| right.columns().div_ceil(PANEL)).sum();
-    let panels_per_task = columns.div_ceil(wanted.div_ceil(row_blocks.max(1))).max(1);
-    let is_low = left.rows <= tile::low(compute);
+    let columns: usize = products.iter().map(|product| product.right.columns()).sum();
+    let wanted = (TASKS_PER_THREAD * threads::count()).min(columns * all_rows * inner / task_min(compute)).max(1);
+    let panels_all = columns.div_ceil(PANEL) / together;
+    let panels_per_task = panels_all.div_ceil(wanted.div_ceil(all_rows.div_ceil(rows_block).max(1))).max(1);
+    let is_low = all_rows <= tile::low(compute);
     let panels_per_task = if is_low { panels_per_task.next_multiple_of(PANELS_MAX) } else { panels_per_task };
     let mut tasks = Vec::new();
-    for first in (0..left.rows).step_by(rows_block) {
-        let rows = first..left.rows.min(first + rows_block);
-        for (index, right) in rights.iter().enumerate() {
-            let panels = right.columns().div_ceil(PANEL);
-            let starts = (0..panels).step_by(panels_per_task);
-            tasks.extend(starts.map(|panel| Task {
-                index,
+    for first in (0..all_rows).step_by(rows_block) {
+        let rows = first..all_rows.min(first + rows_block);
+        for index in (0..products.len()).step_by(together) {
+            let panels = products[index].right.columns().div_ceil(PANEL);
+            tasks.extend((0..panels).step_by(panels_per_task).map(|panel| Task {
+                products: index..index + together,
                 rows: rows.clone(),
                 panels: panel..panels.min(panel + panels_per_task),
             }));
@@ -227,7 +348,7 @@ pub(crate) fn multiply_in_blocks(
     let group_rows = tiles.div_ceil(groups.max(1)).max(1) * tile::height_max(compute);
     let groups = left.rows.div_ceil(group_rows);
     let all_rows = left.rows;
-    let left = Left::new(left, compute);
+    let left = SharedLeft::new(Left::Matrix(left), compute);
     threads::for_each(groups * column_blocks, |task| {
         let (group, block) = (task / column_blocks, task % column_blocks);
         let columns = block * columns_block..right.columns().min((block + 1) * columns_block);
@@ -236,32 +357,38 @@ pub(crate) fn multiply_in_blocks(
         let out = values.resize(rows.len() * columns_block);
         let panels = columns.start / PANEL..columns.end.div_ceil(PANEL);
         left.with_packed(&rows, |packed| {
-            let target = Parts::new(out);
-            let shape = Shape { left: packed, tiles: RowTiles::new(rows.len(), compute), right };
-            let place = |row: usize, panel: usize| target.address(row * columns_block + (panel - panels.start) * PANEL);
+            let parts = Parts::new(out);
+            let place =
+                |row: usize, panel: usize| (parts.address(row * columns_block + (panel - panels.start) * PANEL), None);
+            let tiles = RowTiles::new(rows.len(), compute);
+            let shape = Shape { left: packed, tiles, right, stride: columns_block, place: &place };
             // SAFETY: the buffer holds these rows and whole panels, and this task has it alone.
-            unsafe { shape.compute(panels.clone(), Output::Overwrite, (&place, columns_block)) };
+            unsafe { shape.compute(panels.clone()) };
         });
         work(rows, columns, out);
         BLOCK.set(values);
     });
 }
 
-/// The factors of a product.
+/// The first element of a rectangle, and what its sums start from; none for 0.
+type Place = (*mut f32, Option<NonNull<f32>>);
+
+/// The factors of a product and where it goes.
 #[derive(Clone, Copy)]
 struct Shape<'a> {
     left: &'a PackedRows,
     tiles: RowTiles,
     right: &'a PackedMatrix,
+    /// Floats from one output row to the next.
+    stride: usize,
+    /// The place of a row and a panel.
+    place: &'a dyn Fn(usize, usize) -> Place,
 }
-
-/// Where the element at a row and the first column of a panel goes, and the floats from row to row.
-type Place<'a> = (&'a dyn Fn(usize, usize) -> *mut f32, usize);
 
 impl Shape<'_> {
     /// # Safety
     /// `place` must give rectangles that exist, as far as the right side has columns, and that nothing else touches.
-    unsafe fn compute(&self, panels: Range<usize>, output: Output, place: Place<'_>) {
+    unsafe fn compute(&self, panels: Range<usize>) {
         let steps = self.right.compute().steps(self.right.rows());
         let blocks = || (0..steps).step_by(STEPS_MAX);
         let mut parts: Vec<((usize, usize), usize)> = Vec::with_capacity(panels.len() * blocks().count());
@@ -277,7 +404,7 @@ impl Shape<'_> {
         }
         for (panels, step) in parts {
             // SAFETY: passed on to the caller.
-            unsafe { self.compute_panels(panels, (step, output), place) };
+            unsafe { self.compute_panels(panels, step) };
         }
     }
 
@@ -292,12 +419,7 @@ impl Shape<'_> {
     ///
     /// # Safety
     /// As [`Shape::compute`].
-    unsafe fn compute_panels(
-        &self,
-        (panel, together): (usize, usize),
-        (step, output): (usize, Output),
-        (place, stride): Place<'_>,
-    ) {
+    unsafe fn compute_panels(&self, (panel, together): (usize, usize), step: usize) {
         let columns = self.right.columns();
         let all_steps = self.right.compute().steps(self.right.rows());
         let right = &self.right.panels(panel, together)[step * PANEL..];
@@ -315,12 +437,11 @@ impl Shape<'_> {
                 steps: STEPS_MAX.min(all_steps - step),
                 compute: self.right.compute(),
             };
-            let target = Target {
-                out: place(row, panel),
-                stride,
-                columns: (together * PANEL).min(columns - panel * PANEL),
-                fresh: step == 0 && output == Output::Overwrite,
-            };
+            let (out, start) = (self.place)(row, panel);
+            // Later steps go on from what the earlier ones left.
+            let start = if step == 0 { start } else { NonNull::new(out) };
+            let columns = (together * PANEL).min(columns - panel * PANEL);
+            let target = Target { out, stride: self.stride, columns, start };
             // SAFETY: passed on to the caller.
             unsafe { tile::compute(&tile, &target) };
         }

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use crate::{
     dispatch::{Arithmetic, dispatched},
-    threads::{self, rows_per_task},
-    vector::{dot_lanes, fold_pairs},
+    threads::{self, Parts, rows_per_task},
+    vector::{add_row, dot_lanes, fold_pairs},
 };
 
 /// 1 / √(mean of squares + epsilon).
@@ -25,7 +25,7 @@ fn forward_body<A: Arithmetic>(out: &mut [f32], rows: &[f32], weight: &[f32], ep
 }
 
 dispatched! {
-    fn forward_part(out: &mut [f32], rows: &[f32], weight: &[f32], epsilon: f32) = forward_body;
+    pub(crate) fn forward_part(out: &mut [f32], rows: &[f32], weight: &[f32], epsilon: f32) = forward_body;
 }
 
 /// out = x / √(mean(x²) + epsilon) · weight, row by row.
@@ -40,7 +40,7 @@ pub fn forward(out: &mut [f32], rows: &[f32], weight: &[f32], epsilon: f32) {
     });
 }
 
-/// What [`backward`] reads: the forward's inputs.
+/// The forward's inputs, which [`backward`] reads again.
 #[derive(Clone, Copy)]
 pub struct Saved<'a> {
     /// \[N, C\], the rows that were normalised.
@@ -118,6 +118,19 @@ thread_local! {
 ///
 /// Shapes: gradient \[N, C\], weight_gradient \[C\].
 pub fn backward(gradient: &mut [f32], weight_gradient: &mut [f32], saved: Saved<'_>) {
+    backward_rows(gradient, weight_gradient, saved, None);
+}
+
+/// Adds the gradient of the input to `sum`, given that of the output in `gradient`, whose content is lost; adds to
+/// `weight_gradient` as [`backward`].
+///
+/// Shapes: sum and gradient \[N, C\], weight_gradient \[C\].
+pub fn backward_onto(sum: &mut [f32], gradient: &mut [f32], weight_gradient: &mut [f32], saved: Saved<'_>) {
+    assert_eq!(sum.len(), gradient.len(), "sum and gradient lengths");
+    backward_rows(gradient, weight_gradient, saved, Some(Parts::new(sum)));
+}
+
+fn backward_rows(gradient: &mut [f32], weight_gradient: &mut [f32], saved: Saved<'_>, sum: Option<Parts<'_, f32>>) {
     let Saved { rows, weight, epsilon } = saved;
     let width = weight.len();
     assert_eq!(gradient.len(), rows.len(), "gradient and input lengths");
@@ -135,7 +148,11 @@ pub fn backward(gradient: &mut [f32], weight_gradient: &mut [f32], saved: Saved<
     threads::for_each_chunk(weight_gradient, columns, |index, sum| weight_part(sum, all, (width, index * columns)));
     threads::for_each_chunk(gradient, together * width, |index, gradient| {
         let at = index * together * width..index * together * width + gradient.len();
-        rows_part(gradient, &rows[at], weight, &inverse_rms[index * together..]);
+        rows_part(gradient, &rows[at.clone()], weight, &inverse_rms[index * together..]);
+        if let Some(sum) = &sum {
+            // SAFETY: chunks of different indices do not overlap.
+            add_row(unsafe { sum.part(at) }, gradient);
+        }
     });
     INVERSE_RMS.set(inverse_rms);
 }

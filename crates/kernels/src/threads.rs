@@ -259,6 +259,11 @@ impl<'a, T> Parts<'a, T> {
         Self { start: slice.as_mut_ptr(), length: slice.len(), slice: PhantomData }
     }
 
+    /// Elements of the slice.
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
     /// The elements of `range`.
     ///
     /// # Safety

@@ -3,8 +3,8 @@
 //! Training and sampling differ in where a row's keys come from, and in nothing else; see `training` and `cache`.
 
 use kernels::{
-    Buffer, Compute, activation,
-    matmul::{self, Matrix, Output, PackedMatrix},
+    Buffer, Compute,
+    matmul::{self, Left, Matrix, Output, PackedMatrix},
     memory, norm,
     rope::{self, Direction},
     sample::{self, Drawn, Sampling},
@@ -133,14 +133,27 @@ impl Model {
         &self.parameters[index].values
     }
 
-    /// out = rows · weightᵀ for each weight; the rows are packed once.
-    fn project<const N: usize>(&self, rows: &[f32], outputs: [(&mut Buffer, ParameterIndex); N]) {
-        let width = self.packed[outputs[0].1].rows();
-        let mut products = outputs.map(|(out, weight)| {
+    /// The output of each of several projections of the same `rows` rows, with the projection's weight.
+    fn outputs<'a, const N: usize>(
+        &'a self,
+        rows: usize,
+        outputs: [(&'a mut Buffer, ParameterIndex); N],
+    ) -> [(&'a mut [f32], &'a PackedMatrix); N] {
+        outputs.map(|(out, weight)| {
             let packed = &self.packed[weight];
-            (out.resize(rows.len() / width * packed.columns()), packed)
-        });
-        matmul::multiply_all(Matrix::new(rows, width), &mut products, Output::Overwrite);
+            (out.resize(rows * packed.columns()), packed)
+        })
+    }
+
+    /// out = base + rows · weightᵀ.
+    fn project_onto(&self, out: &mut Buffer, base: &[f32], rows: &[f32], weight: ParameterIndex) {
+        let packed = &self.packed[weight];
+        matmul::multiply_onto(out.resize(base.len()), base, Matrix::new(rows, packed.rows()), packed);
+    }
+
+    /// Rows to be normalised with the weight at `weight`.
+    pub(crate) fn normed<'a>(&'a self, rows: &'a [f32], weight: ParameterIndex) -> norm::Saved<'a> {
+        norm::Saved { rows, weight: self.values(weight), epsilon: self.config.norm_epsilon }
     }
 
     /// out = norm(rows) with the weight at `weight`.
@@ -167,9 +180,11 @@ impl Model {
     ) {
         let layout = &self.layout.layers[layer];
         std::mem::swap(&mut scratch.hidden, &mut state.input);
-        self.normalise(&mut scratch.normed, &state.input, layout.attention_norm);
-        let LayerState { query, key, value, .. } = state;
-        self.project(&scratch.normed, [(query, layout.query), (key, layout.key), (value, layout.value)]);
+        let LayerState { input, query, key, value, .. } = state;
+        let mut outputs =
+            self.outputs(positions.len(), [(query, layout.query), (key, layout.key), (value, layout.value)]);
+        let normed = Left::Normed(self.normed(input, layout.attention_norm));
+        matmul::multiply_all(normed, &mut outputs, Output::Overwrite);
         if let Some([query, key, value]) = layout.biases {
             vector::add_bias(&mut state.query, self.values(query));
             vector::add_bias(&mut state.key, self.values(key));
@@ -190,18 +205,20 @@ impl Model {
     /// Second half of a layer: from the attention's output to the layer's output in `scratch.hidden`.
     pub(crate) fn attention_outputs(&self, layer: usize, state: &mut LayerState, scratch: &mut Scratch) {
         let layout = &self.layout.layers[layer];
-        self.project(&state.attended, [(&mut state.middle, layout.output)]);
-        vector::add(&mut state.middle, &state.input);
-        self.normalise(&mut scratch.normed, &state.middle, layout.mlp_norm);
-        self.project(&scratch.normed, [(&mut state.gate, layout.gate), (&mut state.up, layout.up)]);
-        activation::gate(scratch.activated.resize(state.gate.len()), &state.gate, &state.up);
-        self.project(&scratch.activated, [(&mut scratch.hidden, layout.down)]);
-        vector::add(&mut scratch.hidden, &state.middle);
+        let LayerState { input, attended, middle, gate, up, .. } = state;
+        self.project_onto(middle, input, attended, layout.output);
+        let rows = middle.len() / self.config.width;
+        let outputs = self.outputs(rows, [(gate, layout.gate), (up, layout.up)]);
+        let activated = scratch.activated.resize(rows * self.config.mlp_width);
+        matmul::multiply_gated(activated, Left::Normed(self.normed(middle, layout.mlp_norm)), outputs);
+        self.project_onto(&mut scratch.hidden, middle, activated, layout.down);
     }
 
     /// Logits of normalised hidden rows. Shapes: rows \[N, C\], out \[N, V\].
     pub fn logits(&self, out: &mut Buffer, rows: &[f32]) {
-        self.project(rows, [(out, self.layout.head)]);
+        let packed = &self.packed[self.layout.head];
+        let out = out.resize(rows.len() / packed.rows() * packed.columns());
+        matmul::multiply(out, Matrix::new(rows, packed.rows()), packed, Output::Overwrite);
     }
 
     /// Draws a token after each normalised hidden row, at one uniform number each.

@@ -263,8 +263,7 @@ impl Model {
 
     /// `gradient` of a norm's output becomes that of its input `rows`.
     fn norm_backward(&self, gradient: &mut [f32], rows: &[f32], weight: ParameterIndex, gradients: &mut Gradients) {
-        let saved = norm::Saved { rows, weight: self.values(weight), epsilon: self.config.norm_epsilon };
-        norm::backward(gradient, &mut gradients.tensors[weight], saved);
+        norm::backward(gradient, &mut gradients.tensors[weight], self.normed(rows, weight));
     }
 
     /// Packs a projection as it stands, for gradients of its inputs: ∂inputs = ∂outputs · weight.
@@ -296,8 +295,9 @@ impl Model {
             self.pack_weight(weight, projection);
             matmul::multiply(normed, Matrix::new(gradient, weight.rows()), weight, output);
         }
-        self.norm_backward(normed, &state.middle, layout.mlp_norm, gradients);
-        vector::add(hidden, normed);
+        let norm = layout.mlp_norm;
+        let saved = self.normed(&state.middle, norm);
+        norm::backward_onto(hidden, normed, &mut gradients.tensors[norm], saved);
     }
 
     /// middle = input + output(attention(norm(input))), backwards; replaces the gradient of `middle` by that of `input`.
@@ -344,8 +344,9 @@ impl Model {
             self.pack_weight(weight, projection);
             matmul::multiply(normed, Matrix::new(gradient, weight.rows()), weight, output);
         }
-        self.norm_backward(normed, &state.input, layout.attention_norm, gradients);
-        vector::add(hidden, normed);
+        let norm = layout.attention_norm;
+        let saved = self.normed(&state.input, norm);
+        norm::backward_onto(hidden, normed, &mut gradients.tensors[norm], saved);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Products between some query rows and the pages of a stretch, for one key-value head on one thread.
 
-use std::ops::Range;
+use std::{ops::Range, ptr::NonNull};
 
 use super::stretch::{PAGE, Stretch};
 use crate::{
@@ -88,12 +88,9 @@ impl OutRows<'_> {
         let start = at.0 * self.stride + at.1;
         let end = start + (height - 1) * self.stride + columns;
         assert!(end <= self.floats.len(), "a tile of {height} × {columns} at {at:?} of {} floats", self.floats.len());
-        Target {
-            out: self.floats[start..].as_mut_ptr(),
-            stride: self.stride,
-            columns,
-            fresh: output == Output::Overwrite,
-        }
+        let out = self.floats[start..].as_mut_ptr();
+        let start = if output == Output::Add { NonNull::new(out) } else { None };
+        Target { out, stride: self.stride, columns, start }
     }
 }
 

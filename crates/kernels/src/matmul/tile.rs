@@ -1,5 +1,7 @@
 //! The innermost product: a few rows of the left side times one panel of the right side, in registers.
 
+use std::ptr::NonNull;
+
 use super::{packed::PANEL, words::Compute};
 use crate::dispatch::{InstructionSet, instruction_set};
 
@@ -53,8 +55,8 @@ pub(crate) struct Target {
     pub(crate) stride: usize,
     /// Output columns that exist.
     pub(crate) columns: usize,
-    /// Start the sums at zero rather than at the output's old value.
-    pub(crate) fresh: bool,
+    /// What the sums start from, laid out as the output and possibly the output itself; none for 0.
+    pub(crate) start: Option<NonNull<f32>>,
 }
 
 /// Rows up to which a tile has too few sums to keep the multipliers busy with one panel.
@@ -87,7 +89,8 @@ pub(crate) fn height_max(compute: Compute) -> usize {
 /// Computes the tile.
 ///
 /// # Safety
-/// `target.out` must be valid for `height` rows of `columns` floats, `stride` apart, that nothing else touches meanwhile.
+/// `target.out` must be valid for `height` rows of `columns` floats, `stride` apart, that nothing else touches meanwhile,
+/// and so must what the sums start from.
 pub(crate) unsafe fn compute(tile: &Tile<'_>, target: &Target) {
     let (height, steps) = (tile.height, tile.steps);
     let left_words = match tile.layout {
@@ -108,11 +111,17 @@ pub(crate) unsafe fn compute(tile: &Tile<'_>, target: &Target) {
         // SAFETY: r < height and the caller vouches for the rectangle.
         unsafe { std::slice::from_raw_parts_mut(target.out.add(r * target.stride), target.columns) }
     };
-    if !target.fresh {
-        (0..height).for_each(|r| buffer[r * PANEL..][..target.columns].copy_from_slice(row(r)));
+    if let Some(start) = target.start {
+        for r in 0..height {
+            // SAFETY: the sums' start is laid out as the output.
+            let row = unsafe { std::slice::from_raw_parts(start.as_ptr().add(r * target.stride), target.columns) };
+            buffer[r * PANEL..][..target.columns].copy_from_slice(row);
+        }
     }
+    let out = buffer.as_mut_ptr();
+    let start = target.start.and(NonNull::new(out));
     // SAFETY: the buffer holds so many whole rows and no tile is taller.
-    unsafe { whole(tile, &Target { out: buffer.as_mut_ptr(), stride: PANEL, ..*target }) };
+    unsafe { whole(tile, &Target { out, start, stride: PANEL, columns: PANEL }) };
     (0..height).for_each(|r| row(r).copy_from_slice(&buffer[r * PANEL..][..target.columns]));
 }
 
@@ -246,10 +255,11 @@ unsafe fn columns<V: Lanes, const M: usize, const N: usize, const PAIRS: bool, c
     unsafe {
         let zero = V::load([0; 16].as_ptr());
         let mut sums = [[zero; N]; M];
-        if !target.fresh {
+        if let Some(start) = target.start {
             for (row, sums) in sums.iter_mut().enumerate() {
                 for (sum, out) in sums.iter_mut().zip(out) {
-                    *sum = V::load(out.add(row * target.stride).cast());
+                    let at = out.offset_from(target.out) + (row * target.stride).cast_signed();
+                    *sum = V::load(start.as_ptr().offset(at).cast());
                 }
             }
         }

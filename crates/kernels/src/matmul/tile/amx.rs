@@ -6,7 +6,11 @@
 //! an element's bits depend on its row, its column and the multiples of 32 alone. 15,360,000 elements of random factors,
 //! among them subnormal ones and sums that overflow, were computed so in C and none differed (Xeon, Sapphire Rapids).
 
-use std::{arch::asm, cell::Cell};
+use std::{
+    arch::asm,
+    cell::{Cell, UnsafeCell},
+    ptr::NonNull,
+};
 
 use super::{LEFT_STRIDE, LeftLayout, MATRIX_ROWS, Target, Tile};
 use crate::matmul::packed::PANEL;
@@ -73,11 +77,26 @@ pub(crate) fn multiply_rounds(rounds: usize) {
     }
 }
 
-/// The output elements of a register's 16 rows and of the register beside it.
+/// Sixteen rows of the output, 32 columns of each: a pair of registers.
 #[derive(Clone, Copy)]
 struct Sums {
-    first: *mut f32,
+    out: *mut f32,
     row_bytes: usize,
+    /// What they start from, as far apart as the output's rows; none for 0.
+    start: Option<NonNull<f32>>,
+}
+
+impl Sums {
+    /// 16 rows of a rectangle from element `at` on.
+    ///
+    /// # Safety
+    /// The rows must be there.
+    #[inline(always)]
+    unsafe fn of(target: &Target, at: usize) -> Self {
+        // SAFETY: the caller vouches for the rows.
+        let (out, start) = unsafe { (target.out.add(at), target.start.map(|start| start.add(at))) };
+        Self { out, row_bytes: target.stride * size_of::<f32>(), start }
+    }
 }
 
 /// # Safety
@@ -91,113 +110,81 @@ pub(super) unsafe fn compute(tile: &Tile<'_>, target: &Target) {
     let right_words = (tile.panels - 1) * tile.panel_stride + (blocks.max(1) * STEPS - 1) * tile.right_stride + PANEL;
     assert!(blocks == 0 || right_words <= tile.right.len(), "{right_words} right words of {}", tile.right.len());
     configure();
+    let whole = tile.height.is_multiple_of(MATRIX_ROWS);
     for panel in 0..tile.panels {
-        // SAFETY: words and sums of this panel are there (asserted; the caller vouches for the rectangle).
+        // SAFETY: words and sums of this panel are there (asserted; the caller vouches for the rectangle); rows of the
+        // last registers that are not the output's are computed elsewhere.
         unsafe {
             let right = tile.right.as_ptr().add(panel * tile.panel_stride);
-            let out = Target { out: target.out.add(panel * PANEL), ..*target };
-            if groups == 2 {
-                two_groups(tile, right, blocks, &out);
-            } else {
-                one_group(tile, right, blocks, &out);
+            let at = panel * PANEL;
+            let second = at + MATRIX_ROWS * target.stride;
+            match (groups, whole) {
+                (2, true) => multiply_two(tile, right, blocks, [Sums::of(target, at), Sums::of(target, second)]),
+                (2, false) => in_spare_rows(Sums::of(target, second), tile.height - MATRIX_ROWS, |last| {
+                    multiply_two(tile, right, blocks, [Sums::of(target, at), last]);
+                }),
+                (_, true) => multiply_one(tile, right, blocks, Sums::of(target, at)),
+                (_, false) => in_spare_rows(Sums::of(target, at), tile.height, |sums| {
+                    multiply_one(tile, right, blocks, sums);
+                }),
             }
         }
     }
 }
 
-/// 17 to 32 rows of a panel.
-///
-/// # Safety
-/// The words must be there (as `compute` asserts), and the rectangle.
-#[inline(always)]
-unsafe fn two_groups(tile: &Tile<'_>, right: *const u32, blocks: usize, target: &Target) {
-    // SAFETY: passed on to the caller; the second group's rows beyond the tile are computed in a buffer.
-    unsafe {
-        let first = Sums { first: target.out, row_bytes: target.stride * size_of::<f32>() };
-        let second = target.out.add(MATRIX_ROWS * target.stride);
-        let rows = tile.height - MATRIX_ROWS;
-        if rows == MATRIX_ROWS {
-            return multiply_two(tile, right, blocks, (first, Sums { first: second, ..first }, target.fresh));
-        }
-        let mut buffer = Rows::read(second, rows, target);
-        multiply_two(tile, right, blocks, (first, buffer.sums(), target.fresh));
-        buffer.write(second, rows, target);
-    }
-}
-
-/// 1 to 16 rows of a panel.
-///
-/// # Safety
-/// As [`two_groups`].
-#[inline(always)]
-unsafe fn one_group(tile: &Tile<'_>, right: *const u32, blocks: usize, target: &Target) {
-    // SAFETY: as above.
-    unsafe {
-        if tile.height == MATRIX_ROWS {
-            let sums = Sums { first: target.out, row_bytes: target.stride * size_of::<f32>() };
-            return multiply_one(tile, right, blocks, (sums, target.fresh));
-        }
-        let mut buffer = Rows::read(target.out, tile.height, target);
-        multiply_one(tile, right, blocks, (buffer.sums(), target.fresh));
-        buffer.write(target.out, tile.height, target);
-    }
-}
-
-/// Room for the sums of a register pair of which some rows are not the output's.
+/// Room for the sums of a pair of registers of which some rows are not the output's.
 #[repr(align(64))]
-struct Rows([[f32; PANEL]; MATRIX_ROWS]);
+struct SpareRows([[f32; PANEL]; MATRIX_ROWS]);
 
-impl Rows {
-    /// The output's first `rows` rows, where sums start from them.
-    ///
-    /// # Safety
-    /// The rows must be there.
-    #[inline(always)]
-    unsafe fn read(out: *const f32, rows: usize, target: &Target) -> Self {
-        let mut buffer = Self([[0.0; PANEL]; MATRIX_ROWS]);
-        if !target.fresh {
-            for (index, row) in buffer.0.iter_mut().enumerate().take(rows) {
+thread_local! {
+    static SPARE: UnsafeCell<SpareRows> = const { UnsafeCell::new(SpareRows([[0.0; PANEL]; MATRIX_ROWS])) };
+}
+
+/// Runs `work` with sums in a buffer, of which the first `rows` rows come from and go to `sums`.
+///
+/// # Safety
+/// The rows must be there, and `work` must not come here again.
+#[inline(always)]
+unsafe fn in_spare_rows(sums: Sums, rows: usize, work: impl FnOnce(Sums)) {
+    let stride = sums.row_bytes / size_of::<f32>();
+    SPARE.with(|spare| {
+        // SAFETY: the buffer is this thread's, and nobody else holds it (the caller vouches).
+        let SpareRows(spare) = unsafe { &mut *spare.get() };
+        if let Some(start) = sums.start {
+            for (index, row) in spare.iter_mut().enumerate().take(rows) {
                 // SAFETY: the caller vouches for the row.
-                *row = unsafe { out.add(index * target.stride).cast::<[f32; PANEL]>().read_unaligned() };
+                *row = unsafe { start.add(index * stride).cast::<[f32; PANEL]>().read_unaligned() };
             }
         }
-        buffer
-    }
-
-    fn sums(&mut self) -> Sums {
-        Sums { first: self.0.as_mut_ptr().cast(), row_bytes: PANEL * size_of::<f32>() }
-    }
-
-    /// # Safety
-    /// The rows must be there.
-    #[inline(always)]
-    unsafe fn write(&self, out: *mut f32, rows: usize, target: &Target) {
-        for (index, row) in self.0.iter().enumerate().take(rows) {
-            // SAFETY: the caller vouches for the row.
-            unsafe { out.add(index * target.stride).cast::<[f32; PANEL]>().write_unaligned(*row) };
+        let out: *mut f32 = spare.as_mut_ptr().cast();
+        let start = sums.start.and(NonNull::new(out));
+        work(Sums { out, row_bytes: PANEL * size_of::<f32>(), start });
+        for (index, row) in spare.iter().enumerate().take(rows) {
+            // SAFETY: as above.
+            unsafe { sums.out.add(index * stride).cast::<[f32; PANEL]>().write_unaligned(*row) };
         }
-    }
+    });
 }
 
 /// # Safety
 /// 32 rows of left words, a panel of right words and the sums must be there; the registers must be configured.
 #[inline(always)]
-unsafe fn multiply_two(tile: &Tile<'_>, right: *const u32, blocks: usize, (first, second, fresh): (Sums, Sums, bool)) {
+unsafe fn multiply_two(tile: &Tile<'_>, right: *const u32, blocks: usize, [first, second]: [Sums; 2]) {
     let left = tile.left.as_ptr();
     // SAFETY: reads and writes what the caller vouches for; the compiler itself uses no matrix register.
     unsafe {
-        if fresh {
-            asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
-        } else {
+        if let (Some(c0), Some(c1)) = (first.start, second.start) {
             asm!(
                 "tileloadd tmm0, [{c0} + {s0}*1]",
                 "tileloadd tmm1, [{c0} + {s0}*1 + 64]",
                 "tileloadd tmm2, [{c1} + {s1}*1]",
                 "tileloadd tmm3, [{c1} + {s1}*1 + 64]",
-                c0 = in(reg) first.first, s0 = in(reg) first.row_bytes,
-                c1 = in(reg) second.first, s1 = in(reg) second.row_bytes,
+                c0 = in(reg) c0.as_ptr(), s0 = in(reg) first.row_bytes,
+                c1 = in(reg) c1.as_ptr(), s1 = in(reg) second.row_bytes,
                 options(nostack, readonly)
             );
+        } else {
+            asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
         }
         asm!(
             "test {n}, {n}",
@@ -231,8 +218,8 @@ unsafe fn multiply_two(tile: &Tile<'_>, right: *const u32, blocks: usize, (first
             "tilestored [{c0} + {s0}*1 + 64], tmm1",
             "tilestored [{c1} + {s1}*1], tmm2",
             "tilestored [{c1} + {s1}*1 + 64], tmm3",
-            c0 = in(reg) first.first, s0 = in(reg) first.row_bytes,
-            c1 = in(reg) second.first, s1 = in(reg) second.row_bytes,
+            c0 = in(reg) first.out, s0 = in(reg) first.row_bytes,
+            c1 = in(reg) second.out, s1 = in(reg) second.row_bytes,
             options(nostack)
         );
     }
@@ -241,18 +228,18 @@ unsafe fn multiply_two(tile: &Tile<'_>, right: *const u32, blocks: usize, (first
 /// # Safety
 /// As [`multiply_two`], for 16 rows.
 #[inline(always)]
-unsafe fn multiply_one(tile: &Tile<'_>, right: *const u32, blocks: usize, (sums, fresh): (Sums, bool)) {
+unsafe fn multiply_one(tile: &Tile<'_>, right: *const u32, blocks: usize, sums: Sums) {
     // SAFETY: as above.
     unsafe {
-        if fresh {
-            asm!("tilezero tmm0", "tilezero tmm1", options(nostack, nomem));
-        } else {
+        if let Some(start) = sums.start {
             asm!(
                 "tileloadd tmm0, [{c} + {s}*1]",
                 "tileloadd tmm1, [{c} + {s}*1 + 64]",
-                c = in(reg) sums.first, s = in(reg) sums.row_bytes,
+                c = in(reg) start.as_ptr(), s = in(reg) sums.row_bytes,
                 options(nostack, readonly)
             );
+        } else {
+            asm!("tilezero tmm0", "tilezero tmm1", options(nostack, nomem));
         }
         asm!(
             "test {n}, {n}",
@@ -279,7 +266,7 @@ unsafe fn multiply_one(tile: &Tile<'_>, right: *const u32, blocks: usize, (sums,
         asm!(
             "tilestored [{c} + {s}*1], tmm0",
             "tilestored [{c} + {s}*1 + 64], tmm1",
-            c = in(reg) sums.first, s = in(reg) sums.row_bytes,
+            c = in(reg) sums.out, s = in(reg) sums.row_bytes,
             options(nostack)
         );
     }
