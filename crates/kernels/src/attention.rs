@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use crate::Compute;
 
-pub use backward::{Gradients, Saved, backward};
+pub use backward::{Gradients, Saved, backward, backward_position_bytes};
 pub use forward::{Sequence, forward};
 pub use stretch::Stretch;
 

@@ -56,6 +56,17 @@ pub fn instruction_set() -> InstructionSet {
     })
 }
 
+/// Whether Intel made this CPU.
+pub(crate) fn is_intel() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let std::arch::x86_64::CpuidResult { ebx, ecx, edx, .. } = std::arch::x86_64::__cpuid(0);
+        [ebx, edx, ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 #[cfg(target_arch = "x86_64")]
 fn widest() -> InstructionSet {
     let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");

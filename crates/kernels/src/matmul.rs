@@ -19,6 +19,7 @@ use std::{
 use crate::{
     Buffer,
     activation::gate_part,
+    logprob,
     matmul::{
         left::RowTiles,
         packed::PANEL,
@@ -86,6 +87,19 @@ fn tiles_block(compute: Compute) -> usize {
     if compute.uses_matrix_registers() { 4 } else { 10 }
 }
 
+/// Bytes that a thread keeps of a left side of `rows` rows and `inner` columns.
+pub fn left_bytes(compute: Compute, rows: usize, inner: usize) -> usize {
+    let rows = rows.min(tiles_block(compute) * tile::height_max(compute));
+    PackedRows::bytes(compute, rows, inner) + rows * inner * size_of::<f32>()
+}
+
+/// The same for [`crate::logprob`]'s products with `rows` rows and a head of `columns` columns on one of `threads`
+/// threads, and the logits of a task.
+pub fn left_and_block_bytes(compute: Compute, (rows, inner): (usize, usize), columns: usize, threads: usize) -> usize {
+    let rows = rows.min(group_rows(compute, rows, columns.div_ceil(logprob::BLOCK), threads));
+    PackedRows::bytes(compute, rows, inner) + rows * logprob::BLOCK * size_of::<f32>()
+}
+
 /// Tiles up to which a task takes panel after panel, so that a large right side is read once and in order.
 const TILES_FEW: usize = 6;
 /// Tasks for each thread, so that threads of unequal speed end together.
@@ -149,21 +163,24 @@ impl<'a> SharedLeft<'a> {
         Self { left, compute, product: PRODUCTS.fetch_add(1, Ordering::Relaxed) }
     }
 
+    fn pack(&self, rows: &Range<usize>, held: &mut HeldRows) {
+        (held.product, held.rows) = (self.product, rows.clone());
+        match self.left {
+            Left::Matrix(matrix) => held.packed.pack(matrix.rows(rows), self.compute),
+            Left::Normed(norm::Saved { rows: all, weight, epsilon }) => {
+                let width = weight.len();
+                let normed = held.normed.resize(rows.len() * width);
+                norm::forward_part(normed, &all[rows.start * width..rows.end * width], weight, epsilon);
+                held.packed.pack(Matrix::new(normed, width), self.compute);
+            }
+        }
+    }
+
     /// Runs `work` with `rows` packed; a thread packs the rows of neighbouring tasks once.
     fn with_packed(&self, rows: &Range<usize>, work: impl FnOnce(&PackedRows)) {
         LEFT.with_borrow_mut(|held| {
             if (held.product, &held.rows) != (self.product, rows) {
-                match self.left {
-                    Left::Matrix(matrix) => held.packed.pack(matrix.rows(rows), self.compute),
-                    Left::Normed(saved) => {
-                        let width = saved.weight.len();
-                        let normed = held.normed.resize(rows.len() * width);
-                        let rows = &saved.rows[rows.start * width..rows.end * width];
-                        norm::forward_part(normed, rows, saved.weight, saved.epsilon);
-                        held.packed.pack(Matrix::new(normed, width), self.compute);
-                    }
-                }
-                (held.product, held.rows) = (self.product, rows.clone());
+                self.pack(rows, held);
             }
             work(&held.packed);
         });
@@ -343,9 +360,7 @@ pub(crate) fn multiply_in_blocks(
     assert_eq!(left.columns, right.rows(), "inner dimensions of left and right");
     let compute = right.compute();
     let column_blocks = right.columns().div_ceil(columns_block);
-    let tiles = left.rows.div_ceil(tile::height_max(compute));
-    let groups = (TASKS_PER_THREAD * threads::count()).div_ceil(column_blocks.max(1)).min(tiles);
-    let group_rows = tiles.div_ceil(groups.max(1)).max(1) * tile::height_max(compute);
+    let group_rows = group_rows(compute, left.rows, column_blocks, threads::count());
     let groups = left.rows.div_ceil(group_rows);
     let all_rows = left.rows;
     let left = SharedLeft::new(Left::Matrix(left), compute);
@@ -368,6 +383,13 @@ pub(crate) fn multiply_in_blocks(
         work(rows, columns, out);
         BLOCK.set(values);
     });
+}
+
+/// Rows that a task of [`multiply_in_blocks`] takes: whole tiles, so few that there are tasks enough.
+fn group_rows(compute: Compute, rows: usize, column_blocks: usize, threads: usize) -> usize {
+    let tiles = rows.div_ceil(tile::height_max(compute));
+    let groups = (TASKS_PER_THREAD * threads).div_ceil(column_blocks.max(1)).min(tiles);
+    tiles.div_ceil(groups.max(1)).max(1) * tile::height_max(compute)
 }
 
 /// The first element of a rectangle, and what its sums start from; none for 0.

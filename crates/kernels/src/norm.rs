@@ -127,10 +127,10 @@ pub fn backward(gradient: &mut [f32], weight_gradient: &mut [f32], saved: Saved<
 /// Shapes: sum and gradient \[N, C\], weight_gradient \[C\].
 pub fn backward_onto(sum: &mut [f32], gradient: &mut [f32], weight_gradient: &mut [f32], saved: Saved<'_>) {
     assert_eq!(sum.len(), gradient.len(), "sum and gradient lengths");
-    backward_rows(gradient, weight_gradient, saved, Some(Parts::new(sum)));
+    backward_rows(gradient, weight_gradient, saved, Some(&Parts::new(sum)));
 }
 
-fn backward_rows(gradient: &mut [f32], weight_gradient: &mut [f32], saved: Saved<'_>, sum: Option<Parts<'_, f32>>) {
+fn backward_rows(gradient: &mut [f32], weight_gradient: &mut [f32], saved: Saved<'_>, sum: Option<&Parts<'_, f32>>) {
     let Saved { rows, weight, epsilon } = saved;
     let width = weight.len();
     assert_eq!(gradient.len(), rows.len(), "gradient and input lengths");
@@ -149,7 +149,7 @@ fn backward_rows(gradient: &mut [f32], weight_gradient: &mut [f32], saved: Saved
     threads::for_each_chunk(gradient, together * width, |index, gradient| {
         let at = index * together * width..index * together * width + gradient.len();
         rows_part(gradient, &rows[at.clone()], weight, &inverse_rms[index * together..]);
-        if let Some(sum) = &sum {
+        if let Some(sum) = sum {
             // SAFETY: chunks of different indices do not overlap.
             add_row(unsafe { sum.part(at) }, gradient);
         }

@@ -1,7 +1,10 @@
 //! Bytes that a model and its workspaces take, from a configuration alone: what a plan adds up before anything is
 //! allocated. Each function lists the fields of the structure that it is about.
 
-use kernels::{Compute, matmul::PackedMatrix};
+use kernels::{
+    Compute, attention,
+    matmul::{self, PackedMatrix},
+};
 
 use crate::{Cache, Model, ModelConfig, SamplerWorkspace, TrainerWorkspace, parameter_shapes};
 
@@ -13,11 +16,6 @@ const LOGIT_ROWS: usize = 256;
 const LOGIT_BLOCK: usize = 512;
 /// Bytes of such a sum.
 const LOGIT_SUM_BYTES: usize = 12;
-/// Words of a block of a product's left side, and words from one block to the next.
-const LEFT_BLOCK: [usize; 2] = [256, 272];
-/// Query rows of one key-value head that the backward of attention computes together, for each of which it holds five
-/// arrays over the positions.
-const ATTENTION_ROWS: usize = 56 * 5;
 
 /// The rows of the largest micro-batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +103,8 @@ impl TrainerWorkspace {
         let head_width = config.heads.width.next_multiple_of(32);
         // Of one key-value head: its stretches as they are and exchanged, gradients of keys and values, and scores.
         let stretches = 2 * Cache::bytes(config, compute, batch.tree) / (config.layers * config.heads.key_value);
-        let attention = stretches + (2 * batch.tree * head_width + ATTENTION_ROWS * batch.sequence) * FLOAT;
+        let positions = batch.sequence * attention::backward_position_bytes(compute);
+        let attention = stretches + 2 * batch.tree * head_width * FLOAT + positions;
         batch.rows * gradients * FLOAT + inputs + weight.unwrap_or(0) + logits + threads * attention
     }
 }
@@ -120,20 +119,15 @@ impl SamplerWorkspace {
     }
 }
 
-/// Bytes that products of up to `rows` rows keep on `threads` threads: the packed left side, and the logits on their
-/// way with their sums.
+/// Bytes that products of up to `rows` rows keep on `threads` threads: packed left sides, and the logits on their way
+/// with their sums.
 pub fn product_bytes(config: &ModelConfig, compute: Compute, rows: usize, threads: usize) -> usize {
-    let [block, stride] = LEFT_BLOCK;
-    let per_word = match compute {
-        Compute::F32 => 1,
-        Compute::Bf16 => 2,
-    };
-    let left = |rows: usize, inner: usize| rows * inner.div_ceil(per_word).div_ceil(block) * stride * FLOAT;
-    let widest = left(rows, RowFloats::new(config).widest());
-    let logits = left(rows.min(LOGIT_ROWS), config.vocabulary);
-    let groups = (12 * threads).div_ceil(config.vocabulary.div_ceil(LOGIT_BLOCK));
-    let blocks = threads * rows.div_ceil(groups) * LOGIT_BLOCK * FLOAT;
-    widest.max(logits) + blocks + rows * logit_sums(config)
+    let widest = RowFloats::new(config).widest();
+    let inputs = matmul::left_bytes(compute, rows, widest);
+    let gradients = matmul::left_bytes(compute, widest, rows);
+    let logits = matmul::left_bytes(compute, rows.min(LOGIT_ROWS), config.vocabulary);
+    let blocks = matmul::left_and_block_bytes(compute, (rows, config.width), config.vocabulary, threads);
+    threads * (inputs.max(gradients).max(logits) + blocks) + rows * logit_sums(config)
 }
 
 /// Bytes of the sums over blocks of one row's logits.

@@ -24,6 +24,12 @@ fn rows_max(compute: Compute) -> usize {
     if compute.uses_matrix_registers() { 64 } else { 56 }
 }
 
+/// Bytes that a thread keeps for each position that a row sees: weights and gradients of the rows computed together,
+/// each as floats and as the words of both their products.
+pub fn backward_position_bytes(compute: Compute) -> usize {
+    5 * rows_max(compute) * size_of::<f32>()
+}
+
 /// What the forward read: queries \[N, H, D\], keys and values \[N, K, D\], all rows of the batch.
 #[derive(Clone, Copy)]
 pub struct Saved<'a> {

@@ -70,6 +70,12 @@ impl PackedRows {
         }
     }
 
+    /// Bytes that a matrix of `rows` rows and `inner` columns takes at most.
+    pub(crate) fn bytes(compute: Compute, rows: usize, inner: usize) -> usize {
+        let words = rows * compute.steps(inner).div_ceil(STEPS_MAX) * LEFT_STRIDE + tile::LEFT_WORDS_BEYOND;
+        words * size_of::<u32>()
+    }
+
     pub(crate) fn layout(&self) -> LeftLayout {
         self.layout.unwrap_or(LeftLayout::Rows)
     }

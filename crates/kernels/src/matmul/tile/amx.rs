@@ -4,7 +4,7 @@
 //! products of the first halves of the words are one chain from 0, those of the second halves another, both ascending;
 //! the sum of the two is added to the element. Each step rounds once to nearest, with subnormal numbers taken for 0. So
 //! an element's bits depend on its row, its column and the multiples of 32 alone. 15,360,000 elements of random factors,
-//! among them subnormal ones and sums that overflow, were computed so in C and none differed (Xeon, Sapphire Rapids).
+//! among them subnormal ones and sums that overflow, were computed so in C and none differed (Xeon, Emerald Rapids).
 
 use std::{
     arch::asm,
