@@ -54,7 +54,7 @@ pub(crate) fn brace_arguments<'a>(mut tokens: &[Token<'a>]) -> Vec<Token<'a>> {
 
 fn arguments_of(command: &str) -> usize {
     match command {
-        "frac" => 2,
+        "frac" | "binom" => 2,
         "sqrt" => 1,
         _ => 0,
     }

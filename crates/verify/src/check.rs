@@ -2,37 +2,60 @@
 
 use crate::{
     Check, Extraction, Gold, Verdict,
-    compare::compare,
+    answer::Answer,
+    compare::{Comparison, compare},
     extract::{AnswerText, extract},
-    value::{ANSWER_BYTES_MAX, Refusal, Value},
+    limits::{ANSWER_BYTES_MAX, Refusal},
 };
 
 /// Decides whether a completion answers its problem.
 ///
-/// Numbers are compared exactly, everything else as normalised text; units are read over and a percent sign on one
-/// side only may stand for 1/100, so `50%` equals the golds `50`, `0.5` and `50%`, while `50` never equals `0.5`.
-/// Time is linear in the length of the completion. No input panics.
+/// Values are compared exactly: numbers as fractions, expressions by their normal forms, sets, intervals, tuples and
+/// matrices part by part; what is no mathematics is compared as normalised text. docs/verifier.md has the rules.
+/// Time is linear in the length of the completion, and the work on its answer is bounded. No input panics.
 pub fn check(completion: &str, gold: &Gold, extraction: &Extraction) -> Check {
-    let answer = match extract(completion, extraction) {
-        Ok(answer) => answer,
-        Err(absence) => {
-            return Check { verdict: Verdict::NoAnswer, answer: None, reason: absence.reason().to_owned() };
-        }
-    };
-    let (verdict, reason) = match Value::read(answer) {
-        Ok(value) => {
-            let comparison = compare(&value, gold.value());
-            (if comparison.is_equal() { Verdict::Correct } else { Verdict::Incorrect }, comparison.reason())
+    match extract(completion, extraction) {
+        Ok(answer) => judged(answer, gold),
+        Err(absence) => Check { verdict: Verdict::NoAnswer, answer: None, reason: absence.reason().to_owned() },
+    }
+}
+
+/// Decides whether a text that is an answer and nothing else equals a gold. Blank text is no answer.
+pub fn equivalent(answer: &str, gold: &Gold) -> Check {
+    match AnswerText::new(answer) {
+        Ok(answer) => judged(answer, gold),
+        Err(absence) => Check { verdict: Verdict::NoAnswer, answer: None, reason: absence.reason().to_owned() },
+    }
+}
+
+fn judged(text: AnswerText<'_>, gold: &Gold) -> Check {
+    let kept = kept(text.as_str()).to_owned();
+    let (verdict, reason) = match Answer::read(text) {
+        Ok(answer) => {
+            let comparison = compare(&answer, gold.answer(), gold.rounding());
+            (verdict(comparison), comparison.reason())
         }
         Err(Refusal::Unreadable(reason)) => (Verdict::Unreadable, reason),
         Err(Refusal::TooLarge(reason)) => (Verdict::TooLarge, reason),
     };
-    Check { verdict, answer: Some(kept(answer).to_owned()), reason: reason.to_owned() }
+    Check { verdict, answer: Some(kept), reason: reason.to_owned() }
+}
+
+fn verdict(comparison: Comparison) -> Verdict {
+    match comparison {
+        Comparison::EqualTexts | Comparison::EqualValues => Verdict::Correct,
+        Comparison::Undecided => Verdict::Unknown,
+        Comparison::TooLarge(_) => Verdict::TooLarge,
+        Comparison::ValuesDiffer
+        | Comparison::TextsDiffer
+        | Comparison::GoldIsValue
+        | Comparison::GoldIsText
+        | Comparison::OptionsDiffer => Verdict::Incorrect,
+    }
 }
 
 /// As much of an answer as is recorded: no completion makes a record larger than an answer may be.
-fn kept(answer: AnswerText<'_>) -> &str {
-    let text = answer.as_str();
+fn kept(text: &str) -> &str {
     let end = (0..=ANSWER_BYTES_MAX.min(text.len())).rfind(|end| text.is_char_boundary(*end)).unwrap_or_default();
     &text[..end]
 }

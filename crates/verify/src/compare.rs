@@ -1,63 +1,86 @@
-//! Whether an answer equals a gold. Not how either was read: see `value`.
-
-use num_rational::BigRational;
+//! Whether an answer equals a gold. Not how either was read: see `answer`.
 
 use crate::{
-    number::{Mark, Number},
-    value::Value,
+    algebra::Decision,
+    answer::Answer,
+    limits::{Refusal, Stop, Work},
 };
 
-/// How two values stand to each other.
+mod quantity;
+mod relation;
+mod same;
+
+pub(crate) use quantity::Rounding;
+pub(crate) use same::Comparer;
+
+/// How an answer stands to a gold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Comparison {
-    EqualNumbers,
     EqualTexts,
-    NumbersDiffer,
+    EqualValues,
+    ValuesDiffer,
     TextsDiffer,
-    GoldIsNumber,
+    GoldIsValue,
     GoldIsText,
+    OptionsDiffer,
+    Undecided,
+    TooLarge(&'static str),
 }
 
 impl Comparison {
-    pub(crate) fn is_equal(self) -> bool {
-        matches!(self, Self::EqualNumbers | Self::EqualTexts)
-    }
-
     pub(crate) fn reason(self) -> &'static str {
         match self {
-            Self::EqualNumbers => "equal as numbers",
-            Self::EqualTexts => "equal as text",
-            Self::NumbersDiffer => "the numbers differ",
+            Self::EqualTexts => "written the same",
+            Self::EqualValues => "equal in value",
+            Self::ValuesDiffer => "the values differ",
             Self::TextsDiffer => "the texts differ",
-            Self::GoldIsNumber => "the gold is a number and the answer is not",
-            Self::GoldIsText => "the answer is a number and the gold is not",
+            Self::GoldIsValue => "the gold is a mathematical value and the answer is not",
+            Self::GoldIsText => "the answer is a mathematical value and the gold is not",
+            Self::OptionsDiffer => "the options differ",
+            Self::Undecided => "equal at every point tried, and not proved equal",
+            Self::TooLarge(reason) => reason,
         }
     }
 }
 
-/// Two numbers are equal by value, anything else by normalised text.
-pub(crate) fn compare(answer: &Value, gold: &Value) -> Comparison {
-    if let (Some(answer), Some(gold)) = (&answer.number, &gold.number) {
-        return if numbers_equal(answer, gold) { Comparison::EqualNumbers } else { Comparison::NumbersDiffer };
-    }
-    if answer.text == gold.text {
+/// Texts that are the same are equal; otherwise values are, in any of their readings.
+pub(crate) fn compare(answer: &Answer, gold: &Answer, rounding: Rounding) -> Comparison {
+    if answer.text == gold.text && (answer.option == gold.option || answer.option.is_none() || gold.option.is_none()) {
         return Comparison::EqualTexts;
     }
-    match (answer.number.is_some(), gold.number.is_some()) {
-        (false, true) => Comparison::GoldIsNumber,
-        (true, false) => Comparison::GoldIsText,
-        (_, _) => Comparison::TextsDiffer,
+    if let Some(same_option) = same_option(answer, gold) {
+        return if same_option { Comparison::EqualValues } else { Comparison::OptionsDiffer };
+    }
+    let mut decision: Option<Decision> = None;
+    let mut work = Work::new();
+    for mine in &answer.values {
+        for theirs in &gold.values {
+            let found = match (Comparer { rounding, work: &mut work }).same(mine, theirs) {
+                Ok(found) => found,
+                Err(Stop::Refused(Refusal::TooLarge(reason))) => return Comparison::TooLarge(reason),
+                Err(Stop::Refused(Refusal::Unreadable(_)) | Stop::NotMathematics) => Decision::Undecided,
+            };
+            decision = Some(decision.map_or(found, |decision| decision.or(found)));
+        }
+    }
+    match decision {
+        Some(Decision::Equal) => Comparison::EqualValues,
+        Some(Decision::Different) => Comparison::ValuesDiffer,
+        Some(Decision::Undecided) => Comparison::Undecided,
+        None => match (answer.values.is_empty(), gold.values.is_empty()) {
+            (true, false) => Comparison::GoldIsValue,
+            (false, true) => Comparison::GoldIsText,
+            (_, _) => Comparison::TextsDiffer,
+        },
     }
 }
 
-/// A percent sign on one side only may stand for the unit asked for or for 1/100, so `50%` equals `50` and `0.5`;
-/// signs on both sides or on neither say nothing, so `50` does not equal `0.5` and `50%` does not equal `0.5%`.
-fn numbers_equal(a: &Number, b: &Number) -> bool {
-    let hundred = || BigRational::from_integer(100.into());
-    a.value == b.value
-        || match (a.mark, b.mark) {
-            (Mark::Percent, Mark::Plain) => a.value == &b.value * hundred(),
-            (Mark::Plain, Mark::Percent) => &a.value * hundred() == b.value,
-            (Mark::Plain, Mark::Plain) | (Mark::Percent, Mark::Percent) => false,
-        }
+/// Where one side names an option of a multiple choice and the other is or names one: whether it is the same.
+fn same_option(answer: &Answer, gold: &Answer) -> Option<bool> {
+    match (answer.option, gold.option) {
+        (Some(a), Some(b)) => Some(a == b),
+        (Some(a), None) => gold.letter().map(|b| a == b),
+        (None, Some(b)) => answer.letter().map(|a| a == b),
+        (None, None) => None,
+    }
 }

@@ -1,17 +1,34 @@
-//! Finding the answer in a completion. Not reading it: see `value`.
+//! Finding the answer in a completion. Not reading it: see `answer`.
+
+mod boxes;
+mod last_number;
+mod phrase;
+mod span;
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::last_number::last_number;
+use self::phrase::Words;
+
+pub(crate) use span::after_last_equal;
 
 /// How the answer is found in a completion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Extraction {
-    /// What a person would take for the answer. After the last `</think>`, if there is one: the content of the last
-    /// closed `\boxed{…}` or `\fbox{…}`, else what follows the last `####` on its line, else the last number.
+    /// What a person would take for the answer, in what follows the last `</think>` and comes before a token that ends
+    /// the turn. The first of these that is there:
     ///
-    /// A box that is never closed counts as not there. A box or `####` line that is closed and blank is no answer.
+    /// 1. the last closed `\boxed{…}` or `\fbox{…}`, with the boxes beside it that are joined to it by `and`, `or` or a
+    ///    comma; or what follows the last `final answer is`, where that comes later;
+    /// 2. what follows the last `####` on its line;
+    /// 3. what follows a `\boxed` without braces, then what follows the last `answer is` or `answer:`;
+    /// 4. the whole text, where it is one line that reads as mathematics or is one letter;
+    /// 5. the last formula between `$…$`, `\(…\)` or `\[…\]`, or the last number, whichever comes last.
+    ///
+    /// A `<think>` that is never closed is no answer. A box that is never closed counts as not there. A box or `####`
+    /// line that is blank is no answer.
     Auto {},
     /// What follows the last occurrence of a marker on its line; without the marker there is no answer.
     Marker {
@@ -21,18 +38,21 @@ pub enum Extraction {
 }
 
 /// The text of a completion that is taken for its answer; trimmed and never empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct AnswerText<'a>(&'a str);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AnswerText<'a>(Cow<'a, str>);
 
 impl<'a> AnswerText<'a> {
     /// The text itself, or the absence of an answer where it is blank.
-    pub(crate) fn new(text: &'a str) -> Result<Self, Absence> {
-        let text = text.trim();
+    pub(crate) fn new(text: impl Into<Cow<'a, str>>) -> Result<Self, Absence> {
+        let text = match text.into() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+        };
         if text.is_empty() { Err(Absence::Blank) } else { Ok(Self(text)) }
     }
 
-    pub(crate) fn as_str(self) -> &'a str {
-        self.0
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -41,8 +61,10 @@ impl<'a> AnswerText<'a> {
 pub(crate) enum Absence {
     /// The place for the answer is there and empty.
     Blank,
-    /// Neither a box, nor `####`, nor a number.
-    NoNumber,
+    /// A `<think>` is never closed.
+    Thinking,
+    /// Nothing that could be an answer.
+    Nothing,
     /// The marker does not occur.
     NoMarker,
 }
@@ -51,7 +73,8 @@ impl Absence {
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Blank => "the place for the answer is blank",
-            Self::NoNumber => "no box, no #### and no number",
+            Self::Thinking => "the thinking never ends",
+            Self::Nothing => "no box, no ####, no answer phrase, no formula and no number",
             Self::NoMarker => "the marker does not occur",
         }
     }
@@ -60,18 +83,54 @@ impl Absence {
 /// The answer of a completion. Linear in the length of the completion.
 pub(crate) fn extract<'a>(completion: &'a str, extraction: &Extraction) -> Result<AnswerText<'a>, Absence> {
     match extraction {
-        Extraction::Auto {} => {
-            let spoken = completion.rsplit_once("</think>").map_or(completion, |(_, after)| after);
-            let found = marked_answer(spoken).or_else(|| last_number(spoken)).ok_or(Absence::NoNumber)?;
-            AnswerText::new(found)
-        }
+        Extraction::Auto {} => AnswerText::new(found(spoken(completion)?).ok_or(Absence::Nothing)?),
         Extraction::Marker { marker } => AnswerText::new(after_marker(completion, marker).ok_or(Absence::NoMarker)?),
     }
 }
 
-/// The content of the last closed box, else what follows the last `####` on its line.
-pub(crate) fn marked_answer(text: &str) -> Option<&str> {
-    last_box(text).or_else(|| text.rsplit_once("####").map(|(_, after)| first_line(after)))
+fn found(spoken: &str) -> Option<Cow<'_, str>> {
+    let boxed = boxes::last_group(spoken);
+    let after_box = boxed.as_ref().map_or(0, |group| group.end);
+    let words = if boxed.is_some() { Words::Refused } else { Words::Taken };
+    if let Some(phrase) = phrase::final_answer(&spoken[after_box..], words) {
+        return Some(Cow::Borrowed(phrase));
+    }
+    if let Some(group) = boxed {
+        return Some(group.text);
+    }
+    let found = after_hashes(spoken)
+        .or_else(|| boxes::unbraced(spoken))
+        .or_else(|| phrase::answer(spoken))
+        .or_else(|| phrase::whole(spoken))
+        .or_else(|| span::last(spoken));
+    found.map(Cow::Borrowed)
+}
+
+/// What is said rather than thought, up to the end of the turn.
+fn spoken(completion: &str) -> Result<&str, Absence> {
+    const TURN_ENDS: [&str; 7] =
+        ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", "<|user|>", "<｜end▁of▁sentence｜>"];
+    let said = completion.rsplit_once("</think>").map_or(completion, |(_, after)| after);
+    if said.contains("<think>") {
+        return Err(Absence::Thinking);
+    }
+    let candidates = said.match_indices('<');
+    let end = candidates.map(|(at, _)| at).find(|at| TURN_ENDS.iter().any(|token| said[*at..].starts_with(token)));
+    Ok(&said[..end.unwrap_or(said.len())])
+}
+
+/// What a gold answer or a solution marks as its answer: the last box, what follows the last `####`, or what follows
+/// the last `final answer is`.
+pub(crate) fn marked_answer(text: &str) -> Option<Cow<'_, str>> {
+    boxes::last_group(text)
+        .map(|group| group.text)
+        .or_else(|| after_hashes(text).map(Cow::Borrowed))
+        .or_else(|| boxes::unclosed(text).map(Cow::Borrowed))
+        .or_else(|| phrase::final_answer(text, Words::Refused).map(Cow::Borrowed))
+}
+
+fn after_hashes(text: &str) -> Option<&str> {
+    text.rsplit_once("####").map(|(_, after)| first_line(after))
 }
 
 fn after_marker<'a>(completion: &'a str, marker: &str) -> Option<&'a str> {
@@ -88,50 +147,4 @@ fn after_marker<'a>(completion: &'a str, marker: &str) -> Option<&'a str> {
 
 fn first_line(text: &str) -> &str {
     text.split(['\n', '\r']).next().unwrap_or_default()
-}
-
-/// An open brace of a scan for boxes.
-enum Brace {
-    Plain,
-    Box { content_start: usize },
-}
-
-/// The content of the closed box that opens last, braces balanced and escaped braces passed over.
-fn last_box(text: &str) -> Option<&str> {
-    let bytes = text.as_bytes();
-    let mut open: Vec<Brace> = Vec::new();
-    let mut last: Option<(usize, usize)> = None;
-    let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' => {
-                if let Some(content_start) = box_content_start(bytes, at) {
-                    open.push(Brace::Box { content_start });
-                    at = content_start;
-                    continue;
-                }
-                let escapes = matches!(bytes.get(at + 1), Some(b'{' | b'}'));
-                at += usize::from(escapes);
-            }
-            b'{' => open.push(Brace::Plain),
-            b'}' => {
-                if let Some(Brace::Box { content_start }) = open.pop()
-                    && last.is_none_or(|(start, _)| start < content_start)
-                {
-                    last = Some((content_start, at));
-                }
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    last.map(|(start, end)| &text[start..end])
-}
-
-/// Where the content starts of a box whose backslash is at `at`.
-fn box_content_start(bytes: &[u8], at: usize) -> Option<usize> {
-    let named = ["\\boxed", "\\fbox"].into_iter().find(|name| bytes[at..].starts_with(name.as_bytes()))?;
-    let after_name = at + named.len();
-    let spaces = bytes[after_name..].iter().take_while(|byte| **byte == b' ').count();
-    (bytes.get(after_name + spaces) == Some(&b'{')).then_some(after_name + spaces + 1)
 }

@@ -1,15 +1,18 @@
 //! The gold answer of a problem, read once.
 
 use crate::{
-    extract::{AnswerText, marked_answer},
-    value::{Refusal, Value},
+    answer::Answer,
+    compare::Rounding,
+    extract::{AnswerText, after_last_equal, marked_answer},
+    limits::Refusal,
 };
 
 /// The gold answer of a problem, ready to be compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gold {
     text: String,
-    value: Value,
+    answer: Answer,
+    rounding: Rounding,
 }
 
 /// A gold answer that no completion could be compared with.
@@ -45,8 +48,9 @@ pub enum GoldError {
 }
 
 impl Gold {
-    /// Reads a gold answer or a whole solution: the last closed `\boxed{…}` of `text`, else what follows its last
-    /// `####` on the line, else all of it.
+    /// Reads a gold answer or a whole solution: the last `\boxed{…}` of `text`, with the boxes joined to it, else what
+    /// follows its last `####` on the line, else what follows `final answer is`, else all of it. Of a chain such as
+    /// `x = 2 + 3 = 5` the last side is the answer.
     ///
     /// # Errors
     ///
@@ -56,13 +60,23 @@ impl Gold {
         if marked.is_none() && text.contains("\\boxed") {
             return Err(GoldError::UnclosedBox { text_bytes: text.len() });
         }
-        let answer = AnswerText::new(marked.unwrap_or(text)).map_err(|_| GoldError::Blank)?;
-        let text = answer.as_str();
-        match Value::read(answer) {
-            Ok(value) => Ok(Self { text: text.to_owned(), value }),
-            Err(Refusal::Unreadable(reason)) => Err(GoldError::Unreadable { text: text.to_owned(), reason }),
+        let marked = AnswerText::new(marked.unwrap_or(text.into())).map_err(|_| GoldError::Blank)?;
+        let chained = after_last_equal(marked.as_str());
+        let is_chain = chained.len() < marked.as_str().len() && marked.as_str().matches('=').count() > 1;
+        let text = if is_chain { chained.trim_matches(['$', ' ']) } else { marked.as_str() }.to_owned();
+        let answer = AnswerText::new(text.as_str()).map_err(|_| GoldError::Blank)?;
+        match Answer::read(answer) {
+            Ok(answer) => Ok(Self { text, answer, rounding: Rounding::Exact }),
+            Err(Refusal::Unreadable(reason)) => Err(GoldError::Unreadable { text, reason }),
             Err(Refusal::TooLarge(reason)) => Err(GoldError::TooLarge { text_bytes: text.len(), reason }),
         }
+    }
+
+    /// The same gold for a problem that asks for a rounded answer: real numbers count as equal if they differ by at
+    /// most half a unit of the given decimal. Without this nothing is rounded, and 0.33 is not 1/3.
+    #[must_use]
+    pub fn with_decimals(self, decimals: u32) -> Self {
+        Self { rounding: Rounding::Decimals(decimals.min(100)), ..self }
     }
 
     /// The answer as written, without the solution around it.
@@ -70,7 +84,11 @@ impl Gold {
         &self.text
     }
 
-    pub(crate) fn value(&self) -> &Value {
-        &self.value
+    pub(crate) fn answer(&self) -> &Answer {
+        &self.answer
+    }
+
+    pub(crate) fn rounding(&self) -> Rounding {
+        self.rounding
     }
 }

@@ -1,11 +1,14 @@
 //! What may follow a number without changing what is compared: percent signs, degrees and units.
 //!
-//! Units are read over, never compared or converted. The danger is a word that does change the number (`5 or 6`,
+//! Units are read over, but for a few that both sides may give: those are converted. The danger is a word that does change the number (`5 or 6`,
 //! `2 thirds`) or a variable (`5x`): those are no units, and the answer they stand in is no number.
 
+use num_rational::BigRational;
+
 use crate::{
+    expression::Mark,
     lex::{Origin, Token},
-    number::Mark,
+    text::joined,
 };
 
 /// What follows a number.
@@ -13,6 +16,15 @@ pub(crate) struct Suffix {
     /// What a word such as `million` multiplies the number by.
     pub(crate) factor: u64,
     pub(crate) mark: Mark,
+    /// The unit as it is written, spaces left out.
+    pub(crate) unit: String,
+}
+
+impl Suffix {
+    /// Whether nothing is in it.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.factor == 1 && self.mark == Mark::Plain && self.unit.is_empty()
+    }
 }
 
 /// Longest unit, in words: more is a sentence.
@@ -41,14 +53,18 @@ pub(crate) fn suffix(tokens: &[Token<'_>]) -> Option<Suffix> {
         _ => (1, tokens),
     };
     let (mark, tokens) = match without_fill(tokens) {
-        [Token::Symbol('%') | Token::Word { letters: "percent" | "Percent", .. }, rest @ ..]
+        [Token::Symbol('%'), rest @ ..]
+        | [Token::Word { letters: "percent" | "Percent" | "percentage" | "pct", .. }, rest @ ..]
         | [Token::Word { letters: "per", .. }, Token::Space, Token::Word { letters: "cent", .. }, rest @ ..] => {
             (Mark::Percent, rest)
         }
-        [Token::Symbol('°'), rest @ ..] => (Mark::Plain, rest),
+        [Token::Symbol('°'), rest @ ..] | [Token::Word { letters: "degrees" | "degree", .. }, rest @ ..] => {
+            (Mark::Degree, rest)
+        }
         _ => (Mark::Plain, tokens),
     };
-    (without_fill(tokens).is_empty() || is_unit(tokens)).then_some(Suffix { factor, mark })
+    let unit = joined(without_fill(tokens));
+    (unit.is_empty() || is_unit(tokens)).then_some(Suffix { factor, mark, unit })
 }
 
 fn scale(word: &str) -> Option<u64> {
@@ -98,7 +114,7 @@ fn is_unit(tokens: &[Token<'_>]) -> bool {
                 divides = true;
                 rest
             }
-            [Token::Symbol('²' | '³' | '.'), rest @ ..] if words > 0 => rest,
+            [Token::Symbol('.'), rest @ ..] if words > 0 => rest,
             [Token::Symbol('^'), Token::Symbol('{'), Token::Digits("2" | "3"), Token::Symbol('}'), rest @ ..]
                 if words > 0 =>
             {
@@ -115,12 +131,74 @@ fn is_unit_word(letters: &str, origin: Origin, spacing: Spacing) -> bool {
         return false;
     }
     match origin {
-        Origin::Text => true,
+        // An upright e or i is the number.
+        Origin::Text => !matches!(letters, "e" | "i"),
         Origin::Math if spacing == Spacing::Touching => letters.len() > 1 && is_listed(ABBREVIATIONS, letters),
-        Origin::Math => letters.chars().count() > 2 || is_listed(ABBREVIATIONS, letters),
+        Origin::Math => {
+            let is_word = letters.chars().count() > 3 || (letters.chars().count() == 3 && !is_variables(letters));
+            is_word || is_listed(ABBREVIATIONS, letters)
+        }
     }
+}
+
+/// Whether three letters are variables side by side (`xyz`, `abc`) rather than a word.
+fn is_variables(letters: &str) -> bool {
+    let is_vowel = |letter: char| matches!(letter.to_ascii_lowercase(), 'a' | 'e' | 'i' | 'o' | 'u');
+    let follow_each_other = letters.as_bytes().windows(2).all(|pair| pair[0] + 1 == pair[1]);
+    follow_each_other || !letters.chars().any(is_vowel)
 }
 
 fn is_listed(list: &str, word: &str) -> bool {
     list.split(' ').any(|listed| listed == word)
+}
+
+/// Units of one quantity by name, each worth so much of the first: a numerator and a denominator.
+type Measure = &'static [(&'static [&'static str], u64, u64)];
+
+const MEASURES: [Measure; 4] = [
+    &[
+        (&["mm", "millimeter", "millimeters", "millimetres"], 1, 1),
+        (&["cm", "centimeter", "centimeters", "centimetres"], 10, 1),
+        (&["m", "meter", "meters", "metres"], 1_000, 1),
+        (&["km", "kilometer", "kilometers", "kilometres"], 1_000_000, 1),
+        (&["in", "inch", "inches"], 254, 10),
+        (&["ft", "foot", "feet"], 3_048, 10),
+        (&["yd", "yard", "yards"], 9_144, 10),
+        (&["mi", "mile", "miles"], 1_609_344, 1),
+    ],
+    &[
+        (&["s", "sec", "secs", "second", "seconds"], 1, 1),
+        (&["min", "mins", "minute", "minutes"], 60, 1),
+        (&["h", "hr", "hrs", "hour", "hours"], 3_600, 1),
+        (&["day", "days"], 86_400, 1),
+        (&["week", "weeks"], 604_800, 1),
+    ],
+    &[
+        (&["mg", "milligram", "milligrams"], 1, 1),
+        (&["g", "gram", "grams"], 1_000, 1),
+        (&["kg", "kilogram", "kilograms"], 1_000_000, 1),
+    ],
+    &[(&["cent", "cents"], 1, 1), (&["dollar", "dollars"], 100, 1)],
+];
+
+/// What a number of the first unit is multiplied by to be one of the second. `None` where one of the units is not
+/// known, and so is read over; `Some(None)` where both are known and measure different things.
+pub(crate) fn conversion(from: &str, to: &str) -> Option<Option<BigRational>> {
+    if from == to {
+        return None;
+    }
+    let (from, to) = (measure(from)?, measure(to)?);
+    if from.0 != to.0 {
+        return Some(None);
+    }
+    let worth = |(_, above, below): (usize, u64, u64)| BigRational::new(above.into(), below.into());
+    Some(Some(worth(from) / worth(to)))
+}
+
+/// The quantity that a unit measures, and what it is worth.
+fn measure(unit: &str) -> Option<(usize, u64, u64)> {
+    MEASURES.iter().enumerate().find_map(|(index, units)| {
+        let (_, above, below) = units.iter().find(|(names, _, _)| names.contains(&unit))?;
+        Some((index, *above, *below))
+    })
 }

@@ -16,7 +16,9 @@ pub enum Verdict {
     NoAnswer,
     /// An answer was extracted but could not be read as a value.
     Unreadable,
-    /// The answer exceeds the limits on length or digits and was not evaluated.
+    /// An answer was read whose equality with the gold could neither be proved nor be refuted.
+    Unknown,
+    /// The answer exceeds the limits on length, digits, depth or work and was not evaluated.
     TooLarge,
 }
 

@@ -215,6 +215,7 @@ fn decided(record: &EvaluationRecord) -> (&'static str, &'static str) {
         (StopReason::End, Verdict::Incorrect) => ("✗ wrong", ": another value"),
         (StopReason::End, Verdict::NoAnswer) => ("✗ wrong", ": no answer found"),
         (StopReason::End, Verdict::Unreadable) => ("✗ wrong", ": unreadable answer"),
+        (StopReason::End, Verdict::Unknown) => ("✗ wrong", ": equality not decided"),
         (StopReason::End, Verdict::TooLarge) => ("✗ wrong", ": answer too large to evaluate"),
     }
 }

@@ -3,7 +3,7 @@
 //! A digit that belongs to a name, a power or an index (`x2`, `cm^2`, `a_1`) is no number of its own.
 
 /// The last number of `text` with its sign, separators, fraction, exponent and percent sign.
-pub(crate) fn last_number(text: &str) -> Option<&str> {
+pub(super) fn last_number(text: &str) -> Option<&str> {
     let bytes = text.as_bytes();
     let mut last = None;
     let mut at = 0;
@@ -50,12 +50,27 @@ fn number_end(bytes: &[u8], start: usize) -> usize {
     if let Some(end) = mixed.or_else(|| fraction_end(bytes, fraction_start)).or_else(|| ratio_end(bytes, start)) {
         return end;
     }
+    if let Some(end) = comma_end(bytes, start, whole_end) {
+        return end;
+    }
     let has_fraction = bytes.get(whole_end) == Some(&b'.') && is_digit(bytes, whole_end + 1);
     let decimal_end = if has_fraction { digits_end(bytes, whole_end + 1) } else { whole_end };
     if bytes.get(decimal_end) == Some(&b'/') && is_digit(bytes, decimal_end + 1) {
         return grouped_end(bytes, decimal_end + 1);
     }
     exponent_end(bytes, decimal_end)
+}
+
+/// The end of `2,74`, whose comma is a decimal point or makes a list; the reader decides.
+fn comma_end(bytes: &[u8], start: usize, whole_end: usize) -> Option<usize> {
+    let is_plain = digits_end(bytes, start) == whole_end && bytes.get(whole_end) == Some(&b',');
+    if !is_plain {
+        return None;
+    }
+    let end = digits_end(bytes, whole_end + 1);
+    let goes_on = matches!(bytes.get(end), Some(b',' | b'.')) && is_digit(bytes, end + 1);
+    let follows = start > 0 && matches!(bytes[start - 1], b',' | b'.');
+    (end > whole_end + 1 && !goes_on && !follows).then_some(end)
 }
 
 /// The end of digits with thousands separators.

@@ -1,0 +1,141 @@
+//! Whether two normal forms are equal: proved by algebra, refuted by algebra or by numbers, else undecided.
+
+use std::collections::BTreeMap;
+
+use num_rational::BigRational;
+use num_traits::{Signed, ToPrimitive, Zero};
+
+use crate::{
+    algebra::{
+        Normal,
+        approximate::{approximate_real, of_polynomial},
+        atom::{Atom, Exponent, Monomial},
+        polynomial::Polynomial,
+    },
+    limits::{Reading, Work},
+};
+
+/// What is known about the equality of two values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Equal,
+    Different,
+    Undecided,
+}
+
+/// Points at which a difference is looked for.
+const POINTS: u32 = 4;
+/// A difference this large beside what it was summed from is none of rounding.
+const RELATIVE_DIFFERENCE_MIN: f64 = 1e-9;
+
+impl Decision {
+    fn of(equal: bool) -> Self {
+        if equal { Self::Equal } else { Self::Different }
+    }
+
+    /// Both decisions together: one difference decides.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Different, _) | (_, Self::Different) => Self::Different,
+            (Self::Undecided, _) | (_, Self::Undecided) => Self::Undecided,
+            (Self::Equal, Self::Equal) => Self::Equal,
+        }
+    }
+
+    /// Either decision: one equality decides.
+    pub(crate) fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Equal, _) | (_, Self::Equal) => Self::Equal,
+            (Self::Undecided, _) | (_, Self::Undecided) => Self::Undecided,
+            (Self::Different, Self::Different) => Self::Different,
+        }
+    }
+}
+
+/// Whether two forms are equal wherever both are defined.
+pub(crate) fn decide(a: &Normal, b: &Normal, work: &mut Work) -> Reading<Decision> {
+    if a == b {
+        return Ok(Decision::Equal);
+    }
+    if let (Some(a), Some(b)) = (a.as_number(), b.as_number()) {
+        return Ok(Decision::of(a == b));
+    }
+    let left = a.numerator().times(b.denominator(), work)?;
+    let right = b.numerator().times(a.denominator(), work)?;
+    is_zero(&left.plus(&right.negated(), work)?, work)
+}
+
+fn is_zero(difference: &Polynomial, work: &mut Work) -> Reading<Decision> {
+    let difference = difference.cleared(work)?;
+    if difference.is_zero() {
+        return Ok(Decision::Equal);
+    }
+    // Roots of primes, i, variables and one of π and e are independent, so no other sum of them is 0.
+    let mut transcendental = None;
+    let independent = difference.atoms().all(|(atom, _)| match atom {
+        Atom::Pi | Atom::Euler => *transcendental.get_or_insert(atom) == atom,
+        other => other.is_independent(),
+    });
+    if independent {
+        return Ok(Decision::Different);
+    }
+    work.spend(40)?;
+    for point in 0..POINTS {
+        let Some(value) = of_polynomial(&difference, point) else { continue };
+        if value.size().is_finite() && value.scale.is_finite() && value.size() > RELATIVE_DIFFERENCE_MIN * value.scale {
+            return Ok(Decision::Different);
+        }
+    }
+    Ok(Decision::Undecided)
+}
+
+/// Whether one sum is a constant other than 0 times the other, and that constant where it is.
+pub(crate) fn is_proportional(a: &Normal, b: &Normal, work: &mut Work) -> Reading<(Decision, Option<Normal>)> {
+    let (a, b) = (without_negative_powers(a.numerator(), work)?, without_negative_powers(b.numerator(), work)?);
+    let (Some(leading_a), Some(leading_b)) = (leading_coefficient(&a, work)?, leading_coefficient(&b, work)?) else {
+        return Ok((Decision::of(a.is_zero() && b.is_zero()), None));
+    };
+    let factor = leading_a.over(&leading_b, work)?;
+    let scaled = Normal::from(b).times(&factor, work)?;
+    Ok((decide(&Normal::from(a), &scaled, work)?, Some(factor)))
+}
+
+/// The sum times the least powers of its variables that leave none in a denominator.
+fn without_negative_powers(sum: &Polynomial, work: &mut Work) -> Reading<Polynomial> {
+    let mut lowest: BTreeMap<&Atom, Exponent> = BTreeMap::new();
+    for (atom, exponent) in sum.atoms() {
+        if !matches!(atom, Atom::Radicand(_) | Atom::Imaginary) && exponent.is_negative() {
+            let least = lowest.entry(atom).or_insert_with(Exponent::zero);
+            *least = (*least).min(*exponent);
+        }
+    }
+    let clearing = Monomial(lowest.into_iter().map(|(atom, exponent)| (atom.clone(), -exponent)).collect());
+    sum.times(&Polynomial::term(clearing, BigRational::from_integer(1.into())), work)
+}
+
+/// The constant that the first product of variables is multiplied by.
+fn leading_coefficient(sum: &Polynomial, work: &mut Work) -> Reading<Option<Normal>> {
+    let mut coefficients: BTreeMap<Monomial, Normal> = BTreeMap::new();
+    for (monomial, coefficient) in sum.terms() {
+        let (variable, constant): (Vec<_>, Vec<_>) =
+            monomial.0.iter().cloned().partition(|(atom, _)| !Normal::atom(atom.clone()).is_constant());
+        let constant = Normal::monomial(Monomial(constant)).scaled(coefficient);
+        let entry = coefficients.entry(Monomial(variable)).or_insert_with(Normal::zero);
+        *entry = entry.plus(&constant, work)?;
+    }
+    Ok(coefficients.into_values().rev().find(|coefficient| !coefficient.is_zero()))
+}
+
+/// Whether a value is the same as another once both are rounded to so many decimals, halves either way.
+pub(crate) fn rounds_to(a: &Normal, b: &Normal, decimals: u32) -> bool {
+    let half_unit =
+        BigRational::new(1.into(), num_bigint::BigInt::from(10).pow(decimals)) / BigRational::from_integer(2.into());
+    if let (Some(a), Some(b)) = (a.as_number(), b.as_number()) {
+        return (a - b).abs() <= half_unit;
+    }
+    let half_unit = half_unit.to_f64().unwrap_or_default();
+    match (approximate_real(a), approximate_real(b)) {
+        (Some(a), Some(b)) => (a - b).abs() <= half_unit,
+        (_, _) => false,
+    }
+}

@@ -1,0 +1,127 @@
+//! Answer text to what it may mean: its normalised text, its option letter, and its values.
+
+use crate::{
+    arguments::brace_arguments,
+    evaluate::evaluate,
+    extract::AnswerText,
+    lex::{Origin, Token, tokens},
+    limits::{ANSWER_BYTES_MAX, DEPTH_MAX, Reading, Refusal, Stop, Work},
+    numeral::Numeral,
+    parse::Bounds,
+    statement::{statement, unit_as_variable},
+    text::{normal_text, right_side, trimmed},
+    value::Value,
+};
+
+/// An answer as it is compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// The answer without what only concerns its looks.
+    pub(crate) text: String,
+    /// The letter of a multiple choice before the rest, as in `(C) 12`.
+    pub(crate) option: Option<char>,
+    /// What the answer may mean, the likeliest reading first; nothing where it is only a text.
+    pub(crate) values: Vec<Value>,
+}
+
+impl Answer {
+    pub(crate) fn read(answer: AnswerText<'_>) -> Result<Self, Refusal> {
+        if answer.as_str().len() > ANSWER_BYTES_MAX {
+            return Err(Refusal::TooLarge("the answer is over 1,000 bytes long"));
+        }
+        let tokens = tokens(answer.as_str());
+        let tokens = brace_arguments(&tokens);
+        let (option, tokens) = split_option(trimmed(&tokens));
+        let is_readable = |token: &Token| matches!(token, Token::Digits(_) | Token::Word { .. } | Token::Command(_));
+        if !tokens.iter().any(is_readable) {
+            return Err(Refusal::Unreadable("the answer holds neither a digit nor a letter"));
+        }
+        let mut values = Vec::new();
+        let mut work = Work::new();
+        match values_of(tokens, &mut work) {
+            Ok(found) => values = found,
+            Err(Stop::NotMathematics) => {}
+            Err(Stop::Refused(refusal)) => return Err(refusal),
+        }
+        if let Some(tokens) = with_decimal_comma(tokens)
+            && let Ok(found) = values_of(&tokens, &mut work)
+        {
+            values.extend(found);
+        }
+        Ok(Self { text: normal_text(right_side(tokens)), option, values })
+    }
+
+    /// The option that the whole answer is.
+    pub(crate) fn letter(&self) -> Option<char> {
+        let mut characters = self.text.chars();
+        let letter = characters.next().filter(|letter| is_option(*letter))?;
+        characters.next().is_none().then_some(letter)
+    }
+
+    /// Whether the answer is mathematics and not only a text.
+    pub(crate) fn is_mathematical(&self) -> bool {
+        !self.values.is_empty()
+    }
+}
+
+/// The value of tokens, and the other one that a unit of one letter leaves open.
+fn values_of(tokens: &[Token<'_>], work: &mut Work) -> Reading<Vec<Value>> {
+    if is_prose(tokens) {
+        return Err(Stop::NotMathematics);
+    }
+    let node = statement(tokens, &mut Bounds { depth_left: DEPTH_MAX, work })?;
+    let mut values = vec![evaluate(&node, work)?];
+    if let Some(other) = unit_as_variable(&node)
+        && let Ok(value) = evaluate(&other, work)
+    {
+        values.push(value);
+    }
+    Ok(values)
+}
+
+/// Whether tokens are words alone, one of them long: `east`, `not even`.
+fn is_prose(tokens: &[Token<'_>]) -> bool {
+    let is_word = |token: &Token| matches!(token, Token::Word { .. } | Token::Space | Token::Symbol('-' | '\''));
+    let is_long = |token: &Token| match token {
+        Token::Word { letters, origin } => letters.chars().count() > if *origin == Origin::Text { 1 } else { 3 },
+        Token::Digits(_) | Token::Command(_) | Token::Symbol(_) | Token::Dollar | Token::Space => false,
+    };
+    tokens.iter().all(is_word) && tokens.iter().any(is_long)
+}
+
+fn is_option(letter: char) -> bool {
+    ('A'..='J').contains(&letter)
+}
+
+/// The letter of an option and what follows it: `(C) 12`, `C) 12`, `C. 12`, `C: 12`.
+fn split_option<'t, 'a>(tokens: &'t [Token<'a>]) -> (Option<char>, &'t [Token<'a>]) {
+    let (letters, rest) = match tokens {
+        [Token::Symbol('('), Token::Word { letters, .. }, Token::Symbol(')'), rest @ ..]
+        | [Token::Word { letters, .. }, Token::Symbol(')'), rest @ ..]
+        | [Token::Word { letters, .. }, Token::Symbol('.' | ':'), Token::Space, rest @ ..] => (*letters, trimmed(rest)),
+        _ => return (None, tokens),
+    };
+    let mut characters = letters.chars();
+    match (characters.next(), characters.next()) {
+        (Some(letter), None) if is_option(letter) && !rest.is_empty() => (Some(letter), rest),
+        (_, _) => (None, tokens),
+    }
+}
+
+/// The same tokens with the comma of `3,14` as a decimal point. Of two single digits the comma makes a list.
+fn with_decimal_comma<'a>(tokens: &[Token<'a>]) -> Option<Vec<Token<'a>>> {
+    let mut commas = tokens.iter().enumerate().filter(|(_, token)| **token == Token::Symbol(','));
+    let (Some((at, _)), None) = (commas.next(), commas.next()) else { return None };
+    let [.., Token::Digits(whole)] = tokens[..at] else { return None };
+    let [Token::Digits(fraction), ref rest @ ..] = tokens[at + 1..] else { return None };
+    let starts_whole = !matches!(tokens[..at - 1].last(), Some(Token::Symbol('.' | '}' | ')' | '_' | '^')));
+    let is_decimal = fraction.len() >= 2 || whole == "0";
+    let is_grouped = Numeral::read(&tokens[at - 1..]).ok().flatten().is_some_and(|numeral| numeral.tokens > 1);
+    let goes_on = matches!(rest.first(), Some(Token::Symbol('.' | '/' | '^' | '(' | '!')));
+    if !starts_whole || !is_decimal || is_grouped || goes_on {
+        return None;
+    }
+    let mut changed = tokens.to_vec();
+    changed[at] = Token::Symbol('.');
+    Some(changed)
+}

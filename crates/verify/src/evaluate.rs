@@ -1,0 +1,258 @@
+//! Expressions to values: what is written is worked out to normal forms.
+
+mod matrix;
+
+use num_rational::BigRational;
+
+use crate::{
+    algebra::{Atom, Decision, Normal, call, decide, power},
+    expression::{Mark, Node, Relation, Sign},
+    limits::{Reading, Stop, Work},
+    value::{Condition, Constraint, Quantity, Value},
+};
+
+/// Works out expressions with one choice of signs.
+struct Evaluator<'w> {
+    /// Whether `±` is minus.
+    is_lower: bool,
+    work: &'w mut Work,
+}
+
+/// The value that an expression states.
+pub(crate) fn evaluate(node: &Node, work: &mut Work) -> Reading<Value> {
+    Evaluator { is_lower: false, work }.value(node)
+}
+
+impl Evaluator<'_> {
+    fn value(&mut self, node: &Node) -> Reading<Value> {
+        self.work.spend(1)?;
+        Ok(match node {
+            Node::Infinity => Value::Infinity,
+            Node::Negated(inner) if **inner == Node::Infinity => Value::MinusInfinity,
+            Node::Based { digits, base } => {
+                let digits = digits.trim_start_matches('0');
+                Value::Based { digits: if digits.is_empty() { "0" } else { digits }.to_owned(), base: *base }
+            }
+            Node::Negated(inner) if matches!(**inner, Node::Based { .. }) => match self.value(inner)? {
+                Value::Based { digits, base } => Value::Based { digits: format!("-{digits}"), base },
+                other => Value::scalar(other.form().ok_or(Stop::NotMathematics)?.clone().negated()),
+            },
+            Node::Bracketed { open, close, items } => {
+                Value::Tuple { open: *open, close: *close, items: self.values(items)? }
+            }
+            Node::Set(items) => Value::Set(flattened(self.values(items)?)),
+            Node::List(joiner, items) => Value::List(*joiner, flattened(self.values(items)?)),
+            Node::Union(sets) => Value::Union(self.values(sets)?),
+            Node::Without(from, taken) => Value::Without(Box::new(self.value(from)?), Box::new(self.value(taken)?)),
+            Node::EmptySet => Value::Set(Vec::new()),
+            Node::Reals => Value::Reals,
+            Node::Ratio(parts) => Value::Ratio(self.forms(parts)?),
+            Node::Named { name, left, value } => {
+                let left = left.as_deref().map(|left| self.form(left)).transpose().ok().flatten();
+                Value::Named { name: name.clone(), left, value: Box::new(self.value(value)?) }
+            }
+            Node::Agreeing(nodes) => self.agreeing(nodes)?,
+            Node::Chain { first, rest } => self.chain(first, rest)?,
+            Node::Quantity { node, factor, mark, unit } => {
+                if has_either_sign(node) {
+                    return self.both_signs(node);
+                }
+                let form = self.form(node)?.scaled(&BigRational::from_integer((*factor).into()));
+                Value::Scalar(Quantity { form, mark: *mark, unit: unit.clone() })
+            }
+            Node::Percent(inner) => {
+                Value::Scalar(Quantity { form: self.form(inner)?, mark: Mark::Percent, unit: String::new() })
+            }
+            Node::Degrees(inner) => {
+                Value::Scalar(Quantity { form: self.form(inner)?, mark: Mark::Degree, unit: String::new() })
+            }
+            other if matrix::occurs_in(other) => Value::Matrix(self.matrix(other)?),
+            other if has_either_sign(other) => self.both_signs(other)?,
+            other => Value::scalar(self.form(other)?),
+        })
+    }
+
+    fn values(&mut self, nodes: &[Node]) -> Reading<Vec<Value>> {
+        nodes.iter().map(|node| self.value(node)).collect()
+    }
+
+    fn forms(&mut self, nodes: &[Node]) -> Reading<Vec<Normal>> {
+        nodes.iter().map(|node| self.form(node)).collect()
+    }
+
+    /// Both values of an expression with `±`, all its signs chosen alike.
+    fn both_signs(&mut self, node: &Node) -> Reading<Value> {
+        let upper = Evaluator { is_lower: false, work: self.work }.form(node)?;
+        let lower = Evaluator { is_lower: true, work: self.work }.form(node)?;
+        if upper == lower {
+            return Ok(Value::scalar(upper));
+        }
+        Ok(Value::List(crate::expression::Joiner::Or, vec![Value::scalar(upper), Value::scalar(lower)]))
+    }
+
+    /// Values that are all said to be the same: the last, where that is true.
+    fn agreeing(&mut self, nodes: &[Node]) -> Reading<Value> {
+        let mut values = self.values(nodes)?;
+        let last = values.pop().ok_or(Stop::NotMathematics)?;
+        for value in values {
+            let agree = match (value.form(), last.form()) {
+                (Some(form), Some(last)) => decide(form, last, self.work)? == Decision::Equal,
+                (_, _) => value == last,
+            };
+            if !agree {
+                return Err(Stop::NotMathematics);
+            }
+        }
+        Ok(last)
+    }
+
+    /// Relations as constraints. An equation of constants is its value where it is true, and nothing where it is not.
+    fn chain(&mut self, first: &Node, rest: &[(Relation, Node)]) -> Reading<Value> {
+        if let [(Relation::Element, set)] = rest {
+            return self.value(set);
+        }
+        let mut constraints = Vec::with_capacity(rest.len());
+        let mut left = self.form(first)?;
+        for (relation, node) in rest {
+            let right = self.form(node)?;
+            let difference = left.minus(&right, self.work)?;
+            let (difference, condition) = match relation {
+                Relation::Equal => (difference, Condition::Zero),
+                Relation::NotEqual => (difference, Condition::NotZero),
+                Relation::Less => (difference, Condition::Negative),
+                Relation::LessOrEqual => (difference, Condition::NotPositive),
+                Relation::Greater => (difference.negated(), Condition::Negative),
+                Relation::GreaterOrEqual => (difference.negated(), Condition::NotPositive),
+                Relation::Approximate | Relation::Element => return Err(Stop::NotMathematics),
+            };
+            if condition == Condition::Zero && difference.is_constant() {
+                let is_true = rest.len() == 1 && decide(&left, &right, self.work)? == Decision::Equal;
+                return if is_true { Ok(Value::scalar(right)) } else { Err(Stop::NotMathematics) };
+            }
+            constraints.push(Constraint { difference, condition });
+            left = right;
+        }
+        Ok(Value::Constraints(constraints))
+    }
+
+    fn form(&mut self, node: &Node) -> Reading<Normal> {
+        self.work.spend(1)?;
+        match node {
+            Node::Number(number) => Ok(Normal::number(number.clone())),
+            Node::Symbol(name) => Ok(Normal::symbol(name)),
+            Node::Imaginary => Ok(Normal::atom(Atom::Imaginary)),
+            Node::Pi => Ok(Normal::atom(Atom::Pi)),
+            Node::Euler => Ok(Normal::atom(Atom::Euler)),
+            Node::Sum(terms) => {
+                let mut sum = Normal::zero();
+                for term in terms {
+                    sum = sum.plus(&self.form(term)?, self.work)?;
+                }
+                Ok(sum)
+            }
+            Node::Product(factors) => {
+                let mut product = Normal::one();
+                for factor in factors {
+                    product = product.times(&self.form(factor)?, self.work)?;
+                }
+                Ok(product)
+            }
+            Node::Quotient(above, below) => {
+                let above = self.form(above)?;
+                above.over(&self.form(below)?, self.work)
+            }
+            Node::Negated(inner) => Ok(self.form(inner)?.negated()),
+            Node::EitherSign(sign, inner) => {
+                let inner = self.form(inner)?;
+                Ok(if self.is_lower == (*sign == Sign::PlusMinus) { inner.negated() } else { inner })
+            }
+            Node::Power(base, exponent) => {
+                let exponent = self.form(exponent)?;
+                let base = self.form(base)?;
+                power(&base, &exponent, self.work)
+            }
+            Node::Root { radicand, degree } => {
+                let radicand = self.form(radicand)?;
+                let exponent = self.form(degree)?.reciprocal(self.work)?;
+                power(&radicand, &exponent, self.work)
+            }
+            Node::Call(function, arguments) => {
+                let arguments = self.forms(arguments)?;
+                call(function, &arguments, self.work)
+            }
+            Node::Percent(inner) => Ok(self.form(inner)?.scaled(&BigRational::new(1.into(), 100.into()))),
+            Node::Degrees(inner) => {
+                let degree = Normal::atom(Atom::Pi).scaled(&BigRational::new(1.into(), 180.into()));
+                self.form(inner)?.times(&degree, self.work)
+            }
+            Node::Quantity { node, factor, mark, .. } => {
+                let percent = if *mark == Mark::Percent { 100 } else { 1 };
+                Ok(self.form(node)?.scaled(&BigRational::new((*factor).into(), percent.into())))
+            }
+            Node::Infinity
+            | Node::Based { .. }
+            | Node::Bracketed { .. }
+            | Node::Set(_)
+            | Node::List(..)
+            | Node::Matrix(_)
+            | Node::Union(_)
+            | Node::Without(..)
+            | Node::EmptySet
+            | Node::Reals
+            | Node::Ratio(_)
+            | Node::Named { .. }
+            | Node::Agreeing(_)
+            | Node::Chain { .. } => Err(Stop::NotMathematics),
+        }
+    }
+}
+
+/// The values of `±` as items of their own.
+fn flattened(values: Vec<Value>) -> Vec<Value> {
+    let mut flat = Vec::with_capacity(values.len());
+    for value in values {
+        match value {
+            Value::List(crate::expression::Joiner::Or, items) => flat.extend(items),
+            Value::Named { value, .. } if matches!(*value, Value::List(crate::expression::Joiner::Or, _)) => {
+                if let Value::List(_, items) = *value {
+                    flat.extend(items);
+                }
+            }
+            other => flat.push(other),
+        }
+    }
+    flat
+}
+
+/// Whether `±` occurs in an expression.
+fn has_either_sign(node: &Node) -> bool {
+    match node {
+        Node::EitherSign(..) => true,
+        Node::Sum(nodes) | Node::Product(nodes) | Node::Call(_, nodes) => nodes.iter().any(has_either_sign),
+        Node::Quotient(a, b) | Node::Power(a, b) | Node::Root { radicand: a, degree: b } => {
+            has_either_sign(a) || has_either_sign(b)
+        }
+        Node::Negated(inner) | Node::Percent(inner) | Node::Degrees(inner) | Node::Quantity { node: inner, .. } => {
+            has_either_sign(inner)
+        }
+        Node::Number(_)
+        | Node::Based { .. }
+        | Node::Symbol(_)
+        | Node::Imaginary
+        | Node::Pi
+        | Node::Euler
+        | Node::Infinity
+        | Node::Bracketed { .. }
+        | Node::Set(_)
+        | Node::List(..)
+        | Node::Matrix(_)
+        | Node::Union(_)
+        | Node::Without(..)
+        | Node::EmptySet
+        | Node::Reals
+        | Node::Ratio(_)
+        | Node::Named { .. }
+        | Node::Agreeing(_)
+        | Node::Chain { .. } => false,
+    }
+}

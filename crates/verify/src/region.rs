@@ -1,0 +1,297 @@
+//! Sets of real numbers as intervals in ascending order: what unions, intervals and inequalities describe.
+
+use num_rational::BigRational;
+use num_traits::{One, Signed, Zero};
+
+use crate::{
+    algebra::{Atom, Decision, Normal, approximate, decide},
+    expression::{Joiner, Mark},
+    limits::{Reading, Work},
+    value::{Condition, Constraint, Value},
+};
+
+/// An end of an interval.
+#[derive(Debug, Clone, PartialEq)]
+struct End {
+    /// The number, or nothing for an end at infinity.
+    form: Option<Normal>,
+    /// The number for sorting; infinite at infinity.
+    place: f64,
+    is_closed: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Interval {
+    low: End,
+    high: End,
+}
+
+/// Disjoint intervals in ascending order.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Region {
+    intervals: Vec<Interval>,
+    /// What the numbers are values of, where that was written.
+    variable: Option<Normal>,
+}
+
+const MINUS_INFINITY: End = End { form: None, place: f64::NEG_INFINITY, is_closed: false };
+const INFINITY: End = End { form: None, place: f64::INFINITY, is_closed: false };
+
+impl End {
+    fn at(form: &Normal, is_closed: bool) -> Option<Self> {
+        if !form.is_constant() {
+            return None;
+        }
+        let value = approximate(form, 0).filter(|value| value.imaginary.abs() <= 1e-9 * value.scale)?;
+        Some(Self { form: Some(form.clone()), place: value.real, is_closed })
+    }
+
+    fn of(value: &Value, is_closed: bool) -> Option<Self> {
+        match value {
+            Value::Infinity => Some(INFINITY),
+            Value::MinusInfinity => Some(MINUS_INFINITY),
+            Value::Scalar(quantity) if quantity.mark == Mark::Plain => Self::at(&quantity.form, is_closed),
+            _ => None,
+        }
+    }
+
+    fn same(&self, other: &Self, work: &mut Work) -> Reading<Decision> {
+        match (&self.form, &other.form) {
+            (None, None) if self.place.total_cmp(&other.place).is_eq() => Ok(Decision::Equal),
+            (Some(a), Some(b)) if self.is_closed == other.is_closed => decide(a, b, work),
+            (_, _) => Ok(Decision::Different),
+        }
+    }
+
+    /// Whether two ends are the same number.
+    fn meets(&self, other: &Self, work: &mut Work) -> Reading<bool> {
+        match (&self.form, &other.form) {
+            (Some(a), Some(b)) => Ok(decide(a, b, work)? == Decision::Equal),
+            (_, _) => Ok(false),
+        }
+    }
+}
+
+impl Region {
+    /// The region that a value describes; nothing where it describes none.
+    pub(crate) fn of(value: &Value, work: &mut Work) -> Reading<Option<Self>> {
+        let Some(region) = Self::raw(value, work)? else { return Ok(None) };
+        region.merged(work).map(Some)
+    }
+
+    fn raw(value: &Value, work: &mut Work) -> Reading<Option<Self>> {
+        work.spend(1)?;
+        let whole = || Self { intervals: vec![Interval { low: MINUS_INFINITY, high: INFINITY }], variable: None };
+        Ok(match value {
+            Value::Reals => Some(whole()),
+            Value::Tuple { open, close, items } => match items.as_slice() {
+                [low, high] => interval(low, *open == '[', high, *close == ']'),
+                _ => None,
+            },
+            Value::Set(items) => points(items),
+            Value::Union(sets) => {
+                let mut intervals = Vec::new();
+                for set in sets {
+                    let Some(region) = Self::raw(set, work)? else { return Ok(None) };
+                    intervals.extend(region.intervals);
+                }
+                Some(Self { intervals, variable: None })
+            }
+            Value::Without(from, taken) => {
+                let Some(from) = Self::of(from, work)? else { return Ok(None) };
+                let Value::Set(points) = &**taken else { return Ok(None) };
+                from.without(points)
+            }
+            Value::Named { left, value, .. } => match &**value {
+                Value::Tuple { .. } | Value::Union(_) | Value::Without(..) | Value::Reals => {
+                    Self::raw(value, work)?.map(|region| Self { variable: left.clone(), ..region })
+                }
+                _ => None,
+            },
+            Value::Constraints(constraints) => Self::constrained(constraints, work)?,
+            Value::List(joiner, items) => Self::joined(*joiner, items, work)?,
+            _ => None,
+        })
+    }
+
+    /// Inequalities one beside another: together where `and` joins them, otherwise either.
+    fn joined(joiner: Joiner, items: &[Value], work: &mut Work) -> Reading<Option<Self>> {
+        let is_constraint = |item: &Value| matches!(item, Value::Constraints(_));
+        if !items.iter().all(is_constraint) {
+            return Ok(None);
+        }
+        if joiner == Joiner::And {
+            let all = items.iter().filter_map(|item| match item {
+                Value::Constraints(constraints) => Some(constraints.clone()),
+                _ => None,
+            });
+            let all: Vec<Constraint> = all.flatten().collect();
+            return Self::constrained(&all, work);
+        }
+        let mut joined: Option<Self> = None;
+        for item in items {
+            let Some(region) = Self::raw(item, work)? else { return Ok(None) };
+            joined = Some(match joined {
+                Some(mut joined) if joined.variable == region.variable => {
+                    joined.intervals.extend(region.intervals);
+                    joined
+                }
+                Some(_) => return Ok(None),
+                None => region,
+            });
+        }
+        Ok(joined)
+    }
+
+    /// The values of one quantity that satisfy all constraints.
+    fn constrained(constraints: &[Constraint], work: &mut Work) -> Reading<Option<Self>> {
+        let mut bounds = Interval { low: MINUS_INFINITY, high: INFINITY };
+        let mut variable: Option<Normal> = None;
+        let mut excluded = Vec::new();
+        for constraint in constraints {
+            let Some((quantity, coefficient, limit)) = linear(&constraint.difference, work)? else { return Ok(None) };
+            if variable.as_ref().is_some_and(|known| *known != quantity) {
+                return Ok(None);
+            }
+            variable = Some(quantity);
+            let is_closed = constraint.condition == Condition::NotPositive;
+            let Some(end) = End::at(&limit, is_closed) else { return Ok(None) };
+            match (constraint.condition, coefficient.is_positive()) {
+                (Condition::Zero, _) => return Ok(None),
+                (Condition::NotZero, _) => excluded.push(Value::scalar(limit)),
+                (_, true) if end.place < bounds.high.place => bounds.high = end,
+                (_, false) if end.place > bounds.low.place => bounds.low = end,
+                (_, _) => {}
+            }
+        }
+        if bounds.low.place > bounds.high.place {
+            return Ok(None);
+        }
+        let region = Self { intervals: vec![bounds], variable: variable.clone() };
+        let region = if excluded.is_empty() { Some(region) } else { region.without(&excluded) };
+        Ok(region.map(|region| Self { variable, ..region }).and_then(Self::without_bars))
+    }
+
+    /// The region of z where the one of |z| is known.
+    fn without_bars(self) -> Option<Self> {
+        let Some((inner, _)) = self.variable.as_ref().and_then(Normal::as_term) else { return Some(self) };
+        let [(Atom::Absolute(inside), exponent)] = inner.0.as_slice() else { return Some(self) };
+        if !exponent.is_one() {
+            return Some(self);
+        }
+        let variable = Some((**inside).clone());
+        let mut intervals = Vec::new();
+        for Interval { low, high } in self.intervals {
+            let mirror = |end: &End| End {
+                form: end.form.clone().map(Normal::negated),
+                place: -end.place,
+                is_closed: end.is_closed,
+            };
+            if high.place < 0.0 {
+                return None;
+            }
+            if low.place < 0.0 {
+                intervals.push(Interval { low: mirror(&high), high });
+            } else {
+                intervals.push(Interval { low: mirror(&high), high: mirror(&low) });
+                intervals.push(Interval { low, high });
+            }
+        }
+        Some(Self { intervals, variable })
+    }
+
+    /// The region with points taken out.
+    fn without(self, points: &[Value]) -> Option<Self> {
+        let mut intervals = self.intervals;
+        for point in points {
+            let end = End::of(point, false)?;
+            let mut cut = Vec::with_capacity(intervals.len() + 1);
+            for Interval { low, high } in intervals {
+                if low.place < end.place && end.place < high.place {
+                    cut.push(Interval { low, high: end.clone() });
+                    cut.push(Interval { low: end.clone(), high });
+                } else {
+                    cut.push(Interval { low, high });
+                }
+            }
+            intervals = cut;
+        }
+        Some(Self { intervals, variable: self.variable })
+    }
+
+    /// In ascending order, with intervals that touch made one.
+    fn merged(mut self, work: &mut Work) -> Reading<Self> {
+        self.intervals.sort_by(|a, b| a.low.place.total_cmp(&b.low.place).then(b.low.is_closed.cmp(&a.low.is_closed)));
+        let mut merged: Vec<Interval> = Vec::with_capacity(self.intervals.len());
+        for interval in self.intervals {
+            let Some(last) = merged.last_mut() else {
+                merged.push(interval);
+                continue;
+            };
+            let touches = (last.high.is_closed || interval.low.is_closed) && last.high.meets(&interval.low, work)?;
+            let overlaps = interval.low.place < last.high.place && !last.high.meets(&interval.low, work)?;
+            if !touches && !overlaps {
+                merged.push(interval);
+            } else if interval.high.place > last.high.place {
+                last.high = interval.high;
+            } else if interval.high.is_closed && last.high.meets(&interval.high, work)? {
+                last.high.is_closed = true;
+            }
+        }
+        Ok(Self { intervals: merged, variable: self.variable })
+    }
+
+    /// Whether two regions hold the same numbers.
+    pub(crate) fn same(&self, other: &Self, work: &mut Work) -> Reading<Decision> {
+        if let (Some(a), Some(b)) = (&self.variable, &other.variable)
+            && a != b
+        {
+            return Ok(Decision::Different);
+        }
+        if self.intervals.len() != other.intervals.len() {
+            return Ok(Decision::Different);
+        }
+        let mut decision = Decision::Equal;
+        for (a, b) in self.intervals.iter().zip(&other.intervals) {
+            decision = decision.and(a.low.same(&b.low, work)?).and(a.high.same(&b.high, work)?);
+        }
+        Ok(decision)
+    }
+}
+
+fn interval(low: &Value, low_closed: bool, high: &Value, high_closed: bool) -> Option<Region> {
+    let (low, high) = (End::of(low, low_closed)?, End::of(high, high_closed)?);
+    (low.place < high.place).then(|| Region { intervals: vec![Interval { low, high }], variable: None })
+}
+
+fn points(items: &[Value]) -> Option<Region> {
+    let point = |item: &Value| {
+        let end = End::of(item, true).filter(|end| end.form.is_some())?;
+        Some(Interval { low: end.clone(), high: end })
+    };
+    let intervals: Option<Vec<Interval>> = items.iter().map(point).collect();
+    Some(Region { intervals: intervals?, variable: None })
+}
+
+/// A difference as coefficient · quantity − limit · coefficient, where one product of variables occurs in it.
+fn linear(difference: &Normal, work: &mut Work) -> Reading<Option<(Normal, BigRational, Normal)>> {
+    if !Normal::from(difference.denominator().clone()).is_constant() {
+        return Ok(None);
+    }
+    let mut constant = Normal::zero();
+    let mut found: Option<(Normal, BigRational)> = None;
+    for (monomial, coefficient) in difference.numerator().terms() {
+        let term = Normal::monomial(monomial.clone());
+        if term.is_constant() {
+            constant = constant.plus(&term.scaled(coefficient), work)?;
+        } else if found.is_some() {
+            return Ok(None);
+        } else {
+            found = Some((term, coefficient.clone()));
+        }
+    }
+    let Some((quantity, coefficient)) = found else { return Ok(None) };
+    assert!(!coefficient.is_zero(), "a term of {difference:?} has the coefficient 0");
+    let limit = constant.scaled(&(-BigRational::one() / &coefficient));
+    Ok(Some((quantity, coefficient, limit)))
+}
