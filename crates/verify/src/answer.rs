@@ -25,7 +25,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn read(answer: AnswerText<'_>) -> Result<Self, Refusal> {
+    pub(crate) fn read(answer: &AnswerText<'_>) -> Result<Self, Refusal> {
         if answer.as_str().len() > ANSWER_BYTES_MAX {
             return Err(Refusal::TooLarge("the answer is over 1,000 bytes long"));
         }

@@ -15,7 +15,7 @@ use crate::{
 /// Time is linear in the length of the completion, and the work on its answer is bounded. No input panics.
 pub fn check(completion: &str, gold: &Gold, extraction: &Extraction) -> Check {
     match extract(completion, extraction) {
-        Ok(answer) => judged(answer, gold),
+        Ok(answer) => judged(&answer, gold),
         Err(absence) => Check { verdict: Verdict::NoAnswer, answer: None, reason: absence.reason().to_owned() },
     }
 }
@@ -23,12 +23,12 @@ pub fn check(completion: &str, gold: &Gold, extraction: &Extraction) -> Check {
 /// Decides whether a text that is an answer and nothing else equals a gold. Blank text is no answer.
 pub fn equivalent(answer: &str, gold: &Gold) -> Check {
     match AnswerText::new(answer) {
-        Ok(answer) => judged(answer, gold),
+        Ok(answer) => judged(&answer, gold),
         Err(absence) => Check { verdict: Verdict::NoAnswer, answer: None, reason: absence.reason().to_owned() },
     }
 }
 
-fn judged(text: AnswerText<'_>, gold: &Gold) -> Check {
+fn judged(text: &AnswerText<'_>, gold: &Gold) -> Check {
     let kept = kept(text.as_str()).to_owned();
     let (verdict, reason) = match Answer::read(text) {
         Ok(answer) => {

@@ -6,7 +6,7 @@ use num_rational::BigRational;
 
 use crate::{
     algebra::{Atom, Decision, Normal, call, decide, power},
-    expression::{Mark, Node, Relation, Sign},
+    expression::{Joiner, Mark, Node, Relation, Sign},
     limits::{Reading, Stop, Work},
     value::{Condition, Constraint, Quantity, Value},
 };
@@ -24,6 +24,7 @@ pub(crate) fn evaluate(node: &Node, work: &mut Work) -> Reading<Value> {
 }
 
 impl Evaluator<'_> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other expression is a scalar, or refused by `form`")]
     fn value(&mut self, node: &Node) -> Reading<Value> {
         self.work.spend(1)?;
         Ok(match node {
@@ -33,10 +34,10 @@ impl Evaluator<'_> {
                 let digits = digits.trim_start_matches('0');
                 Value::Based { digits: if digits.is_empty() { "0" } else { digits }.to_owned(), base: *base }
             }
-            Node::Negated(inner) if matches!(**inner, Node::Based { .. }) => match self.value(inner)? {
-                Value::Based { digits, base } => Value::Based { digits: format!("-{digits}"), base },
-                other => Value::scalar(other.form().ok_or(Stop::NotMathematics)?.clone().negated()),
-            },
+            Node::Negated(inner) if matches!(**inner, Node::Based { .. }) => {
+                let Value::Based { digits, base } = self.value(inner)? else { return Err(Stop::NotMathematics) };
+                Value::Based { digits: format!("-{digits}"), base }
+            }
             Node::Bracketed { open, close, items } => {
                 Value::Tuple { open: *open, close: *close, items: self.values(items)? }
             }
@@ -87,7 +88,7 @@ impl Evaluator<'_> {
         if upper == lower {
             return Ok(Value::scalar(upper));
         }
-        Ok(Value::List(crate::expression::Joiner::Or, vec![Value::scalar(upper), Value::scalar(lower)]))
+        Ok(Value::List(Joiner::Or, vec![Value::scalar(upper), Value::scalar(lower)]))
     }
 
     /// Values that are all said to be the same: the last, where that is true.
@@ -115,21 +116,15 @@ impl Evaluator<'_> {
         let mut left = self.form(first)?;
         for (relation, node) in rest {
             let right = self.form(node)?;
-            let difference = left.minus(&right, self.work)?;
-            let (difference, condition) = match relation {
-                Relation::Equal => (difference, Condition::Zero),
-                Relation::NotEqual => (difference, Condition::NotZero),
-                Relation::Less => (difference, Condition::Negative),
-                Relation::LessOrEqual => (difference, Condition::NotPositive),
-                Relation::Greater => (difference.negated(), Condition::Negative),
-                Relation::GreaterOrEqual => (difference.negated(), Condition::NotPositive),
-                Relation::Approximate | Relation::Element => return Err(Stop::NotMathematics),
-            };
-            if condition == Condition::Zero && difference.is_constant() {
-                let is_true = rest.len() == 1 && decide(&left, &right, self.work)? == Decision::Equal;
-                return if is_true { Ok(Value::scalar(right)) } else { Err(Stop::NotMathematics) };
+            let constraint = constraint(left.minus(&right, self.work)?, *relation).ok_or(Stop::NotMathematics)?;
+            let is_constant = constraint.condition == Condition::Zero && constraint.difference.is_constant();
+            if is_constant && rest.len() == 1 && decide(&left, &right, self.work)? == Decision::Equal {
+                return Ok(Value::scalar(right));
             }
-            constraints.push(Constraint { difference, condition });
+            if is_constant {
+                return Err(Stop::NotMathematics);
+            }
+            constraints.push(constraint);
             left = right;
         }
         Ok(Value::Constraints(constraints))
@@ -207,18 +202,32 @@ impl Evaluator<'_> {
     }
 }
 
+/// How a difference of two sides stands to 0 by the relation between them.
+fn constraint(difference: Normal, relation: Relation) -> Option<Constraint> {
+    let (difference, condition) = match relation {
+        Relation::Equal => (difference, Condition::Zero),
+        Relation::NotEqual => (difference, Condition::NotZero),
+        Relation::Less => (difference, Condition::Negative),
+        Relation::LessOrEqual => (difference, Condition::NotPositive),
+        Relation::Greater => (difference.negated(), Condition::Negative),
+        Relation::GreaterOrEqual => (difference.negated(), Condition::NotPositive),
+        Relation::Approximate | Relation::Element => return None,
+    };
+    Some(Constraint { difference, condition })
+}
+
 /// The values of `±` as items of their own.
 fn flattened(values: Vec<Value>) -> Vec<Value> {
     let mut flat = Vec::with_capacity(values.len());
     for value in values {
-        match value {
-            Value::List(crate::expression::Joiner::Or, items) => flat.extend(items),
-            Value::Named { value, .. } if matches!(*value, Value::List(crate::expression::Joiner::Or, _)) => {
-                if let Value::List(_, items) = *value {
-                    flat.extend(items);
-                }
-            }
-            other => flat.push(other),
+        if let Value::List(Joiner::Or, items) = value {
+            flat.extend(items);
+        } else if let Value::Named { value: inner, .. } = &value
+            && let Value::List(Joiner::Or, items) = &**inner
+        {
+            flat.extend(items.iter().cloned());
+        } else {
+            flat.push(value);
         }
     }
     flat

@@ -65,7 +65,7 @@ impl Gold {
         let is_chain = chained.len() < marked.as_str().len() && marked.as_str().matches('=').count() > 1;
         let text = if is_chain { chained.trim_matches(['$', ' ']) } else { marked.as_str() }.to_owned();
         let answer = AnswerText::new(text.as_str()).map_err(|_| GoldError::Blank)?;
-        match Answer::read(answer) {
+        match Answer::read(&answer) {
             Ok(answer) => Ok(Self { text, answer, rounding: Rounding::Exact }),
             Err(Refusal::Unreadable(reason)) => Err(GoldError::Unreadable { text, reason }),
             Err(Refusal::TooLarge(reason)) => Err(GoldError::TooLarge { text_bytes: text.len(), reason }),

@@ -40,26 +40,19 @@ impl Cursor<'_, '_> {
     /// Terms with signs between them.
     pub(crate) fn sum(&mut self, bounds: &mut Bounds<'_>) -> Reading<Node> {
         let mut terms = vec![self.signed_term(bounds)?];
-        while let Some(Token::Symbol('+' | '-') | Token::Command("pm" | "mp" | "cup" | "setminus")) = self.peek() {
+        loop {
             if self.take(Token::Command("cup")) {
                 let right = self.signed_term(bounds)?;
-                let left = joined_terms(std::mem::take(&mut terms));
-                terms.push(match left {
-                    Node::Union(mut sets) => {
-                        sets.push(right);
-                        Node::Union(sets)
-                    }
-                    other => Node::Union(vec![other, right]),
-                });
+                terms = vec![united(joined_terms(terms), right)];
             } else if self.take(Token::Command("setminus")) {
                 let right = self.signed_term(bounds)?;
-                let left = joined_terms(std::mem::take(&mut terms));
-                terms.push(Node::Without(Box::new(left), Box::new(right)));
-            } else {
+                terms = vec![Node::Without(Box::new(joined_terms(terms)), Box::new(right))];
+            } else if matches!(self.peek(), Some(Token::Symbol('+' | '-') | Token::Command("pm" | "mp"))) {
                 terms.push(self.signed_term(bounds)?);
+            } else {
+                return Ok(joined_terms(terms));
             }
         }
-        Ok(joined_terms(terms))
     }
 
     fn signed_term(&mut self, bounds: &mut Bounds<'_>) -> Reading<Node> {
@@ -99,21 +92,22 @@ impl Cursor<'_, '_> {
                 let dividend = joined_factors(std::mem::take(&mut factors));
                 factors.push(Node::Quotient(Box::new(dividend), Box::new(divisor)));
             } else if self.starts_factor() {
-                // A number after a number or a name is not a product: `1 2` and `step 2` are something else.
-                let after_operand =
-                    matches!(factors.last(), Some(Node::Number(_) | Node::Quotient(..) | Node::Symbol(_)));
-                if self.next_is_digit() && after_operand {
-                    return Err(Stop::NotMathematics);
-                }
-                let factor = self.factor(bounds)?;
-                if is_word(&factor) || factors.last().is_some_and(is_word) {
-                    return Err(Stop::NotMathematics);
-                }
-                factors.push(factor);
+                self.juxtaposed(&mut factors, bounds)?;
             } else {
                 return Ok(joined_factors(factors));
             }
         }
+    }
+
+    /// A factor with nothing between it and the one before.
+    fn juxtaposed(&mut self, factors: &mut Vec<Node>, bounds: &mut Bounds<'_>) -> Reading<()> {
+        // A number after a number or a name is not a product: `1 2` and `step 2` are something else.
+        let after_operand = matches!(factors.last(), Some(Node::Number(_) | Node::Quotient(..) | Node::Symbol(_)));
+        if self.next_is_digit() && after_operand {
+            return Err(Stop::NotMathematics);
+        }
+        factors.push(self.factor(bounds)?);
+        if factors.iter().rev().take(2).any(is_word) { Err(Stop::NotMathematics) } else { Ok(()) }
     }
 
     /// A factor that may have a sign, as after `\cdot`.
@@ -144,6 +138,15 @@ pub(crate) fn is_word(node: &Node) -> bool {
     let Node::Symbol(name) = node else { return false };
     let letters = name.split('_').next().unwrap_or_default();
     letters.chars().count() > 3 && letters.chars().all(char::is_alphabetic) && letters.chars().any(char::is_lowercase)
+}
+
+/// The union of a set with those that are united already.
+fn united(left: Node, right: Node) -> Node {
+    if let Node::Union(mut sets) = left {
+        sets.push(right);
+        return Node::Union(sets);
+    }
+    Node::Union(vec![left, right])
 }
 
 fn joined_terms(mut terms: Vec<Node>) -> Node {

@@ -38,21 +38,29 @@ const MINUS_INFINITY: End = End { form: None, place: f64::NEG_INFINITY, is_close
 const INFINITY: End = End { form: None, place: f64::INFINITY, is_closed: false };
 
 impl End {
-    fn at(form: &Normal, is_closed: bool) -> Option<Self> {
+    /// The end at a number, which is left out unless it is closed afterwards.
+    fn at(form: &Normal) -> Option<Self> {
         if !form.is_constant() {
             return None;
         }
         let value = approximate(form, 0).filter(|value| value.imaginary.abs() <= 1e-9 * value.scale)?;
-        Some(Self { form: Some(form.clone()), place: value.real, is_closed })
+        Some(Self { form: Some(form.clone()), place: value.real, is_closed: false })
     }
 
-    fn of(value: &Value, is_closed: bool) -> Option<Self> {
-        match value {
-            Value::Infinity => Some(INFINITY),
-            Value::MinusInfinity => Some(MINUS_INFINITY),
-            Value::Scalar(quantity) if quantity.mark == Mark::Plain => Self::at(&quantity.form, is_closed),
-            _ => None,
+    /// The end at a value, left out as at infinity it always is.
+    fn of(value: &Value) -> Option<Self> {
+        if *value == Value::Infinity {
+            return Some(INFINITY);
         }
+        if *value == Value::MinusInfinity {
+            return Some(MINUS_INFINITY);
+        }
+        let Value::Scalar(quantity) = value else { return None };
+        if quantity.mark == Mark::Plain { Self::at(&quantity.form) } else { None }
+    }
+
+    fn closed(self) -> Self {
+        Self { is_closed: self.form.is_some(), ..self }
     }
 
     fn same(&self, other: &Self, work: &mut Work) -> Reading<Decision> {
@@ -72,6 +80,23 @@ impl End {
     }
 }
 
+impl Interval {
+    /// What is left of the interval without a number.
+    fn without(self, end: &End) -> Vec<Self> {
+        let Self { mut low, mut high } = self;
+        let is_at = |own: &End| own.form == end.form;
+        if is_at(&low) && is_at(&high) {
+            return Vec::new();
+        }
+        if low.place < end.place && end.place < high.place && !is_at(&low) && !is_at(&high) {
+            return vec![Self { low, high: end.clone() }, Self { low: end.clone(), high }];
+        }
+        low.is_closed &= !is_at(&low);
+        high.is_closed &= !is_at(&high);
+        vec![Self { low, high }]
+    }
+}
+
 impl Region {
     /// The region that a value describes; nothing where it describes none.
     pub(crate) fn of(value: &Value, work: &mut Work) -> Reading<Option<Self>> {
@@ -85,48 +110,55 @@ impl Region {
         Ok(match value {
             Value::Reals => Some(whole()),
             Value::Tuple { open, close, items } => match items.as_slice() {
-                [low, high] => interval(low, *open == '[', high, *close == ']'),
+                [low, high] => interval(*open, low, high, *close),
                 _ => None,
             },
             Value::Set(items) => points(items),
-            Value::Union(sets) => {
-                let mut intervals = Vec::new();
-                for set in sets {
-                    let Some(region) = Self::raw(set, work)? else { return Ok(None) };
-                    intervals.extend(region.intervals);
-                }
-                Some(Self { intervals, variable: None })
-            }
+            Value::Union(sets) => Self::united(sets, work)?,
             Value::Without(from, taken) => {
                 let Some(from) = Self::of(from, work)? else { return Ok(None) };
                 let Value::Set(points) = &**taken else { return Ok(None) };
                 from.without(points)
             }
-            Value::Named { left, value, .. } => match &**value {
-                Value::Tuple { .. } | Value::Union(_) | Value::Without(..) | Value::Reals => {
-                    Self::raw(value, work)?.map(|region| Self { variable: left.clone(), ..region })
-                }
-                _ => None,
-            },
+            Value::Named { left, value, .. } => {
+                let is_set =
+                    matches!(**value, Value::Tuple { .. } | Value::Union(_) | Value::Without(..) | Value::Reals);
+                let region = if is_set { Self::raw(value, work)? } else { None };
+                region.map(|region| Self { variable: left.clone(), ..region })
+            }
             Value::Constraints(constraints) => Self::constrained(constraints, work)?,
             Value::List(joiner, items) => Self::joined(*joiner, items, work)?,
-            _ => None,
+            Value::Scalar(_)
+            | Value::Infinity
+            | Value::MinusInfinity
+            | Value::Based { .. }
+            | Value::Matrix(_)
+            | Value::Ratio(_) => None,
         })
     }
 
+    fn united(sets: &[Value], work: &mut Work) -> Reading<Option<Self>> {
+        let mut intervals = Vec::new();
+        for set in sets {
+            let Some(region) = Self::raw(set, work)? else { return Ok(None) };
+            intervals.extend(region.intervals);
+        }
+        Ok(Some(Self { intervals, variable: None }))
+    }
+
     /// Inequalities one beside another: together where `and` joins them, otherwise either.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all items have been found to be constraints")]
     fn joined(joiner: Joiner, items: &[Value], work: &mut Work) -> Reading<Option<Self>> {
         let is_constraint = |item: &Value| matches!(item, Value::Constraints(_));
         if !items.iter().all(is_constraint) {
             return Ok(None);
         }
+        let constraints = items.iter().flat_map(|item| match item {
+            Value::Constraints(constraints) => constraints.as_slice(),
+            _ => &[],
+        });
         if joiner == Joiner::And {
-            let all = items.iter().filter_map(|item| match item {
-                Value::Constraints(constraints) => Some(constraints.clone()),
-                _ => None,
-            });
-            let all: Vec<Constraint> = all.flatten().collect();
-            return Self::constrained(&all, work);
+            return Self::constrained(&constraints.cloned().collect::<Vec<_>>(), work);
         }
         let mut joined: Option<Self> = None;
         for item in items {
@@ -155,7 +187,8 @@ impl Region {
             }
             variable = Some(quantity);
             let is_closed = constraint.condition == Condition::NotPositive;
-            let Some(end) = End::at(&limit, is_closed) else { return Ok(None) };
+            let Some(end) = End::at(&limit) else { return Ok(None) };
+            let end = if is_closed { end.closed() } else { end };
             match (constraint.condition, coefficient.is_positive()) {
                 (Condition::Zero, _) => return Ok(None),
                 (Condition::NotZero, _) => excluded.push(Value::scalar(limit)),
@@ -204,15 +237,10 @@ impl Region {
     fn without(self, points: &[Value]) -> Option<Self> {
         let mut intervals = self.intervals;
         for point in points {
-            let end = End::of(point, false)?;
+            let end = End::of(point)?;
             let mut cut = Vec::with_capacity(intervals.len() + 1);
-            for Interval { low, high } in intervals {
-                if low.place < end.place && end.place < high.place {
-                    cut.push(Interval { low, high: end.clone() });
-                    cut.push(Interval { low: end.clone(), high });
-                } else {
-                    cut.push(Interval { low, high });
-                }
+            for interval in intervals {
+                cut.extend(interval.without(&end));
             }
             intervals = cut;
         }
@@ -259,14 +287,16 @@ impl Region {
     }
 }
 
-fn interval(low: &Value, low_closed: bool, high: &Value, high_closed: bool) -> Option<Region> {
-    let (low, high) = (End::of(low, low_closed)?, End::of(high, high_closed)?);
+fn interval(open: char, low: &Value, high: &Value, close: char) -> Option<Region> {
+    let (low, high) = (End::of(low)?, End::of(high)?);
+    let low = if open == '[' { low.closed() } else { low };
+    let high = if close == ']' { high.closed() } else { high };
     (low.place < high.place).then(|| Region { intervals: vec![Interval { low, high }], variable: None })
 }
 
 fn points(items: &[Value]) -> Option<Region> {
     let point = |item: &Value| {
-        let end = End::of(item, true).filter(|end| end.form.is_some())?;
+        let end = End::of(item).filter(|end| end.form.is_some())?.closed();
         Some(Interval { low: end.clone(), high: end })
     };
     let intervals: Option<Vec<Interval>> = items.iter().map(point).collect();

@@ -104,14 +104,10 @@ fn split<'t, 'a>(
                 at = grouped_end(tokens, at);
                 continue;
             }
-            _ if depth == 0 => {
-                if let Some(joiner) = separator(token) {
-                    push(&tokens[start..at]);
-                    start = at + 1;
-                    if joiner != Joiner::Comma {
-                        strongest = joiner;
-                    }
-                }
+            _ if depth == 0 && separator(token).is_some() => {
+                push(&tokens[start..at]);
+                start = at + 1;
+                strongest = separator(token).filter(|joiner| *joiner != Joiner::Comma).unwrap_or(strongest);
             }
             Token::Digits(_)
             | Token::Word { .. }
@@ -172,9 +168,7 @@ fn relation(tokens: &[Token<'_>]) -> Option<(Relation, usize)> {
     Some(match tokens {
         [Token::Symbol('<'), Token::Symbol('='), ..] => (Relation::LessOrEqual, 2),
         [Token::Symbol('>'), Token::Symbol('='), ..] => (Relation::GreaterOrEqual, 2),
-        [Token::Symbol('!'), Token::Symbol('='), ..] | [Token::Command("not"), Token::Symbol('='), ..] => {
-            (Relation::NotEqual, 2)
-        }
+        [Token::Symbol('!') | Token::Command("not"), Token::Symbol('='), ..] => (Relation::NotEqual, 2),
         [Token::Symbol('='), Token::Symbol('='), ..] => (Relation::Equal, 2),
         [Token::Symbol('='), ..] => (Relation::Equal, 1),
         [Token::Symbol('<'), ..] => (Relation::Less, 1),

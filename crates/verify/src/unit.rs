@@ -53,14 +53,11 @@ pub(crate) fn suffix(tokens: &[Token<'_>]) -> Option<Suffix> {
         _ => (1, tokens),
     };
     let (mark, tokens) = match without_fill(tokens) {
-        [Token::Symbol('%'), rest @ ..]
-        | [Token::Word { letters: "percent" | "Percent" | "percentage" | "pct", .. }, rest @ ..]
+        [Token::Symbol('%') | Token::Word { letters: "percent" | "Percent" | "percentage" | "pct", .. }, rest @ ..]
         | [Token::Word { letters: "per", .. }, Token::Space, Token::Word { letters: "cent", .. }, rest @ ..] => {
             (Mark::Percent, rest)
         }
-        [Token::Symbol('°'), rest @ ..] | [Token::Word { letters: "degrees" | "degree", .. }, rest @ ..] => {
-            (Mark::Degree, rest)
-        }
+        [Token::Symbol('°') | Token::Word { letters: "degrees" | "degree", .. }, rest @ ..] => (Mark::Degree, rest),
         _ => (Mark::Plain, tokens),
     };
     let unit = joined(without_fill(tokens));
@@ -181,18 +178,27 @@ const MEASURES: [Measure; 4] = [
     &[(&["cent", "cents"], 1, 1), (&["dollar", "dollars"], 100, 1)],
 ];
 
-/// What a number of the first unit is multiplied by to be one of the second. `None` where one of the units is not
-/// known, and so is read over; `Some(None)` where both are known and measure different things.
-pub(crate) fn conversion(from: &str, to: &str) -> Option<Option<BigRational>> {
-    if from == to {
-        return None;
+/// How two units stand to each other.
+pub(crate) enum Conversion {
+    /// They are the same, or one of them is not known: they are read over.
+    ReadOver,
+    /// Both are known and measure different things.
+    Impossible,
+    /// What a number of the first is multiplied by to be one of the second.
+    Factor(BigRational),
+}
+
+/// How to get from one unit to another.
+pub(crate) fn conversion(from: &str, to: &str) -> Conversion {
+    let (Some(own), Some(other)) = (measure(from), measure(to)) else { return Conversion::ReadOver };
+    if own == other {
+        return Conversion::ReadOver;
     }
-    let (from, to) = (measure(from)?, measure(to)?);
-    if from.0 != to.0 {
-        return Some(None);
+    if own.0 != other.0 {
+        return Conversion::Impossible;
     }
     let worth = |(_, above, below): (usize, u64, u64)| BigRational::new(above.into(), below.into());
-    Some(Some(worth(from) / worth(to)))
+    Conversion::Factor(worth(own) / worth(other))
 }
 
 /// The quantity that a unit measures, and what it is worth.

@@ -85,8 +85,33 @@ impl Approximation {
     }
 }
 
-/// The value of a form at the point of that number; nothing where it is not known, not finite or not there.
+/// Largest form that is approximated, in terms and factors at all depths.
+const WEIGHT_MAX: usize = 1_000;
+
+/// How many terms and factors a sum has, at all depths.
+pub(crate) fn weight(sum: &Polynomial) -> usize {
+    let of_form = |form: &Normal| weight(form.numerator()) + weight(form.denominator());
+    let factors = sum.atoms().map(|(atom, _)| match atom {
+        Atom::Radicand(_) | Atom::Imaginary | Atom::Pi | Atom::Euler | Atom::Symbol(_) => 1,
+        Atom::Sine(inner)
+        | Atom::Cosine(inner)
+        | Atom::Logarithm(inner)
+        | Atom::Absolute(inner)
+        | Atom::Base(inner) => 1 + of_form(inner),
+        Atom::Raised(base, exponent) => 1 + of_form(base) + exponent.0.len(),
+        Atom::Call(_, arguments) => 1 + arguments.iter().map(of_form).sum::<usize>(),
+    });
+    sum.len() + factors.sum::<usize>()
+}
+
+/// The value of a form at the point of that number; nothing where it is not known, not finite or not there, or too
+/// large to try.
 pub(crate) fn approximate(form: &Normal, point: u32) -> Option<Approximation> {
+    let is_small = weight(form.numerator()) + weight(form.denominator()) <= WEIGHT_MAX;
+    if is_small { of_form(form, point) } else { None }
+}
+
+fn of_form(form: &Normal, point: u32) -> Option<Approximation> {
     let numerator = of_polynomial(form.numerator(), point)?;
     let denominator = of_polynomial(form.denominator(), point)?;
     let value = numerator.times(denominator.reciprocal());
@@ -135,19 +160,19 @@ fn of_atom(atom: &Atom, point: u32) -> Option<Approximation> {
         Atom::Symbol(name) => Approximation::real(coordinate(name, point)),
         Atom::Sine(angle) => of_real(angle, point, f64::sin)?,
         Atom::Cosine(angle) => of_real(angle, point, f64::cos)?,
-        Atom::Logarithm(argument) => approximate(argument, point)?.logarithm(),
+        Atom::Logarithm(argument) => of_form(argument, point)?.logarithm(),
         Atom::Absolute(argument) => {
-            let value = approximate(argument, point)?;
+            let value = of_form(argument, point)?;
             Approximation { real: value.size(), imaginary: 0.0, scale: value.scale }
         }
-        Atom::Base(base) => approximate(base, point)?,
-        Atom::Raised(base, exponent) => approximate(base, point)?.raised(of_monomial(exponent, point)?),
+        Atom::Base(base) => of_form(base, point)?,
+        Atom::Raised(base, exponent) => of_form(base, point)?.raised(of_monomial(exponent, point)?),
         Atom::Call(name, arguments) => of_call(name, arguments, point)?,
     })
 }
 
 fn of_real(argument: &Normal, point: u32, function: impl Fn(f64) -> f64) -> Option<Approximation> {
-    let value = approximate(argument, point).filter(|value| value.imaginary == 0.0 && value.scale < 1e6)?;
+    let value = of_form(argument, point).filter(|value| value.imaginary == 0.0 && value.scale < 1e6)?;
     let result = function(value.real);
     Some(Approximation { real: result, imaginary: 0.0, scale: 1.0 + value.scale })
 }
@@ -164,7 +189,7 @@ fn of_call(name: &str, arguments: &[Normal], point: u32) -> Option<Approximation
         _ => {
             let mut angle = coordinate(name, point);
             for (index, argument) in arguments.iter().enumerate() {
-                let value = approximate(argument, point).filter(|value| value.imaginary == 0.0 && value.scale < 1e6)?;
+                let value = of_form(argument, point).filter(|value| value.imaginary == 0.0 && value.scale < 1e6)?;
                 angle += value.real * (0.31 + 0.17 * index as f64);
             }
             Some(Approximation { real: angle.sin() + 2.0, imaginary: 0.0, scale: 4.0 + angle.abs() })

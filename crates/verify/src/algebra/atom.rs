@@ -1,5 +1,7 @@
 //! The factors that terms are products of, and their products. Not sums: see `polynomial`.
 
+use std::sync::Arc;
+
 use num_bigint::BigInt;
 use num_rational::{BigRational, Ratio};
 use num_traits::{One, Signed, ToPrimitive, Zero};
@@ -25,17 +27,17 @@ pub(crate) enum Atom {
     Pi,
     Euler,
     /// A variable, or anything else of which only the name is known.
-    Symbol(String),
-    Sine(Box<Normal>),
-    Cosine(Box<Normal>),
-    Logarithm(Box<Normal>),
-    Absolute(Box<Normal>),
+    Symbol(Arc<str>),
+    Sine(Arc<Normal>),
+    Cosine(Arc<Normal>),
+    Logarithm(Arc<Normal>),
+    Absolute(Arc<Normal>),
     /// A sum with an exponent that it is not expanded to.
-    Base(Box<Normal>),
+    Base(Arc<Normal>),
     /// A base raised to a monomial: `2^x` is the atom of 2 and x, and `2^{3x}` its third power.
-    Raised(Box<Normal>, Monomial),
+    Raised(Arc<Normal>, Arc<Monomial>),
     /// A function of which no identity is used.
-    Call(String, Vec<Normal>),
+    Call(Arc<str>, Arc<[Normal]>),
 }
 
 /// A product of powers of distinct atoms in ascending order, no exponent 0.
@@ -62,9 +64,28 @@ pub(crate) fn integer_power(base: &BigRational, exponent: i64) -> Reading<BigRat
     if bits.saturating_mul(magnitude) > NUMBER_BITS_MAX {
         return Err(NUMBER_TOO_LARGE);
     }
-    let magnitude = u32::try_from(magnitude).map_or_else(|_| 2 + (magnitude % 2) as u32, |exact| exact);
+    // Only 0, 1 and −1 get here with a large exponent; their powers depend on whether it is even.
+    let magnitude = u32::try_from(magnitude).unwrap_or(2 + (magnitude % 2) as u32);
     let powered = BigRational::new_raw(base.numer().pow(magnitude), base.denom().pow(magnitude));
     Ok(if exponent < 0 { powered.recip() } else { powered })
+}
+
+/// A sum of exponents, quick where both are whole.
+fn added(a: Exponent, b: Exponent) -> Exponent {
+    if a.is_integer() && b.is_integer() { Exponent::from_integer(a.numer() + b.numer()) } else { a + b }
+}
+
+/// A product of numbers, quick where both are whole.
+pub(crate) fn product(a: &BigRational, b: &BigRational) -> BigRational {
+    if a.denom().is_one() && b.denom().is_one() { BigRational::from_integer(a.numer() * b.numer()) } else { a * b }
+}
+
+/// What arithmetic on a number of so many bits costs, in steps.
+pub(crate) fn steps(number: &BigRational) -> usize {
+    let words = |bits: u64| (bits / 64) as usize;
+    let (above, below) = (words(number.numer().bits()), words(number.denom().bits()));
+    // A fraction is reduced, which takes the square of its length.
+    above + below + if number.denom().is_one() { 0 } else { above * below / 8 }
 }
 
 impl Monomial {
@@ -97,7 +118,7 @@ impl Monomial {
         loop {
             let (atom, exponent) = match (left.peek(), right.peek()) {
                 (Some(l), Some(r)) if l.0 == r.0 => {
-                    let merged = (l.0.clone(), l.1 + r.1);
+                    let merged = (l.0.clone(), added(l.1, r.1));
                     left.next();
                     right.next();
                     merged
@@ -128,6 +149,10 @@ fn push(product: &mut Vec<(Atom, Exponent)>, factor: &mut BigRational, atom: Ato
     let exponent = bounded(exponent)?;
     let kept = match &atom {
         Atom::Radicand(base) => {
+            if exponent < Exponent::one() && exponent > Exponent::zero() {
+                product.push((atom, exponent));
+                return Ok(());
+            }
             let whole = exponent.floor();
             *factor *= integer_power(&BigRational::from_integer(base.clone()), whole.to_integer())?;
             exponent - whole
@@ -139,7 +164,17 @@ fn push(product: &mut Vec<(Atom, Exponent)>, factor: &mut BigRational, atom: Ato
             }
             Exponent::from_integer(quarter % 2)
         }
-        _ => exponent,
+        Atom::Imaginary
+        | Atom::Pi
+        | Atom::Euler
+        | Atom::Symbol(_)
+        | Atom::Sine(_)
+        | Atom::Cosine(_)
+        | Atom::Logarithm(_)
+        | Atom::Absolute(_)
+        | Atom::Base(_)
+        | Atom::Raised(..)
+        | Atom::Call(..) => exponent,
     };
     if !kept.is_zero() {
         product.push((atom, kept));

@@ -39,10 +39,8 @@ fn half() -> Exponent {
 
 /// An atom whose square is rational, where all its powers in the polynomial are that root.
 fn square_root(polynomial: &Polynomial) -> Option<Atom> {
-    let is_root = |(atom, exponent): &(Atom, Exponent)| match atom {
-        Atom::Radicand(_) => *exponent == half(),
-        Atom::Imaginary => exponent.is_one(),
-        _ => false,
+    let is_root = |(atom, exponent): &(Atom, Exponent)| {
+        (matches!(atom, Atom::Radicand(_)) && *exponent == half()) || (*atom == Atom::Imaginary && exponent.is_one())
     };
     let (found, _) = polynomial.atoms().find(|power| is_root(power))?;
     let only_root = polynomial.atoms().filter(|(atom, _)| atom == found).all(is_root);

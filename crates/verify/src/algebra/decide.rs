@@ -8,7 +8,7 @@ use num_traits::{Signed, ToPrimitive, Zero};
 use crate::{
     algebra::{
         Normal,
-        approximate::{approximate_real, of_polynomial},
+        approximate::{approximate_real, of_polynomial, weight},
         atom::{Atom, Exponent, Monomial},
         polynomial::Polynomial,
     },
@@ -29,8 +29,9 @@ const POINTS: u32 = 4;
 const RELATIVE_DIFFERENCE_MIN: f64 = 1e-9;
 
 impl Decision {
-    fn of(equal: bool) -> Self {
-        if equal { Self::Equal } else { Self::Different }
+    /// What a comparison of canonical things says.
+    pub(crate) fn between<T: PartialEq + ?Sized>(a: &T, b: &T) -> Self {
+        if a == b { Self::Equal } else { Self::Different }
     }
 
     /// Both decisions together: one difference decides.
@@ -58,7 +59,7 @@ pub(crate) fn decide(a: &Normal, b: &Normal, work: &mut Work) -> Reading<Decisio
         return Ok(Decision::Equal);
     }
     if let (Some(a), Some(b)) = (a.as_number(), b.as_number()) {
-        return Ok(Decision::of(a == b));
+        return Ok(Decision::between(&a, &b));
     }
     let left = a.numerator().times(b.denominator(), work)?;
     let right = b.numerator().times(a.denominator(), work)?;
@@ -72,14 +73,14 @@ fn is_zero(difference: &Polynomial, work: &mut Work) -> Reading<Decision> {
     }
     // Roots of primes, i, variables and one of π and e are independent, so no other sum of them is 0.
     let mut transcendental = None;
-    let independent = difference.atoms().all(|(atom, _)| match atom {
-        Atom::Pi | Atom::Euler => *transcendental.get_or_insert(atom) == atom,
-        other => other.is_independent(),
+    let independent = difference.atoms().all(|(atom, _)| {
+        let is_transcendental = matches!(atom, Atom::Pi | Atom::Euler);
+        atom.is_independent() || (is_transcendental && *transcendental.get_or_insert(atom) == atom)
     });
     if independent {
         return Ok(Decision::Different);
     }
-    work.spend(40)?;
+    work.spend(POINTS as usize * weight(&difference) / 4)?;
     for point in 0..POINTS {
         let Some(value) = of_polynomial(&difference, point) else { continue };
         if value.size().is_finite() && value.scale.is_finite() && value.size() > RELATIVE_DIFFERENCE_MIN * value.scale {
@@ -93,7 +94,7 @@ fn is_zero(difference: &Polynomial, work: &mut Work) -> Reading<Decision> {
 pub(crate) fn is_proportional(a: &Normal, b: &Normal, work: &mut Work) -> Reading<(Decision, Option<Normal>)> {
     let (a, b) = (without_negative_powers(a.numerator(), work)?, without_negative_powers(b.numerator(), work)?);
     let (Some(leading_a), Some(leading_b)) = (leading_coefficient(&a, work)?, leading_coefficient(&b, work)?) else {
-        return Ok((Decision::of(a.is_zero() && b.is_zero()), None));
+        return Ok((Decision::between(&a, &b), None));
     };
     let factor = leading_a.over(&leading_b, work)?;
     let scaled = Normal::from(b).times(&factor, work)?;

@@ -1,5 +1,7 @@
 //! Functions by name: what each is worth at exact arguments, and a name for the rest.
 
+use std::sync::Arc;
+
 use num_bigint::BigInt;
 use num_integer::Integer as _;
 use num_rational::BigRational;
@@ -67,8 +69,8 @@ pub(crate) fn call(function: &Function, arguments: &[Normal], work: &mut Work) -
         (Function::Binomial, [upper, lower]) => binomial(upper, lower, work),
         (Function::Floor, [number]) => Ok(rounded(number, BigRational::floor, f64::floor, "\\floor")),
         (Function::Ceiling, [number]) => Ok(rounded(number, BigRational::ceil, f64::ceil, "\\ceil")),
-        (Function::GreatestDivisor, [_, _, ..]) => Ok(of_integers("\\gcd", arguments, |a, b| a.gcd(b))),
-        (Function::LeastMultiple, [_, _, ..]) => Ok(of_integers("\\lcm", arguments, |a, b| a.lcm(b))),
+        (Function::GreatestDivisor, [_, _, ..]) => Ok(of_integers("\\gcd", arguments, BigInt::gcd)),
+        (Function::LeastMultiple, [_, _, ..]) => Ok(of_integers("\\lcm", arguments, BigInt::lcm)),
         (Function::Maximum, [_, _, ..]) => Ok(of_integers("\\max", arguments, |a, b| a.max(b).clone())),
         (Function::Minimum, [_, _, ..]) => Ok(of_integers("\\min", arguments, |a, b| a.min(b).clone())),
         (Function::Named(name), _) => Ok(named(name, arguments)),
@@ -77,7 +79,7 @@ pub(crate) fn call(function: &Function, arguments: &[Normal], work: &mut Work) -
 }
 
 fn named(name: &str, arguments: &[Normal]) -> Normal {
-    Normal::atom(Atom::Call(name.to_owned(), arguments.to_vec()))
+    Normal::atom(Atom::Call(name.into(), arguments.into()))
 }
 
 /// The absolute value: of constants by their sign, of complex numbers by Pythagoras, else of the primitive part.
@@ -85,6 +87,7 @@ pub(crate) fn absolute(argument: &Normal, work: &mut Work) -> Reading<Normal> {
     if let Some(number) = argument.as_number() {
         return Ok(Normal::number(number.abs()));
     }
+    work.spend(10)?;
     if let Some(value) = approximate_real(argument).filter(|value| value.abs() > 1e-9) {
         return Ok(if value < 0.0 { argument.clone().negated() } else { argument.clone() });
     }
@@ -98,22 +101,30 @@ pub(crate) fn absolute(argument: &Normal, work: &mut Work) -> Reading<Normal> {
     let (content, primitive) = primitive(argument.numerator());
     let leads_negative = primitive.terms().next().is_some_and(|(_, coefficient)| coefficient.is_negative());
     let primitive = if leads_negative { primitive.negated() } else { primitive };
-    if let Some((Monomial(atoms), _)) = primitive.as_term() {
-        let mut product = Normal::number(content);
-        for (atom, exponent) in atoms {
-            let magnitude = match atom {
-                Atom::Radicand(_) | Atom::Pi | Atom::Euler | Atom::Absolute(_) => Normal::atom(atom.clone()),
-                Atom::Imaginary => Normal::one(),
-                other => Normal::atom(Atom::Absolute(Box::new(Normal::atom(other.clone())))),
-            };
-            let is_even = exponent.is_integer() && exponent.to_integer() % 2 == 0;
-            let magnitude = if is_even { Normal::atom(atom.clone()) } else { magnitude };
-            product = product.times(&rational_power(&magnitude, *exponent, work)?, work)?;
-        }
-        return Ok(product);
+    let magnitude = match primitive.as_term() {
+        Some((monomial, _)) => absolute_of_product(monomial, work)?,
+        None => Normal::atom(Atom::Absolute(Arc::new(Normal::from(primitive)))),
+    };
+    Ok(magnitude.scaled(&content))
+}
+
+/// The absolute value of each factor that may be negative, but for its even powers.
+fn absolute_of_product(monomial: &Monomial, work: &mut Work) -> Reading<Normal> {
+    let mut product = Normal::one();
+    for (atom, exponent) in &monomial.0 {
+        let plain = Normal::atom(atom.clone());
+        let is_even = exponent.is_integer() && exponent.to_integer() % 2 == 0;
+        let is_positive = matches!(atom, Atom::Radicand(_) | Atom::Pi | Atom::Euler | Atom::Absolute(_));
+        let magnitude = if *atom == Atom::Imaginary {
+            Normal::one()
+        } else if is_even || is_positive {
+            plain
+        } else {
+            Normal::atom(Atom::Absolute(Arc::new(plain)))
+        };
+        product = product.times(&rational_power(&magnitude, *exponent, work)?, work)?;
     }
-    let atom = Normal::atom(Atom::Absolute(Box::new(Normal::from(primitive))));
-    Ok(atom.scaled(&content))
+    Ok(product)
 }
 
 /// √(a² + b²) of a constant a + bi.

@@ -1,5 +1,7 @@
 //! Natural logarithms: of products as sums, of numbers by their prime factors.
 
+use std::sync::Arc;
+
 use num_rational::BigRational;
 use num_traits::Signed;
 
@@ -28,7 +30,7 @@ fn of_sum(sum: &Polynomial, work: &mut Work) -> Reading<Normal> {
         return of_term(monomial, coefficient, work);
     }
     let (content, primitive) = primitive(sum);
-    let rest = Normal::atom(Atom::Logarithm(Box::new(Normal::from(primitive))));
+    let rest = Normal::atom(Atom::Logarithm(Arc::new(Normal::from(primitive))));
     of_number(&content, work)?.plus(&rest, work)
 }
 
@@ -36,16 +38,17 @@ fn of_term(monomial: &Monomial, coefficient: &BigRational, work: &mut Work) -> R
     let has_imaginary = monomial.0.iter().any(|(atom, _)| *atom == Atom::Imaginary);
     if coefficient.is_negative() || has_imaginary {
         let argument = Normal::monomial(monomial.clone()).scaled(coefficient);
-        return Ok(Normal::atom(Atom::Logarithm(Box::new(argument))));
+        return Ok(Normal::atom(Atom::Logarithm(Arc::new(argument))));
     }
     let mut sum = of_number(coefficient, work)?;
     for (atom, exponent) in &monomial.0 {
         let exponent = BigRational::new((*exponent.numer()).into(), (*exponent.denom()).into());
+        #[expect(clippy::wildcard_enum_match_arm, reason = "every other factor is an argument of its own")]
         let logarithm = match atom {
             Atom::Euler => Normal::one(),
             Atom::Radicand(base) => of_number(&BigRational::from_integer(base.clone()), work)?,
-            Atom::Raised(base, power) => logarithm(base, work)?.times(&Normal::monomial(power.clone()), work)?,
-            other => Normal::atom(Atom::Logarithm(Box::new(Normal::atom(other.clone())))),
+            Atom::Raised(base, power) => logarithm(base, work)?.times(&Normal::monomial((**power).clone()), work)?,
+            other => Normal::atom(Atom::Logarithm(Arc::new(Normal::atom(other.clone())))),
         };
         sum = sum.plus(&logarithm.scaled(&exponent), work)?;
     }
@@ -56,7 +59,7 @@ fn of_number(number: &BigRational, work: &mut Work) -> Reading<Normal> {
     let mut sum = Normal::zero();
     for (integer, sign) in [(number.numer(), 1_i64), (number.denom(), -1)] {
         for (prime, count) in factors(integer, work)? {
-            let atom = Normal::atom(Atom::Logarithm(Box::new(Normal::number(BigRational::from_integer(prime)))));
+            let atom = Normal::atom(Atom::Logarithm(Arc::new(Normal::number(BigRational::from_integer(prime)))));
             sum = sum.plus(&atom.scaled(&BigRational::from_integer((sign * count).into())), work)?;
         }
     }

@@ -53,7 +53,7 @@ impl Normal {
     }
 
     pub(crate) fn symbol(name: &str) -> Self {
-        Self::atom(Atom::Symbol(name.to_owned()))
+        Self::atom(Atom::Symbol(name.into()))
     }
 
     pub(crate) fn numerator(&self) -> &Polynomial {
@@ -92,7 +92,7 @@ impl Normal {
             | Atom::Logarithm(inner)
             | Atom::Absolute(inner)
             | Atom::Base(inner) => inner.is_constant(),
-            Atom::Raised(base, exponent) => base.is_constant() && Self::monomial(exponent.clone()).is_constant(),
+            Atom::Raised(base, exponent) => base.is_constant() && Self::monomial((**exponent).clone()).is_constant(),
             Atom::Call(_, arguments) => arguments.iter().all(Self::is_constant),
         })
     }

@@ -6,7 +6,7 @@ use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 
 use crate::{
-    algebra::atom::{Atom, Exponent, Monomial},
+    algebra::atom::{Atom, Exponent, Monomial, product as times, steps},
     limits::{NUMBER_BITS_MAX, NUMBER_TOO_LARGE, Reading, Work},
 };
 
@@ -100,7 +100,12 @@ impl Polynomial {
                 }
             }
             std::collections::btree_map::Entry::Occupied(mut occupied) => {
-                *occupied.get_mut() += coefficient;
+                let sum = occupied.get_mut();
+                if sum.denom().is_one() && coefficient.denom().is_one() {
+                    *sum = BigRational::from_integer(sum.numer() + coefficient.numer());
+                } else {
+                    *sum += coefficient;
+                }
                 if occupied.get().is_zero() {
                     occupied.remove();
                 }
@@ -110,9 +115,9 @@ impl Polynomial {
     }
 
     pub(crate) fn plus(&self, other: &Self, work: &mut Work) -> Reading<Self> {
-        work.spend(other.len())?;
         let mut sum = self.clone();
         for (monomial, coefficient) in &other.terms {
+            work.spend(1 + steps(coefficient))?;
             sum.add_term(monomial.clone(), coefficient.clone())?;
         }
         Ok(sum)
@@ -128,10 +133,10 @@ impl Polynomial {
         let mut product = Self::zero();
         for (left, left_coefficient) in &self.terms {
             for (right, right_coefficient) in &other.terms {
-                let bits = left_coefficient.numer().bits() + right_coefficient.numer().bits();
-                work.spend(1 + (bits / 256) as usize + (left.0.len() + right.0.len()) / 4)?;
+                work.spend(1 + (left.0.len() + right.0.len()).div_ceil(2))?;
+                work.spend(steps(left_coefficient) + steps(right_coefficient))?;
                 let (factor, monomial) = left.times(right)?;
-                product.add_term(monomial, left_coefficient * right_coefficient * factor)?;
+                product.add_term(monomial, scaled_product(left_coefficient, right_coefficient, &factor))?;
             }
         }
         product.reduced(work)
@@ -151,18 +156,8 @@ impl Polynomial {
         while let Some((atom, replacement)) = polynomial.reducible(work)? {
             let mut next = Self::zero();
             for (monomial, coefficient) in &polynomial.terms {
-                let exponent = monomial.exponent(&atom);
-                let power = replaced_power(&atom, exponent);
-                if power == 0 {
-                    next.add_term(monomial.clone(), coefficient.clone())?;
-                    continue;
-                }
-                let rest = Monomial(vec![(atom.clone(), exponent - Exponent::from_integer(power * step(&atom)))]);
-                let rest = if rest.0[0].1.is_zero() { Monomial::one() } else { rest };
-                let (factor, rest) = monomial.without(&atom).times(&rest)?;
-                let rest = Self::term(rest, coefficient * factor);
-                let expansion = replacement.powered(u32::try_from(power).unwrap_or_default(), work)?;
-                next = next.plus(&rest.times(&expansion, work)?, work)?;
+                let term = replaced(monomial, coefficient, (&atom, &replacement), work)?;
+                next = next.plus(&term, work)?;
             }
             polynomial = next;
         }
@@ -197,6 +192,30 @@ impl Polynomial {
     }
 }
 
+/// A term with the powers of an atom replaced that it holds too many of.
+fn replaced(
+    monomial: &Monomial,
+    coefficient: &BigRational,
+    (atom, replacement): (&Atom, &Polynomial),
+    work: &mut Work,
+) -> Reading<Polynomial> {
+    let exponent = monomial.exponent(atom);
+    let power = replaced_power(atom, exponent);
+    if power == 0 {
+        return Ok(Polynomial::term(monomial.clone(), coefficient.clone()));
+    }
+    let left = exponent - Exponent::from_integer(power * step(atom));
+    let left = if left.is_zero() { Monomial::one() } else { Monomial(vec![(atom.clone(), left)]) };
+    let (factor, rest) = monomial.without(atom).times(&left)?;
+    let expansion = replacement.powered(u32::try_from(power).unwrap_or_default(), work)?;
+    Polynomial::term(rest, coefficient * factor).times(&expansion, work)
+}
+
+fn scaled_product(a: &BigRational, b: &BigRational, factor: &BigRational) -> BigRational {
+    let product = times(a, b);
+    if factor.is_one() { product } else { times(&product, factor) }
+}
+
 /// The exponent that the replacement of an atom stands for.
 fn step(atom: &Atom) -> i64 {
     if matches!(atom, Atom::Cosine(_)) { 2 } else { 1 }
@@ -208,6 +227,17 @@ fn replaced_power(atom: &Atom, exponent: Exponent) -> i64 {
     match atom {
         Atom::Cosine(_) if (2..=2 * EXPANDED_POWER_MAX).contains(&whole) => whole / 2,
         Atom::Base(base) if (1..=EXPANDED_POWER_MAX).contains(&whole) && base.denominator().is_one() => whole,
-        _ => 0,
+        Atom::Radicand(_)
+        | Atom::Imaginary
+        | Atom::Pi
+        | Atom::Euler
+        | Atom::Symbol(_)
+        | Atom::Sine(_)
+        | Atom::Cosine(_)
+        | Atom::Logarithm(_)
+        | Atom::Absolute(_)
+        | Atom::Base(_)
+        | Atom::Raised(..)
+        | Atom::Call(..) => 0,
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Even roots of even powers are absolute values; otherwise variables under roots count as positive, as school does.
 
+use std::sync::Arc;
+
 use num_bigint::BigInt;
 use num_integer::Integer as _;
 use num_rational::BigRational;
@@ -21,6 +23,8 @@ use crate::{
 
 /// Largest power of a constant sum that is multiplied out: its terms stay few.
 const CONSTANT_POWER_MAX: i64 = 128;
+/// Largest power of a sum with cosines or roots in it that is multiplied out: each product is reduced.
+const REDUCIBLE_POWER_MAX: u64 = 4;
 /// Most terms that a power is multiplied out to.
 const EXPANDED_TERMS_MAX: usize = 120;
 
@@ -34,7 +38,7 @@ pub(crate) fn power(base: &Normal, exponent: &Normal, work: &mut Work) -> Readin
         return Err(Stop::Refused(Refusal::Unreadable("zero is raised to a power that is no number")));
     }
     if !exponent.denominator().is_one() {
-        let whole = Monomial(vec![(Atom::Base(Box::new(exponent.clone())), Exponent::one())]);
+        let whole = Monomial(vec![(Atom::Base(Arc::new(exponent.clone())), Exponent::one())]);
         return raised(base, &whole, Exponent::one(), work);
     }
     let mut product = Normal::one();
@@ -84,13 +88,11 @@ fn whole_power(base: &Normal, exponent: i64, work: &mut Work) -> Reading<Normal>
     if let Some((monomial, coefficient)) = base.as_term() {
         let (factor, monomial) = monomial.raised(Exponent::from_integer(exponent))?;
         let power = Normal::monomial(monomial).scaled(&factor);
-        return match integer_power(coefficient, exponent) {
-            Ok(number) => Ok(power.scaled(&number)),
-            Err(_) => {
-                let large = Atom::Base(Box::new(Normal::number(coefficient.clone())));
-                power.times(&Normal::monomial(Monomial(vec![(large, Exponent::from_integer(exponent))])), work)
-            }
-        };
+        if let Ok(number) = integer_power(coefficient, exponent) {
+            return Ok(power.scaled(&number));
+        }
+        let large = Atom::Base(Arc::new(Normal::number(coefficient.clone())));
+        return power.times(&Normal::monomial(Monomial(vec![(large, Exponent::from_integer(exponent))])), work);
     }
     let magnitude = exponent.unsigned_abs();
     let terms = base.numerator().len().max(base.denominator().len());
@@ -99,7 +101,10 @@ fn whole_power(base: &Normal, exponent: i64, work: &mut Work) -> Reading<Normal>
         .atoms()
         .chain(base.denominator().atoms())
         .all(|(atom, _)| matches!(atom, Atom::Radicand(_) | Atom::Imaginary));
-    let expands = if is_algebraic {
+    let is_reducible = base.numerator().atoms().any(|(atom, _)| matches!(atom, Atom::Cosine(_) | Atom::Base(_)));
+    let expands = if is_reducible {
+        magnitude <= REDUCIBLE_POWER_MAX && terms <= 4
+    } else if is_algebraic {
         magnitude <= CONSTANT_POWER_MAX.unsigned_abs() && terms <= 4
     } else {
         magnitude <= EXPANDED_POWER_MAX.unsigned_abs() && expanded_terms(terms, magnitude) <= EXPANDED_TERMS_MAX
@@ -127,7 +132,7 @@ fn opaque_power(sum: &Polynomial, exponent: Exponent, work: &mut Work) -> Readin
     }
     let (content, primitive) = primitive(sum);
     let content = rational_power(&Normal::number(content), exponent, work)?;
-    let atom = Monomial(vec![(Atom::Base(Box::new(Normal::from(primitive))), exponent)]);
+    let atom = Monomial(vec![(Atom::Base(Arc::new(Normal::from(primitive))), exponent)]);
     content.times(&Normal::monomial(atom), work)
 }
 
@@ -162,7 +167,7 @@ fn root_of_number(number: &BigRational, exponent: Exponent, work: &mut Work) -> 
             Ok(if exponent.numer() % 2 == 0 { magnitude } else { magnitude.negated() })
         }
         _ => {
-            let atom = Atom::Base(Box::new(Normal::number(number.clone())));
+            let atom = Atom::Base(Arc::new(Normal::number(number.clone())));
             Ok(Normal::monomial(Monomial(vec![(atom, exponent)])))
         }
     }
@@ -178,7 +183,7 @@ fn root_of_term(
     let is_constant = Normal::monomial(monomial.clone()).is_constant();
     if has_imaginary || (coefficient.is_negative() && !is_constant && exponent.denom() % 2 == 0) {
         let base = Normal::monomial(monomial.clone()).scaled(coefficient);
-        return Ok(Normal::monomial(Monomial(vec![(Atom::Base(Box::new(base)), exponent)])));
+        return Ok(Normal::monomial(Monomial(vec![(Atom::Base(Arc::new(base)), exponent)])));
     }
     let mut product = root_of_number(coefficient, exponent, work)?;
     for (atom, own) in &monomial.0 {
@@ -212,7 +217,8 @@ fn root_of_sum(sum: &Polynomial, exponent: Exponent, work: &mut Work) -> Reading
 
 /// `base` raised to `coefficient · exponent`.
 fn raised(base: &Normal, exponent: &Monomial, coefficient: Exponent, work: &mut Work) -> Reading<Normal> {
-    let atom = |base: Normal| Monomial(vec![(Atom::Raised(Box::new(base), exponent.clone()), coefficient)]);
+    let exponent = Arc::new(exponent.clone());
+    let atom = |base: Normal| Monomial(vec![(Atom::Raised(Arc::new(base), Arc::clone(&exponent)), coefficient)]);
     let Some((monomial, number)) = base.as_term() else {
         return Ok(Normal::monomial(atom(base.clone())));
     };

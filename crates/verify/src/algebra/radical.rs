@@ -17,25 +17,19 @@ const DIVISOR_MAX: u64 = 1_000;
 
 /// A positive integer as powers of primes; what is left beyond the divisors tried stands as one factor.
 pub(crate) fn factors(number: &BigInt, work: &mut Work) -> Reading<Vec<(BigInt, i64)>> {
-    let mut found = Vec::new();
-    let mut rest = number.clone();
-    // A number of many bits is divided by few primes: each division costs as much as the number is long.
-    let divisor_max = if rest.bits() <= 64 { DIVISOR_MAX } else { 50 };
-    work.spend(20)?;
-    let mut divisor = 2_u64;
-    while divisor <= divisor_max && rest > BigInt::from(divisor) * divisor - 1_i32 {
-        let mut exponent = 0;
-        while let Some(quotient) = divided(&rest, divisor) {
-            rest = quotient;
-            exponent += 1;
-            work.spend(1 + (rest.bits() / 128) as usize)?;
-        }
-        if exponent > 0 {
-            found.push((BigInt::from(divisor), exponent));
-        }
-        divisor += if divisor == 2 { 1 } else { 2 };
+    if number.is_one() {
+        return Ok(Vec::new());
     }
+    let mut found = Vec::new();
+    let rest = match number.to_u64() {
+        Some(small) => {
+            work.spend(4)?;
+            BigInt::from(divided_out(small, &mut found))
+        }
+        None => long_divided_out(number.clone(), &mut found, work)?,
+    };
     if !rest.is_one() {
+        work.spend((rest.bits() / 16) as usize)?;
         let (root, exponent) = perfect_power(rest);
         match found.iter_mut().find(|(prime, _)| *prime == root) {
             Some((_, known)) => *known += exponent,
@@ -45,12 +39,43 @@ pub(crate) fn factors(number: &BigInt, work: &mut Work) -> Reading<Vec<(BigInt, 
     Ok(found)
 }
 
-fn divided(number: &BigInt, divisor: u64) -> Option<BigInt> {
-    if let Some(small) = number.to_u64() {
-        return small.is_multiple_of(divisor).then(|| BigInt::from(small / divisor));
+/// Takes small primes out of a number and returns what is left.
+fn divided_out(number: u64, found: &mut Vec<(BigInt, i64)>) -> u64 {
+    let mut rest = number;
+    let mut divisor = 2;
+    while divisor <= DIVISOR_MAX && divisor * divisor <= rest {
+        let mut exponent = 0;
+        while rest.is_multiple_of(divisor) {
+            rest /= divisor;
+            exponent += 1;
+        }
+        if exponent > 0 {
+            found.push((BigInt::from(divisor), exponent));
+        }
+        divisor += if divisor == 2 { 1 } else { 2 };
     }
-    let quotient = number / divisor;
-    (&quotient * divisor == *number).then_some(quotient)
+    rest
+}
+
+/// The same for a number of many bits, with few primes: each division costs as much as the number is long.
+fn long_divided_out(number: BigInt, found: &mut Vec<(BigInt, i64)>, work: &mut Work) -> Reading<BigInt> {
+    let mut rest = number;
+    for divisor in [2_u64, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47] {
+        let mut exponent = 0;
+        loop {
+            work.spend(1 + (rest.bits() / 64) as usize)?;
+            let quotient = &rest / divisor;
+            if &quotient * divisor != rest {
+                break;
+            }
+            rest = quotient;
+            exponent += 1;
+        }
+        if exponent > 0 {
+            found.push((BigInt::from(divisor), exponent));
+        }
+    }
+    Ok(rest)
 }
 
 /// The number as the highest power of an integer, for exponents whose primes are 2, 3 and 5.

@@ -1,5 +1,7 @@
 //! Sines and cosines: exact at known angles, sums and multiples of angles multiplied out.
 
+use std::sync::Arc;
+
 use num_rational::BigRational;
 use num_traits::{One, Signed, ToPrimitive};
 
@@ -8,16 +10,13 @@ use crate::{
         Normal,
         approximate::approximate_real,
         atom::{Atom, Exponent, Monomial},
-        polynomial::Polynomial,
         power::rational_power,
     },
     limits::{Reading, Work},
 };
 
-/// Largest multiple of an angle that is multiplied out.
-const MULTIPLE_MAX: i64 = 8;
-/// Most terms of an angle that are multiplied out.
-const ANGLE_TERMS_MAX: usize = 3;
+/// Largest sum of multiples of angles that is multiplied out, as 5 in sin(2x + 3y).
+const MULTIPLES_MAX: i64 = 5;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wave {
@@ -45,35 +44,29 @@ fn wave(kind: Wave, angle: &Normal, work: &mut Work) -> Reading<Normal> {
     }
     if let Some(half_turns) = half_turns(angle) {
         let half = BigRational::new(1.into(), 2.into());
-        return known_cosine(if kind == Wave::Cosine { half_turns } else { half - half_turns }, work);
+        return known_cosine(&if kind == Wave::Cosine { half_turns } else { half - half_turns }, work);
     }
-    let terms = angle.numerator().len();
-    if angle.denominator().is_one() && (2..=ANGLE_TERMS_MAX).contains(&terms) {
-        let (first, rest) = split(angle.numerator());
+    let multiples = angle.numerator().terms().map(|(monomial, coefficient)| {
+        let is_known = matches!(monomial.0.as_slice(), [(Atom::Pi, one)] if one.is_one());
+        if is_known { 1 } else { coefficient.numer().abs().to_i64().unwrap_or(i64::MAX) }
+    });
+    let multiples = multiples.fold(0_i64, i64::saturating_add);
+    let expands = angle.denominator().is_one() && (2..=MULTIPLES_MAX).contains(&multiples);
+    if expands && angle.numerator().len() > 1 {
+        let (monomial, coefficient) = angle.numerator().terms().next().expect("a sum has a first term");
+        let first = Normal::monomial(monomial.clone()).scaled(coefficient);
+        let rest = angle.minus(&first, work)?;
         return of_sum(kind, &first, &rest, work);
     }
-    if let Some((monomial, coefficient)) = angle.as_term() {
-        let multiple = coefficient.numer().to_i64().filter(|multiple| (2..=MULTIPLE_MAX).contains(multiple));
-        if let Some(multiple) = multiple {
-            let unit =
-                Normal::monomial(monomial.clone()).scaled(&BigRational::new(1.into(), coefficient.denom().clone()));
-            let ratio = BigRational::from_integer((multiple - 1).into());
-            return of_sum(kind, &unit, &unit.clone().scaled(&ratio), work);
-        }
+    if let Some((monomial, coefficient)) = angle.as_term().filter(|_| expands)
+        && let Some(multiple) = coefficient.numer().to_i64()
+    {
+        let unit = Normal::monomial(monomial.clone()).scaled(&BigRational::new(1.into(), coefficient.denom().clone()));
+        let ratio = BigRational::from_integer((multiple - 1).into());
+        return of_sum(kind, &unit, &unit.clone().scaled(&ratio), work);
     }
-    let angle = Box::new(angle.clone());
+    let angle = Arc::new(angle.clone());
     Ok(Normal::atom(if kind == Wave::Sine { Atom::Sine(angle) } else { Atom::Cosine(angle) }))
-}
-
-fn split(sum: &Polynomial) -> (Normal, Normal) {
-    let mut terms = sum.terms().map(|(monomial, coefficient)| Normal::monomial(monomial.clone()).scaled(coefficient));
-    let first = terms.next().unwrap_or_else(Normal::zero);
-    let mut rest = Polynomial::zero();
-    for (monomial, coefficient) in sum.terms().skip(1) {
-        let term = Polynomial::term(monomial.clone(), coefficient.clone());
-        rest = rest.plus(&term, &mut Work::new()).unwrap_or(rest);
-    }
-    (first, Normal::from(rest))
 }
 
 fn of_sum(kind: Wave, first: &Normal, second: &Normal, work: &mut Work) -> Reading<Normal> {
@@ -95,7 +88,7 @@ fn half_turns(angle: &Normal) -> Option<BigRational> {
 }
 
 /// The cosine of a rational multiple of π: by roots where they are short, else an atom at an angle below π/2.
-fn known_cosine(half_turns: BigRational, work: &mut Work) -> Reading<Normal> {
+fn known_cosine(half_turns: &BigRational, work: &mut Work) -> Reading<Normal> {
     let two = BigRational::from_integer(2.into());
     let half = BigRational::new(1.into(), 2.into());
     let mut turn = half_turns.abs();
@@ -104,7 +97,7 @@ fn known_cosine(half_turns: BigRational, work: &mut Work) -> Reading<Normal> {
         turn = two - turn;
     }
     if turn > half {
-        return Ok(known_cosine(BigRational::one() - turn, work)?.negated());
+        return Ok(known_cosine(&(BigRational::one() - turn), work)?.negated());
     }
     let parts = (turn.numer().to_i64().unwrap_or(-1), turn.denom().to_i64().unwrap_or(-1));
     let root = |number: i64| rational_power(&Normal::integer(number), Exponent::new_raw(1, 2), &mut Work::new());
@@ -128,7 +121,7 @@ fn known_cosine(half_turns: BigRational, work: &mut Work) -> Reading<Normal> {
         }
         _ => {
             let angle = Normal::atom(Atom::Pi).scaled(&turn);
-            Normal::atom(Atom::Call("cos".to_owned(), vec![angle]))
+            Normal::atom(Atom::Call("cos".into(), [angle].into()))
         }
     };
     Ok(value)
@@ -149,7 +142,7 @@ pub(crate) fn inverse(kind: Inverse, value: &Normal, work: &mut Work) -> Reading
         Inverse::Cosine => "arccos",
         Inverse::Tangent => "arctan",
     };
-    let unknown = Normal::atom(Atom::Call(name.to_owned(), vec![value.clone()]));
+    let unknown = Normal::atom(Atom::Call(name.into(), [value.clone()].into()));
     let Some(approximation) = approximate_real(value) else { return Ok(unknown) };
     let angle = match kind {
         Inverse::Sine => approximation.asin(),
@@ -158,7 +151,7 @@ pub(crate) fn inverse(kind: Inverse, value: &Normal, work: &mut Work) -> Reading
     };
     for denominator in [1_i64, 2, 3, 4, 5, 6, 8, 10, 12] {
         let numerator = angle / std::f64::consts::PI * denominator as f64;
-        if !((numerator - numerator.round()).abs() < 1e-9) {
+        if numerator.is_nan() || (numerator - numerator.round()).abs() >= 1e-9 {
             continue;
         }
         let angle =

@@ -7,7 +7,7 @@ use crate::{
     compare::Comparer,
     expression::Mark,
     limits::Reading,
-    unit::conversion,
+    unit::{Conversion, conversion},
     value::Quantity,
 };
 
@@ -26,12 +26,11 @@ impl Comparer<'_> {
     /// signs on both sides or on neither say nothing, so `50` does not equal `0.5` and `50%` does not equal `0.5%`.
     /// Likewise `90°` equals `90` and `π/2`.
     pub(super) fn same_quantity(&mut self, a: &Quantity, b: &Quantity) -> Reading<Decision> {
-        let factor = match conversion(&a.unit, &b.unit) {
-            Some(Some(factor)) => factor,
-            Some(None) => return Ok(Decision::Different),
-            None => BigRational::from_integer(1.into()),
+        let plain = match conversion(&a.unit, &b.unit) {
+            Conversion::ReadOver => self.same_form(&a.form, &b.form)?,
+            Conversion::Factor(factor) => self.same_form(&a.form.clone().scaled(&factor), &b.form)?,
+            Conversion::Impossible => Decision::Different,
         };
-        let plain = self.same_form(&a.form.clone().scaled(&factor), &b.form)?;
         let (marked, other) = match (a.mark, b.mark) {
             (Mark::Plain, Mark::Percent | Mark::Degree) => (b, a),
             (Mark::Percent | Mark::Degree, Mark::Plain) => (a, b),

@@ -52,24 +52,7 @@ impl Comparer<'_> {
         if a.len() != b.len() {
             return Ok(Decision::Different);
         }
-        let mut matched = vec![false; b.len()];
-        let mut decision = Decision::Equal;
-        for own in a {
-            let mut best = Decision::Different;
-            for (other, matched) in b.iter().zip(&mut matched) {
-                if *matched {
-                    continue;
-                }
-                let found = self.same_constraint(own, other)?;
-                best = best.or(found);
-                if found == Decision::Equal {
-                    *matched = true;
-                    break;
-                }
-            }
-            decision = decision.and(best);
-        }
-        Ok(decision)
+        self.matched(a, b, Self::same_constraint)
     }
 
     fn same_constraint(&mut self, a: &Constraint, b: &Constraint) -> Reading<Decision> {

@@ -26,7 +26,7 @@ impl Comparer<'_> {
             | (Value::MinusInfinity, Value::MinusInfinity)
             | (Value::Reals, Value::Reals) => Ok(Decision::Equal),
             (Value::Based { digits: a, base: base_a }, Value::Based { digits: b, base: base_b }) => {
-                Ok(of(a == b && base_a == base_b))
+                Ok(Decision::between(&(a, base_a), &(b, base_b)))
             }
             (
                 Value::Named { name: a, left: left_a, value: value_a },
@@ -129,41 +129,52 @@ impl Comparer<'_> {
         if items.len() != others.len() {
             return Ok(Decision::Different);
         }
-        let mut matched = vec![false; others.len()];
+        self.matched(items, others, Self::same)
+    }
+
+    /// Whether each item can be given a partner of its own that is the same.
+    pub(super) fn matched<T>(
+        &mut self,
+        items: &[T],
+        others: &[T],
+        same: impl Fn(&mut Self, &T, &T) -> Reading<Decision>,
+    ) -> Reading<Decision> {
+        let mut left: Vec<&T> = others.iter().collect();
         let mut decision = Decision::Equal;
         for item in items {
-            let mut best = Decision::Different;
-            for (other, matched) in others.iter().zip(&mut matched) {
-                if *matched {
-                    continue;
-                }
-                let found = self.same(item, other)?;
-                best = best.or(found);
-                if found == Decision::Equal {
-                    *matched = true;
-                    break;
-                }
+            let (found, at) = self.partner(item, &left, &same)?;
+            if found == Decision::Equal {
+                left.swap_remove(at);
             }
-            decision = decision.and(best);
-            if decision == Decision::Different {
-                break;
-            }
+            decision = decision.and(found);
         }
         Ok(decision)
     }
 
+    /// The first of the others that is the same, or the best that can be said of them.
+    fn partner<T>(
+        &mut self,
+        item: &T,
+        others: &[&T],
+        same: impl Fn(&mut Self, &T, &T) -> Reading<Decision>,
+    ) -> Reading<(Decision, usize)> {
+        let mut best = Decision::Different;
+        for (at, other) in others.iter().enumerate() {
+            best = best.or(same(self, item, other)?);
+            if best == Decision::Equal {
+                return Ok((best, at));
+            }
+        }
+        Ok((best, 0))
+    }
+
     /// Whether each item is among the others.
     fn each_in(&mut self, items: &[Value], others: &[Value]) -> Reading<Decision> {
+        let others: Vec<&Value> = others.iter().collect();
         let mut decision = Decision::Equal;
         for item in items {
-            let mut best = Decision::Different;
-            for other in others {
-                best = best.or(self.same(item, other)?);
-                if best == Decision::Equal {
-                    break;
-                }
-            }
-            decision = decision.and(best);
+            let (found, _) = self.partner(item, &others, Self::same)?;
+            decision = decision.and(found);
         }
         Ok(decision)
     }
@@ -213,8 +224,4 @@ impl Comparer<'_> {
         }
         Ok(decision)
     }
-}
-
-fn of(equal: bool) -> Decision {
-    if equal { Decision::Equal } else { Decision::Different }
 }

@@ -10,6 +10,7 @@ use crate::{
 type Matrix = Vec<Vec<Normal>>;
 
 /// Whether a matrix occurs where its value would be one.
+#[expect(clippy::wildcard_enum_match_arm, reason = "no other expression is worth a matrix")]
 pub(super) fn occurs_in(node: &Node) -> bool {
     match node {
         Node::Matrix(_) => true,
@@ -21,6 +22,7 @@ pub(super) fn occurs_in(node: &Node) -> bool {
 }
 
 impl Evaluator<'_> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "no other expression is worth a matrix")]
     pub(super) fn matrix(&mut self, node: &Node) -> Reading<Matrix> {
         match node {
             Node::Matrix(rows) => rows.iter().map(|row| self.forms(row)).collect(),
@@ -38,20 +40,18 @@ impl Evaluator<'_> {
                 Ok(sum)
             }
             Node::Product(factors) => {
-                let mut product: Option<Matrix> = None;
+                let (matrices, scalars): (Vec<_>, Vec<_>) = factors.iter().partition(|factor| occurs_in(factor));
                 let mut scalar = Normal::one();
-                for factor in factors {
-                    if !occurs_in(factor) {
-                        scalar = scalar.times(&self.form(factor)?, self.work)?;
-                        continue;
-                    }
-                    let matrix = self.matrix(factor)?;
-                    product = Some(match product {
-                        Some(left) => self.multiplied(&left, &matrix)?,
-                        None => matrix,
-                    });
+                for factor in scalars {
+                    scalar = scalar.times(&self.form(factor)?, self.work)?;
                 }
-                self.scaled(&product.ok_or(Stop::NotMathematics)?, &scalar)
+                let (first, others) = matrices.split_first().ok_or(Stop::NotMathematics)?;
+                let mut product = self.matrix(first)?;
+                for factor in others {
+                    let factor = self.matrix(factor)?;
+                    product = self.multiplied(&product, &factor)?;
+                }
+                self.scaled(&product, &scalar)
             }
             Node::Quotient(above, below) => {
                 let factor = self.form(below)?.reciprocal(self.work)?;

@@ -81,7 +81,7 @@ fn answer_in(content: &str, words: Words) -> Option<&str> {
 
 fn is_mathematics(text: &str) -> bool {
     let Ok(text) = AnswerText::new(text) else { return false };
-    Answer::read(text).is_ok_and(|answer| answer.is_mathematical() || answer.option.is_some())
+    Answer::read(&text).is_ok_and(|answer| answer.is_mathematical() || answer.option.is_some())
 }
 
 /// The text up to a full stop that ends a sentence, or the end of the line.

@@ -126,16 +126,13 @@ fn spans(text: &str) -> Vec<Span> {
     let mut from = 0;
     while let Some(offset) = text[from..].find(['$', '\\']) {
         let start = from + offset;
-        match at(text, start) {
-            Some(span) => {
-                from = span.end;
-                spans.push(span);
-            }
+        if let Some(span) = at(text, start) {
+            from = span.end;
+            spans.push(span);
+        } else {
             // A backslash takes the character after it along, so that `\$` is no delimiter.
-            None => {
-                let skipped = text[start + 1..].chars().next().filter(|_| text[start..].starts_with('\\'));
-                from = start + 1 + skipped.map_or(0, char::len_utf8);
-            }
+            let skipped = text[start + 1..].chars().next().filter(|_| text[start..].starts_with('\\'));
+            from = start + 1 + skipped.map_or(0, char::len_utf8);
         }
     }
     spans

@@ -171,7 +171,7 @@ pub(crate) fn closing(tokens: &[Token<'_>]) -> Option<usize> {
     for (at, token) in tokens.iter().enumerate() {
         match token {
             Token::Symbol('(' | '[' | '{') | Token::Command("{" | "langle" | "lfloor" | "lceil" | "begin") => {
-                depth += 1
+                depth += 1;
             }
             Token::Symbol(')' | ']' | '}') | Token::Command("}" | "rangle" | "rfloor" | "rceil" | "end") => {
                 if depth == 0 {

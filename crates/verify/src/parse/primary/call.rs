@@ -26,7 +26,7 @@ impl Cursor<'_, '_> {
         let arguments = self.arguments(bounds)?;
         let minus_one = Node::Negated(Box::new(Node::Number(BigRational::from_integer(1.into()))));
         let is_inverse = power.as_ref() == Some(&minus_one);
-        let function = function(name, is_inverse).ok_or(Stop::NotMathematics)?;
+        let function = if is_inverse { inverse(name).ok_or(Stop::NotMathematics)? } else { function(name) };
         let node = match (function, base) {
             (Called::Root, _) => match <[Node; 1]>::try_from(arguments) {
                 Ok([radicand]) => square_root(radicand),
@@ -80,31 +80,40 @@ enum Called {
     Root,
 }
 
-fn function(name: &str, is_inverse: bool) -> Option<Called> {
-    let function = match (name, is_inverse) {
-        ("sin", true) | ("arcsin" | "asin", _) => Function::Inverse(Inverse::Sine),
-        ("cos", true) | ("arccos" | "acos", _) => Function::Inverse(Inverse::Cosine),
-        ("tan", true) | ("arctan" | "atan", _) => Function::Inverse(Inverse::Tangent),
-        (_, true) => return None,
-        ("sin", _) => Function::Sine,
-        ("cos", _) => Function::Cosine,
-        ("tan", _) => Function::Tangent,
-        ("cot", _) => Function::Cotangent,
-        ("sec", _) => Function::Secant,
-        ("csc", _) => Function::Cosecant,
-        ("ln", _) => Function::Logarithm,
-        ("log" | "lg", _) => return Some(Called::Logarithm),
-        ("sqrt", _) => return Some(Called::Root),
-        ("exp", _) => Function::Exponential,
-        ("gcd", _) => Function::GreatestDivisor,
-        ("lcm", _) => Function::LeastMultiple,
-        ("max", _) => Function::Maximum,
-        ("min", _) => Function::Minimum,
-        ("floor", _) => Function::Floor,
-        ("ceil", _) => Function::Ceiling,
-        ("abs", _) => Function::Absolute,
-        ("binom", _) => Function::Binomial,
-        (other, _) => Function::Named(format!("\\{other}")),
+/// The inverse that `\sin^{-1}` is.
+fn inverse(name: &str) -> Option<Called> {
+    let inverse = match name {
+        "sin" => Inverse::Sine,
+        "cos" => Inverse::Cosine,
+        "tan" => Inverse::Tangent,
+        _ => return None,
     };
-    Some(Called::Function(function))
+    Some(Called::Function(Function::Inverse(inverse)))
+}
+
+fn function(name: &str) -> Called {
+    Called::Function(match name {
+        "arcsin" | "asin" => Function::Inverse(Inverse::Sine),
+        "arccos" | "acos" => Function::Inverse(Inverse::Cosine),
+        "arctan" | "atan" => Function::Inverse(Inverse::Tangent),
+        "sin" => Function::Sine,
+        "cos" => Function::Cosine,
+        "tan" => Function::Tangent,
+        "cot" => Function::Cotangent,
+        "sec" => Function::Secant,
+        "csc" => Function::Cosecant,
+        "ln" => Function::Logarithm,
+        "log" | "lg" => return Called::Logarithm,
+        "sqrt" => return Called::Root,
+        "exp" => Function::Exponential,
+        "gcd" => Function::GreatestDivisor,
+        "lcm" => Function::LeastMultiple,
+        "max" => Function::Maximum,
+        "min" => Function::Minimum,
+        "floor" => Function::Floor,
+        "ceil" => Function::Ceiling,
+        "abs" => Function::Absolute,
+        "binom" => Function::Binomial,
+        other => Function::Named(format!("\\{other}")),
+    })
 }

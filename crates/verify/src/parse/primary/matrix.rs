@@ -22,13 +22,15 @@ impl<'a> Cursor<'_, 'a> {
         };
         let content = match (*environment, content) {
             ("pmatrix" | "bmatrix" | "matrix" | "smallmatrix" | "Bmatrix", content) => content,
-            // The determinant, not the matrix.
-            ("vmatrix" | "Vmatrix", _) => return Err(Stop::NotMathematics),
             ("array", [Token::Symbol('{'), columns @ ..]) => {
                 let after = closing(columns).ok_or(Stop::NotMathematics)?;
                 &columns[after + 1..]
             }
+            // Among them `vmatrix`, which is a determinant and not a matrix.
             _ => return Err(Stop::NotMathematics),
+        };
+        let [_, Token::Symbol('{'), Token::Word { .. }, Token::Symbol('}'), ..] = rest[end..] else {
+            return Err(Stop::NotMathematics);
         };
         let rows = bounds.deeper(|bounds| rows(content, bounds))?;
         // Past `\end{…}`.
