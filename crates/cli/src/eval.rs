@@ -86,7 +86,7 @@ pub(crate) struct Arguments {
     instruction: Option<String>,
     #[command(flatten)]
     fields: FieldArguments,
-    /// How the answer is found: `auto` (a box, `####`, the last number), or `marker:WORD` for what follows WORD.
+    /// How the answer is found: `auto` (a box, `####`, the last formula or number), or `marker:WORD` for what follows WORD.
     #[arg(long, value_name = "HOW", value_parser = extraction, default_value = "auto")]
     extraction: Extraction,
     /// Directory for the summary and the completions; `evals/MODEL-BENCHMARK-seedSEED` unless given.

@@ -112,6 +112,9 @@ fn split_option<'t, 'a>(tokens: &'t [Token<'a>]) -> (Option<char>, &'t [Token<'a
 fn with_decimal_comma<'a>(tokens: &[Token<'a>]) -> Option<Vec<Token<'a>>> {
     let mut commas = tokens.iter().enumerate().filter(|(_, token)| **token == Token::Symbol(','));
     let (Some((at, _)), None) = (commas.next(), commas.next()) else { return None };
+    if tokens.iter().any(|token| matches!(token, Token::Symbol('(' | '[' | '{') | Token::Command("{" | "langle"))) {
+        return None;
+    }
     let [.., Token::Digits(whole)] = tokens[..at] else { return None };
     let [Token::Digits(fraction), ref rest @ ..] = tokens[at + 1..] else { return None };
     let starts_whole = !matches!(tokens[..at - 1].last(), Some(Token::Symbol('.' | '}' | ')' | '_' | '^')));

@@ -11,7 +11,7 @@ pub const EXPONENT_MAX: u32 = 400;
 /// Deepest nesting of brackets, arguments and exponents that is read.
 pub const DEPTH_MAX: usize = 24;
 /// Largest number that is computed with, in bits.
-pub const NUMBER_BITS_MAX: u64 = 4_096;
+pub const NUMBER_BITS_MAX: u64 = 8_192;
 /// Most steps of work that reading and comparing one answer may take; a step is about one product of two terms.
 pub const WORK_STEPS_MAX: u32 = 8_000;
 
@@ -33,7 +33,7 @@ pub(crate) enum Stop {
 pub(crate) type Reading<T> = Result<T, Stop>;
 
 pub(crate) const DIVISION_BY_ZERO: Stop = Stop::Refused(Refusal::Unreadable("the answer divides by zero"));
-pub(crate) const NUMBER_TOO_LARGE: Stop = Stop::Refused(Refusal::TooLarge("a number is over 4,096 bits long"));
+pub(crate) const NUMBER_TOO_LARGE: Stop = Stop::Refused(Refusal::TooLarge("a number is over 8,192 bits long"));
 pub(crate) const EXPONENT_TOO_LARGE: Stop = Stop::Refused(Refusal::TooLarge("an exponent is beyond 400"));
 pub(crate) const TOO_MANY_DIGITS: Stop = Stop::Refused(Refusal::TooLarge("a number has over 200 digits"));
 pub(crate) const TOO_DEEP: Stop = Stop::Refused(Refusal::TooLarge("the answer is nested over 24 levels deep"));

@@ -7,6 +7,7 @@ mod primary;
 mod script;
 
 use crate::{
+    algebra::Function,
     expression::{Node, Sign},
     lex::Token,
     limits::{Reading, Stop, TOO_DEEP, Work},
@@ -31,20 +32,39 @@ impl Bounds<'_> {
 
 /// The expression that all the tokens together are.
 pub(crate) fn expression(tokens: &[Token<'_>], bounds: &mut Bounds<'_>) -> Reading<Node> {
+    if let Some((above, operator, below)) = around_infix(tokens) {
+        let above = bounds.deeper(|bounds| expression(above, bounds))?;
+        let below = bounds.deeper(|bounds| expression(below, bounds))?;
+        return Ok(match operator {
+            "over" => Node::Quotient(Box::new(above), Box::new(below)),
+            _ => Node::Call(Function::Binomial, vec![above, below]),
+        });
+    }
     let mut cursor = Cursor::new(tokens);
     let node = cursor.sum(bounds)?;
     if cursor.is_done() { Ok(node) } else { Err(Stop::NotMathematics) }
+}
+
+/// What stands on both sides of `\over` or `\choose`, the commands that come between their arguments.
+fn around_infix<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], &'a str, &'t [Token<'a>])> {
+    let at = tokens.iter().position(|token| matches!(token, Token::Command("over" | "choose")))?;
+    let (Token::Command(operator), before, after) = (tokens[at], &tokens[..at], &tokens[at + 1..]) else { return None };
+    let opens = before.iter().filter(|token| matches!(token, Token::Symbol('{'))).count();
+    let closes = before.iter().filter(|token| matches!(token, Token::Symbol('}'))).count();
+    (opens == closes).then_some((before, operator, after))
 }
 
 impl Cursor<'_, '_> {
     /// Terms with signs between them.
     pub(crate) fn sum(&mut self, bounds: &mut Bounds<'_>) -> Reading<Node> {
         let mut terms = vec![self.signed_term(bounds)?];
+        let mut levels_left = bounds.depth_left;
         loop {
             if self.take(Token::Command("cup")) {
                 let right = self.signed_term(bounds)?;
                 terms = vec![united(joined_terms(terms), right)];
             } else if self.take(Token::Command("setminus")) {
+                levels_left = levels_left.checked_sub(1).ok_or(TOO_DEEP)?;
                 let right = self.signed_term(bounds)?;
                 terms = vec![Node::Without(Box::new(joined_terms(terms)), Box::new(right))];
             } else if matches!(self.peek(), Some(Token::Symbol('+' | '-') | Token::Command("pm" | "mp"))) {
@@ -83,11 +103,13 @@ impl Cursor<'_, '_> {
     /// Factors with signs of multiplication or nothing between them.
     pub(crate) fn term(&mut self, bounds: &mut Bounds<'_>) -> Reading<Node> {
         let mut factors = vec![self.factor(bounds)?];
+        let mut levels_left = bounds.depth_left;
         loop {
             bounds.work.spend(1)?;
             if self.take_product_sign() {
                 factors.push(self.signed_factor(bounds)?);
             } else if self.take(Token::Symbol('/')) || self.take(Token::Command("div")) {
+                levels_left = levels_left.checked_sub(1).ok_or(TOO_DEEP)?;
                 let divisor = self.divisor(bounds)?;
                 let dividend = joined_factors(std::mem::take(&mut factors));
                 factors.push(Node::Quotient(Box::new(dividend), Box::new(divisor)));

@@ -5,7 +5,7 @@ use crate::{
     lex::{Origin, Token},
     limits::{Reading, Stop},
     numeral::Numeral,
-    parse::{Bounds, expression, is_word},
+    parse::{Bounds, expression, is_function_name, is_word},
     text::{is_measure, is_name, joined, trimmed},
     unit::{Suffix, suffix},
 };
@@ -289,6 +289,9 @@ fn side(tokens: &[Token<'_>], bounds: &mut Bounds<'_>) -> Reading<Node> {
 /// The tokens before the longest suffix that is a unit or mark, where a number is among them.
 fn with_suffix<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Suffix)> {
     let mut depth = 0_usize;
+    // The degrees of `\sin 15^\circ` are those of its angle.
+    let has_function =
+        tokens.iter().any(|token| matches!(token, Token::Command(name) if is_function_name(name) && *name != "sqrt"));
     let mut has_number = false;
     for (at, token) in tokens.iter().enumerate() {
         match token {
@@ -298,7 +301,8 @@ fn with_suffix<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Suff
             Token::Space | Token::Dollar | Token::Word { .. } | Token::Symbol('%' | '°')
                 if depth == 0 && has_number =>
             {
-                if let Some(suffix) = suffix(&tokens[at..]).filter(|suffix| !suffix.is_blank()) {
+                let is_suffix = |suffix: &Suffix| !suffix.is_blank() && !(has_function && suffix.mark == Mark::Degree);
+                if let Some(suffix) = suffix(&tokens[at..]).filter(is_suffix) {
                     return Some((&tokens[..at], suffix));
                 }
             }

@@ -31,8 +31,13 @@ pub(crate) fn is_name(tokens: &[Token<'_>]) -> bool {
         .find(|token| **token != Token::Symbol('('))
         .is_some_and(|token| matches!(token, Token::Word { .. } | Token::Command(_)));
     let mut subscripted = false;
+    let inverse = [Token::Symbol('^'), Token::Symbol('{'), Token::Symbol('-'), Token::Digits("1"), Token::Symbol('}')];
+    let (before, after) = match tokens.windows(inverse.len()).position(|window| window == inverse) {
+        Some(at) => (&tokens[..at], &tokens[at + inverse.len()..]),
+        None => (tokens, &[][..]),
+    };
     starts_with_name
-        && tokens.iter().all(|token| match token {
+        && before.iter().chain(after).all(|token| match token {
             Token::Command(name) => !matches!(
                 *name,
                 "not"

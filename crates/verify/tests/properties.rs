@@ -171,4 +171,80 @@ proptest! {
             prop_assert!(!boxed(&answer, &gold).verdict.is_correct(), "{} against {}", answer, gold);
         }
     }
+
+    #[test]
+    fn a_polynomial_equals_its_reformattings_and_no_other(
+        (a, b, c) in (-50_i32..50, -50_i32..50, -50_i32..50),
+        factor in 2_i32..20,
+        change in 1_i32..50,
+    ) {
+        let gold = format!("{a}x^2+({b})x+({c})");
+        let same = [
+            format!("({a}x+({b}))x+({c})"),
+            format!("{c} + ({b})x + ({a})x^{{2}}"),
+            format!("\\frac{{{}x^2+({})x+({})}}{{{factor}}}", a * factor, b * factor, c * factor),
+            format!("({a})(x-1)^2 + ({})(x-1) + ({})", 2 * a + b, a + b + c),
+        ];
+        for answer in same {
+            prop_assert!(boxed(&answer, &gold).verdict.is_correct(), "{} against {}", answer, gold);
+        }
+        let others = [
+            format!("{}x^2+({b})x+({c})", a + change),
+            format!("{a}x^2+({})x+({c})", b - change),
+            format!("{a}x^2+({b})x+({})", c + change),
+            format!("{a}y^2+({b})y+({c}) + y"),
+            format!("{a}x^2+({b})x+({c}) = 0"),
+        ];
+        for answer in others {
+            prop_assert_eq!(boxed(&answer, &gold).verdict, Verdict::Incorrect, "{} against {}", answer, gold);
+        }
+    }
+
+    #[test]
+    fn a_surd_equals_its_reformattings_and_no_other(a in 1_u32..60, b in 1_u32..60, n in 2_u32..200, change in 1_u32..40) {
+        let gold = format!("{a}+{b}\\sqrt{{{n}}}");
+        let same = [
+            format!("\\sqrt{{{}}}+{a}", b * b * n),
+            format!("\\frac{{{}+{a}\\sqrt{{{n}}}}}{{\\sqrt{{{n}}}}}", b * n),
+            format!("{b}\\cdot {n}^{{1/2}}+{a}"),
+            format!("\\frac{{{}-{}}}{{{a}-{b}\\sqrt{{{n}}}}}", a * a, b * b * n),
+        ];
+        for answer in same {
+            // The last divides by its conjugate, which may be 0.
+            let verdict = boxed(&answer, &gold).verdict;
+            let has_no_value = a * a == b * b * n && verdict == Verdict::Unreadable;
+            prop_assert!(verdict.is_correct() || has_no_value, "{} against {}", answer, gold);
+        }
+        let others = [
+            format!("{}+{b}\\sqrt{{{n}}}", a + change),
+            format!("{a}+{}\\sqrt{{{n}}}", b + change),
+            format!("{a}+{b}\\sqrt{{{}}}", n + change),
+            format!("{a}-{b}\\sqrt{{{n}}}"),
+        ];
+        for answer in others {
+            prop_assert_eq!(boxed(&answer, &gold).verdict, Verdict::Incorrect, "{} against {}", answer, gold);
+        }
+    }
+
+    #[test]
+    fn a_set_equals_itself_in_any_order_and_no_other(items in prop::collection::btree_set(-99_i32..99, 2..6), change in 200_i32..300) {
+        let written = |items: &[i32], open: &str, close: &str| {
+            let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+            format!("{open}{}{close}", items.join(", "))
+        };
+        let ascending: Vec<i32> = items.iter().copied().collect();
+        let descending: Vec<i32> = items.iter().rev().copied().collect();
+        let mut other = ascending.clone();
+        other[0] = change;
+        let gold = written(&ascending, "\\{", "\\}");
+        for answer in [written(&descending, "\\{", "\\}"), written(&descending, "", "")] {
+            prop_assert!(boxed(&answer, &gold).verdict.is_correct(), "{} against {}", answer, gold);
+        }
+        let shorter = &ascending[1..];
+        for answer in [written(&other, "\\{", "\\}"), written(shorter, "\\{", "\\}"), written(&ascending, "(", ")")] {
+            prop_assert_eq!(boxed(&answer, &gold).verdict, Verdict::Incorrect, "{} against {}", answer, gold);
+        }
+        let point = written(&ascending, "(", ")");
+        prop_assert!(!boxed(&written(&descending, "(", ")"), &point).verdict.is_correct(), "{}", point);
+    }
 }

@@ -8,6 +8,7 @@ use num_traits::ToPrimitive;
 use crate::algebra::{
     Normal,
     atom::{Atom, Exponent, Monomial},
+    decide::POINTS,
     polynomial::Polynomial,
 };
 
@@ -197,7 +198,7 @@ fn of_call(name: &str, arguments: &[Normal], point: u32) -> Option<Approximation
     }
 }
 
-/// The coordinate of a name at a point, between 1/2 and 5/2: FNV-1a over the name and the number of the point.
+/// The coordinate of a name at a point, between 1/2 and 5/2 or, at the last point, the negative of that: FNV-1a over the name and the number of the point.
 fn coordinate(name: &str, point: u32) -> f64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ u64::from(point).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     for byte in name.bytes() {
@@ -205,5 +206,6 @@ fn coordinate(name: &str, point: u32) -> f64 {
     }
     hash ^= hash >> 29;
     hash = hash.wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    0.5 + 2.0 * ((hash >> 11) as f64 / (1_u64 << 53) as f64)
+    let size = 0.5 + 2.0 * ((hash >> 11) as f64 / (1_u64 << 53) as f64);
+    if point < POINTS { size } else { -size }
 }

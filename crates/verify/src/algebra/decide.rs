@@ -23,8 +23,8 @@ pub(crate) enum Decision {
     Undecided,
 }
 
-/// Points at which a difference is looked for.
-const POINTS: u32 = 4;
+/// Points of positive numbers at which a difference is looked for; the next one has negative numbers.
+pub(crate) const POINTS: u32 = 4;
 /// A difference this large beside what it was summed from is none of rounding.
 const RELATIVE_DIFFERENCE_MIN: f64 = 1e-9;
 
@@ -81,7 +81,10 @@ fn is_zero(difference: &Polynomial, work: &mut Work) -> Reading<Decision> {
         return Ok(Decision::Different);
     }
     work.spend(POINTS as usize * weight(&difference) / 4)?;
-    for point in 0..POINTS {
+    // Where absolute values are taken, negative numbers tell more than positive ones.
+    let has_absolute = difference.atoms().any(|(atom, _)| matches!(atom, Atom::Absolute(_)));
+    let points = if has_absolute { POINTS + 1 } else { POINTS };
+    for point in 0..points {
         let Some(value) = of_polynomial(&difference, point) else { continue };
         if value.size().is_finite() && value.scale.is_finite() && value.size() > RELATIVE_DIFFERENCE_MIN * value.scale {
             return Ok(Decision::Different);

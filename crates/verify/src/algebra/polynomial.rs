@@ -151,7 +151,7 @@ impl Polynomial {
     }
 
     /// Replaces squares of cosines by sines, and whole powers of sums by their expansion.
-    fn reduced(self, work: &mut Work) -> Reading<Self> {
+    pub(crate) fn reduced(self, work: &mut Work) -> Reading<Self> {
         let mut polynomial = self;
         while let Some((atom, replacement)) = polynomial.reducible(work)? {
             let mut next = Self::zero();
@@ -188,7 +188,7 @@ impl Polynomial {
             }
         }
         let clearing = Monomial(lowest.into_iter().map(|(atom, exponent)| (atom.clone(), -exponent)).collect());
-        self.times(&Self::term(clearing, BigRational::one()), work)
+        self.times(&Self::term(clearing, BigRational::one()), work)?.reduced(work)
     }
 }
 

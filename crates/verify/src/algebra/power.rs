@@ -12,7 +12,7 @@ use num_traits::{One, Signed, ToPrimitive, Zero};
 use crate::{
     algebra::{
         Normal,
-        atom::{Atom, Exponent, Monomial, exponent_of, integer_power},
+        atom::{Atom, Exponent, Monomial, bounded, exponent_of, integer_power},
         function::absolute,
         polynomial::{EXPANDED_POWER_MAX, Polynomial},
         radical::{denested, factors, root_of_positive},
@@ -89,7 +89,7 @@ fn whole_power(base: &Normal, exponent: i64, work: &mut Work) -> Reading<Normal>
         let (factor, monomial) = monomial.raised(Exponent::from_integer(exponent))?;
         let power = Normal::monomial(monomial).scaled(&factor);
         if let Ok(number) = integer_power(coefficient, exponent) {
-            return Ok(power.scaled(&number));
+            return Ok(Normal::from(power.scaled(&number).numerator().clone().reduced(work)?));
         }
         let large = Atom::Base(Arc::new(Normal::number(coefficient.clone())));
         return power.times(&Normal::monomial(Monomial(vec![(large, Exponent::from_integer(exponent))])), work);
@@ -240,6 +240,15 @@ fn raised(base: &Normal, exponent: &Monomial, coefficient: Exponent, work: &mut 
             }
             (Atom::Euler, [(Atom::Imaginary, _), (Atom::Pi, one)]) if one.is_one() && own.is_one() => {
                 turned(coefficient, work)?
+            }
+            (Atom::Raised(inner, before), _) => {
+                let (sign, exponent) = before.times(&exponent)?;
+                let coefficient = bounded(bounded(coefficient * own)? * exponent_of(&sign)?)?;
+                raised(inner, &exponent, coefficient, work)?
+            }
+            (Atom::Radicand(base), _) => {
+                let prime = Normal::number(BigRational::from_integer(base.clone()));
+                Normal::monomial(atom(prime).raised(*own)?.1)
             }
             (_, _) => {
                 let (_, power) = atom(Normal::atom(factor.clone())).raised(*own)?;

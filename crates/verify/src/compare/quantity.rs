@@ -34,8 +34,15 @@ impl Comparer<'_> {
         let (marked, other) = match (a.mark, b.mark) {
             (Mark::Plain, Mark::Percent | Mark::Degree) => (b, a),
             (Mark::Percent | Mark::Degree, Mark::Plain) => (a, b),
-            (_, _) => return Ok(plain),
+            (Mark::Plain, Mark::Plain) | (Mark::Percent, Mark::Percent) | (Mark::Degree, Mark::Degree) => {
+                return Ok(plain);
+            }
+            (Mark::Percent, Mark::Degree) | (Mark::Degree, Mark::Percent) => return Ok(Decision::Different),
         };
+        // A percentage or an angle is no number of miles.
+        if !other.unit.is_empty() {
+            return Ok(Decision::Different);
+        }
         let scaled = if marked.mark == Mark::Percent {
             marked.form.clone().scaled(&BigRational::new(1.into(), 100.into()))
         } else {

@@ -74,7 +74,10 @@ impl Comparer<'_> {
                 self.same_vector(items, rows)
             }
             (Value::Tuple { open: '(', close: ')', items }, Value::List(_, others))
-            | (Value::List(_, others), Value::Tuple { open: '(', close: ')', items }) => self.in_order(items, others),
+            | (Value::List(_, others), Value::Tuple { open: '(', close: ')', items }) => {
+                let point = self.in_order(items, others)?;
+                if point == Decision::Equal { Ok(point) } else { Ok(point.or(self.same_region(a, b)?)) }
+            }
             (Value::Set(items), Value::Set(others)) => {
                 Ok(self.each_in(items, others)?.and(self.each_in(others, items)?))
             }

@@ -75,8 +75,19 @@ fn answer_in(content: &str, words: Words) -> Option<&str> {
     if is_mathematics(sentence) {
         return Some(sentence);
     }
+    if let Some(clause) = first_clause(sentence) {
+        return Some(clause);
+    }
     let is_short = words == Words::Taken && sentence.split_whitespace().count() <= WORDS_MAX;
     span::last(sentence).or(is_short.then_some(sentence))
+}
+
+/// The mathematics before a comma, as in `12, since there are 3`, unless what follows takes it back or goes on.
+fn first_clause(sentence: &str) -> Option<&str> {
+    let (clause, rest) = sentence.split_once(", ")?;
+    let next = rest.trim_start().split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+    let goes_on = next.is_empty() || matches!(next, "or" | "and" | "maybe" | "perhaps" | "but" | "not" | "possibly");
+    (!goes_on && is_mathematics(clause)).then_some(clause)
 }
 
 fn is_mathematics(text: &str) -> bool {

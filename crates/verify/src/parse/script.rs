@@ -4,7 +4,7 @@ use crate::{
     algebra::Function,
     expression::Node,
     lex::Token,
-    limits::{Reading, Stop},
+    limits::{Reading, Stop, TOO_DEEP},
     parse::{Bounds, Cursor, closing, expression},
     text::joined,
 };
@@ -13,7 +13,8 @@ impl<'a> Cursor<'_, 'a> {
     /// A factor with what is written after it.
     pub(crate) fn factor(&mut self, bounds: &mut Bounds<'_>) -> Reading<Node> {
         let mut node = self.primary(bounds)?;
-        loop {
+        // Each mark is a level of the tree, as a bracket is.
+        for _ in 0..bounds.depth_left {
             bounds.work.spend(1)?;
             node = match self.rest() {
                 [Token::Symbol('!'), Token::Symbol('='), ..] => return Ok(node),
@@ -42,12 +43,13 @@ impl<'a> Cursor<'_, 'a> {
                 _ => return Ok(node),
             };
         }
+        Err(TOO_DEEP)
     }
 
     /// The exponent after `^`: a group, or one factor with a sign. `x^y^z` raises the exponent.
     pub(crate) fn exponent(&mut self, bounds: &mut Bounds<'_>) -> Reading<Node> {
         if self.take(Token::Symbol('-')) {
-            return self.exponent(bounds).map(|node| Node::Negated(Box::new(node)));
+            return bounds.deeper(|bounds| self.exponent(bounds)).map(|node| Node::Negated(Box::new(node)));
         }
         let node = bounds.deeper(|bounds| self.argument(bounds))?;
         if self.peek() == Some(Token::Symbol('^')) {
