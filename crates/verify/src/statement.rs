@@ -301,7 +301,8 @@ fn with_suffix<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Suff
             Token::Space | Token::Dollar | Token::Word { .. } | Token::Symbol('%' | '°')
                 if depth == 0 && has_number =>
             {
-                let is_suffix = |suffix: &Suffix| !suffix.is_blank() && !(has_function && suffix.mark == Mark::Degree);
+                let is_angle = |suffix: &Suffix| has_function && suffix.mark == Mark::Degree;
+                let is_suffix = |suffix: &Suffix| !suffix.is_blank() && !is_angle(suffix);
                 if let Some(suffix) = suffix(&tokens[at..]).filter(is_suffix) {
                     return Some((&tokens[..at], suffix));
                 }
