@@ -5,7 +5,8 @@ Usage: python math_verify_pairs.py DIRECTORY
 Downloads the source distribution of Math-Verify 0.9.0 from PyPI with pip into DIRECTORY, where it is not there yet, and
 writes DIRECTORY/pairs.jsonl. Nothing of it is imported or run: the pairs are read from the syntax of the test files.
 A pair has the fields of the call that the test makes: `gold`, `prediction`, `expected`, `kinds` (what is looked for),
-`digits` (decimal places that floats are rounded to), `strict`, `allow_set_relation`; and `test`, where it stands.
+`digits` (decimal places that floats are rounded to), `strict`, `allow_set_relation`; and `test`, its file, line and
+column.
 It needs Python 3.11 or later and nothing beside it.
 """
 
@@ -99,7 +100,7 @@ def parameter_sets(function: ast.FunctionDef) -> list[dict[str, object]]:
         for row in decorator.args[1].elts:
             values = [text_or_literal(element) for element in row.elts]
             assert len(values) == len(names), f"line {row.lineno}: {len(values)} values for {len(names)} names"
-            sets.append(dict(zip(names, values)) | {"line": row.lineno})
+            sets.append(dict(zip(names, values)) | {"place": f"{row.lineno}:{row.col_offset + 1}"})
         return sets
     return []
 
@@ -122,13 +123,13 @@ def pairs_of(name: str, text: str) -> list[dict[str, object]]:
             continue
         fixed = fixed_arguments(function)
         for arguments in parameter_sets(function):
-            line = arguments.pop("line")
+            place = f"{name}:{arguments.pop('place')}"
             unknown = set(arguments) - set(FIELDS)
-            assert not unknown, f"{name}:{line}: arguments that are not read: {sorted(unknown)}"
+            assert not unknown, f"{place}: arguments that are not read: {sorted(unknown)}"
             pair = dict(DEFAULTS)
             pair |= {FIELDS[argument]: value for argument, value in (fixed | arguments).items()}
             pair["expected"] = bool(pair["expected"])
-            pairs.append({"test": f"{name}:{line}"} | pair)
+            pairs.append({"test": place} | pair)
     return pairs
 
 

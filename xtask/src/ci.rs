@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{golden, tidy};
+use crate::{golden, tidy, verifier};
 
 /// How many tests or checks ended which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -178,6 +178,7 @@ fn parts(runner: TestRunner) -> Vec<Part> {
         Part::new("tests", Work::Tests, runner.arguments()),
         Part::new("doc tests", Work::Tests, &["test", "--workspace", "--doc"]),
         Part { name: "doc", command: document, work: Work::Check },
+        Part::new("verifier", Work::Call(verifier::pairs), &["xtask", "verifier", "pairs"]),
         Part::new("golden run", Work::Call(golden::golden), &["xtask", "golden"]),
     ]
 }

@@ -6,6 +6,7 @@ mod ci;
 mod documents;
 mod golden;
 mod tidy;
+mod verifier;
 
 use std::{path::Path, process::ExitCode};
 
@@ -26,6 +27,9 @@ enum Command {
     Golden,
     /// Times the engine, the peers and the machine's limits, row by row, and prints one table.
     Bench(bench::Options),
+    /// Runs the gates of the verifier that need files from outside the repository.
+    #[command(subcommand)]
+    Verifier(verifier::Gate),
 }
 
 fn main() -> Result<ExitCode> {
@@ -43,6 +47,7 @@ fn main() -> Result<ExitCode> {
             println!("golden run: {outcome}");
             Ok(ExitCode::SUCCESS)
         }
+        Command::Verifier(gate) => verifier::run(root, &gate),
         Command::Bench(options) => bench::run(root, &options).map(|()| ExitCode::SUCCESS),
     }
 }

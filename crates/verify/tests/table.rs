@@ -1,9 +1,12 @@
-//! Every case of the table, in `tests/table`.
+//! Every case of the table in `tests/table`, and perturbed copies of its golds.
 
-use verify::{Gold, check};
+use verify::{Extraction, Gold, Verdict, check};
 
-use support::{Case, cases};
+use perturb::{PERTURBATIONS_MAX, perturbations};
+use support::{Case, Wanted, cases};
 
+#[path = "support/perturb/mod.rs"]
+mod perturb;
 #[path = "support/table.rs"]
 mod support;
 
@@ -18,7 +21,7 @@ fn every_case_of_the_table_has_the_verdict_that_a_careful_person_gives() {
                 Err(error) => return Some(format!("{}: gold {:?}: {error}", case.place, case.gold)),
             };
             let found = check(&case.completion, &gold, &case.extraction);
-            (!case.wanted.accepts(found.verdict)).then(|| {
+            (!accepts(case.wanted, found.verdict)).then(|| {
                 format!(
                     "{}: {:?} against {:?}: wanted {:?}, got {:?} of {:?} ({})",
                     case.place, case.completion, case.gold, case.wanted, found.verdict, found.answer, found.reason
@@ -33,6 +36,13 @@ fn every_case_of_the_table_has_the_verdict_that_a_careful_person_gives() {
         cases.len(),
         disagreements.join("\n")
     );
+}
+
+fn accepts(wanted: Wanted, verdict: Verdict) -> bool {
+    match wanted {
+        Wanted::Verdict(wanted) => verdict == wanted,
+        Wanted::Wrong => !verdict.is_correct(),
+    }
 }
 
 #[test]
@@ -52,5 +62,50 @@ fn no_case_stands_twice_in_the_table() {
     for pair in keys.windows(2) {
         let ((first, first_place), (second, second_place)) = (&pair[0], &pair[1]);
         assert!(first != second, "{first_place} and {second_place} are the same case");
+    }
+}
+
+#[test]
+fn no_perturbed_copy_of_a_gold_is_correct() {
+    let mut checked = 0;
+    let mut failures = Vec::new();
+    let mut golds: Vec<String> = cases().into_iter().map(|case| case.gold).collect();
+    golds.sort();
+    golds.dedup();
+    for text in golds {
+        let Ok(gold) = Gold::parse(&text) else { continue };
+        for perturbation in perturbations(gold.text()) {
+            let found = check(&format!("So $\\boxed{{{}}}$.", perturbation.text), &gold, &Extraction::Auto {});
+            checked += 1;
+            if found.verdict.is_correct() {
+                failures.push(format!(
+                    "{text:?} equals {:?} ({}): {}",
+                    perturbation.text, perturbation.change, found.reason
+                ));
+            }
+        }
+    }
+    assert!(checked > 5_000, "{checked}");
+    assert!(failures.is_empty(), "{} of {checked}\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn perturbed_copies_are_other_texts_and_the_same_ones_every_time() {
+    for (gold, expected) in [
+        ("B", "A"),
+        ("12", "13"),
+        ("-7", "7"),
+        ("\\frac{3}{4}", "\\frac{4}{3}"),
+        ("(1,2)", "(2, 1)"),
+        ("[0,5)", "(0,5)"),
+        ("\\text{east}", "\\text{not east}"),
+        ("x^2+1", "x^2+1 + 1"),
+        ("0.5", "5"),
+    ] {
+        let drawn = perturbations(gold);
+        assert!(drawn.len() <= PERTURBATIONS_MAX);
+        assert!(drawn.iter().any(|perturbation| perturbation.text == expected), "{gold}: {drawn:#?}");
+        assert!(drawn.iter().all(|perturbation| perturbation.text != gold), "{gold}: {drawn:#?}");
+        assert_eq!(drawn, perturbations(gold));
     }
 }

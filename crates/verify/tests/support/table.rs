@@ -11,7 +11,7 @@ use verify::{Extraction, Verdict};
 
 /// What a case wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub(crate) enum Wanted {
     /// This verdict and no other.
     Verdict(Verdict),
     /// Any verdict that earns no reward.
@@ -19,37 +19,29 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    /// Whether a verdict is what the case wants.
-    pub fn accepts(self, verdict: Verdict) -> bool {
-        match self {
-            Self::Verdict(wanted) => verdict == wanted,
-            Self::Wrong => !verdict.is_correct(),
-        }
-    }
-
     /// Whether the case wants no reward.
-    pub fn is_negative(self) -> bool {
+    pub(crate) fn is_negative(self) -> bool {
         self != Self::Verdict(Verdict::Correct)
     }
 }
 
 /// A line of the table.
 #[derive(Debug, Clone)]
-pub struct Case {
+pub(crate) struct Case {
     /// File and line.
-    pub place: String,
+    pub(crate) place: String,
     /// The whole completion.
-    pub completion: String,
+    pub(crate) completion: String,
     /// How the answer is looked for.
-    pub extraction: Extraction,
+    pub(crate) extraction: Extraction,
     /// The gold.
-    pub gold: String,
+    pub(crate) gold: String,
     /// What should come of it.
-    pub wanted: Wanted,
+    pub(crate) wanted: Wanted,
 }
 
 /// Every case, by file name and line.
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/table");
     let entries = fs::read_dir(&directory).expect("the table is a directory beside the tests");
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry can be read").path()).collect();

@@ -1,0 +1,80 @@
+//! Verdicts and times of completions and golds as JSON lines, for a comparison with other verifiers.
+
+use std::{fs, path::Path};
+
+use serde_json::json;
+use verify::{Extraction, Gold, check};
+
+use crate::{
+    Outcome,
+    golds::{boxed, perturb::perturbations},
+    rows::{read_problems, read_rows, text_of},
+    speed::microseconds,
+};
+
+#[path = "../../tests/support/table.rs"]
+mod table_of_cases;
+
+/// Reads lines with `completion` and `gold`, writes lines with `correct`, `verdict`, `reason` and `microseconds`.
+#[expect(clippy::disallowed_methods, reason = "the scores are no file of a run")]
+pub(crate) fn score(completions: &Path, scores: &Path) -> Result<Outcome, String> {
+    let mut lines = String::new();
+    for (index, row) in read_rows(completions)?.iter().enumerate() {
+        let text = |field| {
+            text_of(row, field).ok_or_else(|| format!("{}:{}: has no {field}", completions.display(), index + 1))
+        };
+        let (completion, gold) = (text("completion")?, text("gold")?);
+        let scored = match Gold::parse(&gold) {
+            Ok(gold) => {
+                let found = check(&completion, &gold, &Extraction::Auto {});
+                let microseconds = microseconds(&completion, &gold);
+                json!({
+                    "correct": found.verdict.is_correct(),
+                    "verdict": found.verdict,
+                    "reason": found.reason,
+                    "microseconds": microseconds,
+                })
+            }
+            Err(error) => json!({"correct": false, "verdict": "gold_refused", "reason": error.to_string()}),
+        };
+        lines += &scored.to_string();
+        lines.push('\n');
+    }
+    fs::write(scores, lines).map_err(|error| format!("cannot write {}: {error}", scores.display()))?;
+    Ok(Outcome::Holds)
+}
+
+/// Prints the cases of the table whose answer is looked for without a marker.
+pub(crate) fn table() -> Outcome {
+    for case in table_of_cases::cases() {
+        if case.extraction == (Extraction::Auto {}) {
+            let correct = !case.wanted.is_negative();
+            let row = json!({"place": case.place, "completion": case.completion, "gold": case.gold, "wanted": correct});
+            println!("{row}");
+        }
+    }
+    Outcome::Holds
+}
+
+/// Prints `count` pairs, as many of golds with their solutions as of golds with perturbed copies, spread evenly.
+pub(crate) fn sample(directory: &Path, count: &str) -> Result<Outcome, String> {
+    let count: usize = count.parse().map_err(|error| format!("{count:?} is no count: {error}"))?;
+    let problems = read_problems(directory)?;
+    let apart = (2 * problems.len()).div_ceil(count.max(1)).max(1);
+    for (index, problem) in problems.iter().step_by(apart).enumerate() {
+        let Ok(gold) = Gold::parse(&problem.gold) else { continue };
+        let row = |kind: &str, completion: String, wanted: bool| {
+            let place = format!("{} {kind}", problem.place);
+            println!("{}", json!({"place": place, "completion": completion, "gold": gold.text(), "wanted": wanted}));
+        };
+        match &problem.solution {
+            Some(solution) => row("solution", solution.clone(), true),
+            None => row("itself", boxed(gold.text()), true),
+        }
+        let perturbed = perturbations(gold.text());
+        if let Some(perturbation) = perturbed.get(index % perturbed.len().max(1)) {
+            row(perturbation.change, boxed(&perturbation.text), false);
+        }
+    }
+    Ok(Outcome::Holds)
+}
