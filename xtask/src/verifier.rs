@@ -1,6 +1,8 @@
 //! The gates of the verifier that need files from outside the repository. What is judged and how is the example
 //! `gates` of the crate `verify`; here the files are fetched and the commands put together.
 
+mod fuzz;
+
 use std::{
     env,
     path::{Path, PathBuf},
@@ -23,20 +25,22 @@ pub(crate) enum Gate {
     /// Checks every gold of the data sets against itself, its solution and perturbed copies.
     Golds {
         /// Directory with the data sets as `SET/FILE.jsonl`.
-        directory: PathBuf,
+        problems: PathBuf,
     },
     /// Times the checks of all solutions of the data sets.
     Speed {
         /// Directory with the data sets as `SET/FILE.jsonl`.
-        directory: PathBuf,
+        problems: PathBuf,
     },
+    /// Fuzzes the verifier with `cargo fuzz`, an hour unless told otherwise.
+    Fuzz(fuzz::Options),
     /// Runs Math-Verify beside the verifier on its pairs, the table of cases and a sample of the data sets.
     Differential {
         /// Python with `math-verify[antlr4-13-2]==0.9.0` installed.
         #[arg(long)]
         python: PathBuf,
         /// Directory with the data sets as `SET/FILE.jsonl`.
-        directory: PathBuf,
+        problems: PathBuf,
         /// Pairs drawn from the data sets.
         #[arg(long, default_value_t = 4000)]
         sample: usize,
@@ -47,15 +51,16 @@ pub(crate) enum Gate {
 pub(crate) fn run(root: &Path, gate: &Gate) -> Result<ExitCode> {
     let holds = match gate {
         Gate::Pairs => judge_pairs(root)?,
-        Gate::Golds { directory } => {
+        Gate::Golds { problems } => {
             let mut gates = gates(root, &["--release"]);
-            succeeds(gates.arg("golds").arg(absolute(directory)?).arg("crates/verify/tests/gold_reasons.txt"))?
+            succeeds(gates.arg("golds").arg(absolute(problems)?).arg("crates/verify/tests/gold_reasons.txt"))?
         }
-        Gate::Speed { directory } => succeeds(gates(root, &["--release"]).arg("speed").arg(absolute(directory)?))?,
-        Gate::Differential { python, directory, sample } => {
+        Gate::Speed { problems } => succeeds(gates(root, &["--release"]).arg("speed").arg(absolute(problems)?))?,
+        Gate::Fuzz(options) => fuzz::fuzz(root, &directory(root), options)?,
+        Gate::Differential { python, problems, sample } => {
             fetch_pairs(root)?;
             let mut script = Command::new(absolute(python)?);
-            script.arg("scripts/verify/differential.py").arg(pairs_directory(root)).arg(absolute(directory)?);
+            script.arg("scripts/verify/differential.py").arg(directory(root)).arg(absolute(problems)?);
             succeeds(script.arg(sample.to_string()).current_dir(root))?
         }
     };
@@ -73,7 +78,7 @@ pub(crate) fn pairs(root: &Path) -> Result<Outcome> {
 fn judge_pairs(root: &Path) -> Result<bool> {
     fetch_pairs(root)?;
     // Without `--release`: the tests have built the verifier, optimised, for the same profile.
-    let pairs = pairs_directory(root).join("pairs.jsonl");
+    let pairs = directory(root).join("pairs.jsonl");
     succeeds(gates(root, &[]).arg("pairs").arg(pairs).arg(REASONS))
 }
 
@@ -81,7 +86,7 @@ fn judge_pairs(root: &Path) -> Result<bool> {
 fn fetch_pairs(root: &Path) -> Result<()> {
     let script = "scripts/verify/math_verify_pairs.py";
     let mut command = Command::new("python3");
-    command.arg(script).arg(pairs_directory(root)).current_dir(root);
+    command.arg(script).arg(directory(root)).current_dir(root);
     let status = command.status().context("cannot start python3; install Python 3.11 or later with pip")?;
     if !status.success() {
         bail!("the pairs of Math-Verify's tests are missing: {script} says why");
@@ -89,8 +94,8 @@ fn fetch_pairs(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where the fetched archive and the pairs lie: below the folder of build outputs, which git ignores.
-fn pairs_directory(root: &Path) -> PathBuf {
+/// Where fetched and grown files lie: below the folder of build outputs, which git ignores.
+fn directory(root: &Path) -> PathBuf {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| root.join(target));
     target.join("verify")
 }

@@ -22,6 +22,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("rl", &["model", "verify", "record"]),
     ("cli", &["rl", "model", "verify", "record"]),
     ("python", &["rl"]),
+    ("fuzz", &["verify"]),
     ("xtask", &[]),
 ];
 

@@ -1,4 +1,5 @@
-//! Every gold of the data sets against itself, against its solution, and against perturbed copies of it.
+//! Every gold of the data sets against itself, against its solution, and against perturbed copies of it, boxed and in a
+//! sentence.
 //!
 //! Rows of the data sets that are wrong themselves stand in a file of reasons, one line `place | reason` for each; a
 //! failure without a line and a line without a failure both fail.
@@ -10,12 +11,11 @@ use std::{
 
 use verify::{Extraction, Gold, check};
 
-use perturb::{Perturbation, perturbations};
-
 use crate::{
     Outcome,
     rows::{Problem, read_problems, read_reasons},
 };
+use perturb::{Perturbation, perturbations};
 
 #[path = "../../tests/support/perturb/mod.rs"]
 pub(crate) mod perturb;
@@ -111,12 +111,14 @@ fn check_problem(problem: &Problem, counts: &mut Counts) {
         }
     }
     for Perturbation { change, text } in perturbations(parsed.text()) {
-        let found = judge(&boxed(&text));
-        counts.perturbations.checked += 1;
-        counts.undecided += usize::from(format!("{:?}", found.verdict) == "Unknown");
-        if found.verdict.is_correct() {
-            let failure = format!("gold {:?} equals {text:?} ({change}): {}", parsed.text(), found.reason);
-            counts.failed(|counts| &mut counts.perturbations, place, &failure);
+        for completion in [boxed(&text), format!("The final answer is ${text}$.")] {
+            let found = judge(&completion);
+            counts.perturbations.checked += 1;
+            counts.undecided += usize::from(format!("{:?}", found.verdict) == "Unknown");
+            if found.verdict.is_correct() {
+                let failure = format!("gold {:?} equals {completion:?} ({change}): {}", parsed.text(), found.reason);
+                counts.failed(|counts| &mut counts.perturbations, place, &failure);
+            }
         }
     }
 }

@@ -56,25 +56,48 @@ pub(crate) fn table() -> Outcome {
     Outcome::Holds
 }
 
-/// Prints `count` pairs, as many of golds with their solutions as of golds with perturbed copies, spread evenly.
+/// Prints `count` pairs of golds, spread evenly over the data sets, with completions: the solution, one written as models
+/// write that ends with the gold, and one that ends with a perturbed copy of it.
 pub(crate) fn sample(directory: &Path, count: &str) -> Result<Outcome, String> {
     let count: usize = count.parse().map_err(|error| format!("{count:?} is no count: {error}"))?;
     let problems = read_problems(directory)?;
-    let apart = (2 * problems.len()).div_ceil(count.max(1)).max(1);
+    let apart = (3 * problems.len()).div_ceil(count.max(1)).max(1);
     for (index, problem) in problems.iter().step_by(apart).enumerate() {
         let Ok(gold) = Gold::parse(&problem.gold) else { continue };
         let row = |kind: &str, completion: String, wanted: bool| {
-            let place = format!("{} {kind}", problem.place);
+            let place = format!("{}: {kind}", problem.place);
             println!("{}", json!({"place": place, "completion": completion, "gold": gold.text(), "wanted": wanted}));
         };
-        match &problem.solution {
-            Some(solution) => row("solution", solution.clone(), true),
-            None => row("itself", boxed(gold.text()), true),
+        let solution = problem.solution.as_deref().unwrap_or("We add up what is given.");
+        if problem.solution.is_some() {
+            row("solution", solution.to_owned(), true);
         }
+        row("right at last", written(index, solution, gold.text()), true);
         let perturbed = perturbations(gold.text());
         if let Some(perturbation) = perturbed.get(index % perturbed.len().max(1)) {
-            row(perturbation.change, boxed(&perturbation.text), false);
+            row(perturbation.change, written(index, solution, &perturbation.text), false);
         }
     }
     Ok(Outcome::Holds)
+}
+
+/// A completion in one of the forms in which models write, ending with `answer`.
+fn written(index: usize, solution: &str, answer: &str) -> String {
+    match index % 6 {
+        0 => format!(
+            "<think>\nOkay, so I need to find this. {solution}\nWait, let me check that again. Yes.\n</think>\n\nThe steps \
+             are short.\n\n**Final Answer**\n\\[\n\\boxed{{{answer}}}\n\\]"
+        ),
+        1 => format!(
+            "Let's think step by step.\n\n1. {solution}\n\nTherefore, the final answer is: $\\boxed{{{answer}}}$"
+        ),
+        2 => format!(
+            "{solution}\n\nHmm, I should check it.\n\nFinal Answer: The final answer is ${answer}$. I hope it is correct."
+        ),
+        3 => format!(
+            "## Solution\n\n{solution}\n\n### Result\n\n$$\\boxed{{{answer}}}$$\n\nThis completes the solution."
+        ),
+        4 => format!("<think>{solution}</think>The answer is ${answer}$."),
+        _ => boxed(answer),
+    }
 }

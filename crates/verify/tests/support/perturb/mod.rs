@@ -7,6 +7,11 @@ mod numbers;
 mod structure;
 mod symbols;
 
+use stream::Stream;
+
+#[path = "../stream.rs"]
+mod stream;
+
 /// Most perturbed copies of one gold.
 pub(crate) const PERTURBATIONS_MAX: usize = 20;
 
@@ -31,7 +36,7 @@ pub(crate) fn perturbations(gold: &str) -> Vec<Perturbation> {
     drawn.retain(|perturbation| bare(&perturbation.text) != bare(gold));
     // A stream of its own for each gold, so that adding a data set changes no other.
     let mut stream = Stream::seeded(gold);
-    let mut keyed: Vec<(u64, Perturbation)> = drawn.into_iter().map(|drawn| (stream.next(), drawn)).collect();
+    let mut keyed: Vec<(usize, Perturbation)> = drawn.into_iter().map(|drawn| (stream.below(1 << 40), drawn)).collect();
     keyed.sort();
     keyed.dedup_by(|a, b| a.1.text == b.1.text);
     in_turn(keyed.into_iter().map(|(_, perturbation)| perturbation).collect())
@@ -48,23 +53,4 @@ fn in_turn(drawn: Vec<Perturbation>) -> Vec<Perturbation> {
     }
     ranked.sort_by_key(|(rank, _)| *rank);
     ranked.into_iter().map(|(_, perturbation)| perturbation).take(PERTURBATIONS_MAX).collect()
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Stream(u64);
-
-impl Stream {
-    /// Seeded with the FNV-1a hash of a text.
-    fn seeded(text: &str) -> Self {
-        let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
-        Self(text.bytes().fold(0xCBF2_9CE4_8422_2325, hash))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
 }
