@@ -111,7 +111,9 @@ fn check_problem(problem: &Problem, counts: &mut Counts) {
         }
     }
     for Perturbation { change, text } in perturbations(parsed.text()) {
-        for completion in [boxed(&text), format!("The final answer is ${text}$.")] {
+        // A sentence ends with its line.
+        let sentence = (!text.contains('\n')).then(|| format!("The final answer is ${text}$."));
+        for completion in [Some(boxed(&text)), sentence].into_iter().flatten() {
             let found = judge(&completion);
             counts.perturbations.checked += 1;
             counts.undecided += usize::from(format!("{:?}", found.verdict) == "Unknown");
