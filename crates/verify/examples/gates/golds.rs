@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use verify::{Extraction, Gold, check};
+use verify::{Extraction, Gold, Verdict, check};
 
 use crate::{
     Outcome,
@@ -116,7 +116,7 @@ fn check_problem(problem: &Problem, counts: &mut Counts) {
         for completion in [Some(boxed(&text)), sentence].into_iter().flatten() {
             let found = judge(&completion);
             counts.perturbations.checked += 1;
-            counts.undecided += usize::from(format!("{:?}", found.verdict) == "Unknown");
+            counts.undecided += usize::from(found.verdict == Verdict::Unknown);
             if found.verdict.is_correct() {
                 let failure = format!("gold {:?} equals {completion:?} ({change}): {}", parsed.text(), found.reason);
                 counts.failed(|counts| &mut counts.perturbations, place, &failure);

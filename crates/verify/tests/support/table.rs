@@ -85,8 +85,15 @@ fn placed(text: &str, section: &str, place: &str) -> (String, Extraction) {
 }
 
 fn wanted_of(word: &str, place: &str) -> Wanted {
-    let verdicts = [Verdict::Correct, Verdict::Incorrect, Verdict::NoAnswer, Verdict::Unreadable, Verdict::TooLarge];
-    let words = ["correct", "incorrect", "no_answer", "unreadable", "too_large"];
+    let verdicts = [
+        Verdict::Correct,
+        Verdict::Incorrect,
+        Verdict::NoAnswer,
+        Verdict::Unreadable,
+        Verdict::TooLarge,
+        Verdict::Unknown,
+    ];
+    let words = ["correct", "incorrect", "no_answer", "unreadable", "too_large", "unknown"];
     match words.iter().position(|known| *known == word) {
         Some(index) => Wanted::Verdict(verdicts[index]),
         None if word == "wrong" => Wanted::Wrong,
