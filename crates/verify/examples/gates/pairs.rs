@@ -32,7 +32,9 @@ pub(crate) fn check_pairs(pairs: &Path, reasons: &Path) -> Result<Outcome, Strin
         let text = |field| text_of(row, field).ok_or_else(|| format!("a pair has no {field}; fetch the pairs anew"));
         let (place, gold, prediction) = (text("test")?, text("gold")?, text("prediction")?);
         let expected = row["expected"].as_bool().ok_or("a pair has no expected; fetch the pairs anew")?;
-        let (is_correct, found) = judged(&prediction, &gold);
+        let digits = row["digits"].as_u64().and_then(|digits| u32::try_from(digits).ok());
+        let digits = digits.ok_or("a pair has no digits; fetch the pairs anew")?;
+        let (is_correct, found) = judged(&prediction, &gold, digits);
         if is_correct != expected {
             let shown = format!(
                 "expected {}, {found}\n    gold       {}\n    prediction {}",
@@ -60,9 +62,10 @@ pub(crate) fn check_pairs(pairs: &Path, reasons: &Path) -> Result<Outcome, Strin
     Ok(if agreed < AGREED_MIN { Outcome::Fails } else { outcome })
 }
 
-/// Whether the prediction earns the reward, and what was found.
-fn judged(prediction: &str, gold: &str) -> (bool, String) {
-    match Gold::parse(gold) {
+/// Whether the prediction earns the reward, and what was found. Each of their tests says to how many decimal places
+/// it rounds, or leaves it at 6.
+fn judged(prediction: &str, gold: &str, digits: u32) -> (bool, String) {
+    match Gold::parse(gold).map(|gold| gold.with_decimals(digits)) {
         Ok(gold) => {
             let found = check(prediction, &gold, &Extraction::Auto {});
             (found.verdict.is_correct(), format!("got {:?} of {:?} ({})", found.verdict, found.answer, found.reason))

@@ -15,7 +15,7 @@ use crate::{
 #[path = "../../tests/support/table.rs"]
 mod table_of_cases;
 
-/// Reads lines with `completion` and `gold`, writes lines with `correct`, `verdict`, `reason` and `microseconds`.
+/// Reads lines with `completion`, `gold` and perhaps `digits`, the decimal places to compare; writes lines with `correct`, `verdict`, `reason` and `microseconds`.
 #[expect(clippy::disallowed_methods, reason = "the scores are no file of a run")]
 pub(crate) fn score(completions: &Path, scores: &Path) -> Result<Outcome, String> {
     let mut lines = String::new();
@@ -24,8 +24,10 @@ pub(crate) fn score(completions: &Path, scores: &Path) -> Result<Outcome, String
             text_of(row, field).ok_or_else(|| format!("{}:{}: has no {field}", completions.display(), index + 1))
         };
         let (completion, gold) = (text("completion")?, text("gold")?);
+        let digits = row["digits"].as_u64().and_then(|digits| u32::try_from(digits).ok());
         let scored = match Gold::parse(&gold) {
             Ok(gold) => {
+                let gold = digits.map_or(gold.clone(), |digits| gold.with_decimals(digits));
                 let found = check(&completion, &gold, &Extraction::Auto {});
                 let microseconds = microseconds(&completion, &gold);
                 json!({
