@@ -1,22 +1,16 @@
 //! `brevity eval`: a model on a benchmark, every completion kept. Sampling, verifying and statistics are `rl`'s.
 
+mod measure;
+mod show;
+
 use std::{
     fs,
     path::{Component, Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
-use model::{ModelDirectory, Sampling};
-use record::{EvaluationSummary, write};
-use rl::{
-    Benchmark, ProblemFields,
-    config::{PromptSettings, Template},
-    evaluation::{Evaluation, evaluate},
-    prompt::{Prompt, Prompter},
-    sampler::SamplerSettings,
-    statistics::EvaluationSettings,
-};
-use serde::Serialize;
+use anyhow::{Result, bail};
+use record::write;
+use rl::{Benchmark, ProblemFields};
 use verify::Extraction;
 
 use crate::{
@@ -24,12 +18,7 @@ use crate::{
     console::Console,
     hub, machine,
     options::{ComputeOption, TemplateOption, extraction, nucleus_mass, positive, temperature},
-    progress::Progress,
-    table::{aligned, counted, labelled, percent},
 };
-
-/// Below this many problems the standard error is said aloud: it is then 5 points at an accuracy of one half.
-const PROBLEMS_FEW: u32 = 100;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -124,38 +113,6 @@ struct FieldArguments {
     level: Option<String>,
 }
 
-/// `evaluation.json`: what was measured with which settings.
-#[derive(Debug, Serialize)]
-struct EvaluationFile<'a> {
-    brevity_version: &'static str,
-    cpu: &'static str,
-    /// The model as it was asked for.
-    model: &'a str,
-    /// Where it was read from.
-    model_directory: &'a Path,
-    parameters: usize,
-    /// The benchmark as it was asked for.
-    benchmark: &'a str,
-    problems_limit: Option<usize>,
-    template: Template,
-    system: &'a str,
-    instruction: &'a str,
-    extraction: &'a Extraction,
-    top_k: usize,
-    sequences_max: usize,
-    summary: &'a EvaluationSummary,
-}
-
-/// Everything that an evaluation needs.
-struct Job<'a> {
-    arguments: &'a Arguments,
-    source: ModelDirectory,
-    prompt: PromptSettings,
-    evaluation: Evaluation,
-    /// Where it is kept.
-    directory: PathBuf,
-}
-
 /// Runs `brevity eval`.
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let fields = problem_fields(arguments)?;
@@ -164,8 +121,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let directory = output_directory(arguments, &benchmark.name)?;
     machine::thread_pool(arguments.threads)?.install(|| {
         let source = hub::open_model(&arguments.model, arguments.compute.map(Into::into), console)?;
-        let job = prepare(arguments, &benchmark, (source, directory), console)?;
-        measure(&job, console)
+        let job = measure::prepare(arguments, &benchmark, source, console)?;
+        measure::measure(&job, &directory, console)
     })?;
     Ok(Outcome::Done)
 }
@@ -220,159 +177,6 @@ fn model_label(model: &str) -> String {
         [.., last] => last.clone(),
         [] => "model".to_owned(),
     }
-}
-
-fn prepare<'a>(
-    arguments: &'a Arguments,
-    benchmark: &Benchmark,
-    (source, directory): (ModelDirectory, PathBuf),
-    console: &Console,
-) -> Result<Job<'a>> {
-    if arguments.template == TemplateOption::Chat && source.chat.is_none() {
-        bail!("`{}` has no chat template; pass --template plain to give it the bare question", arguments.model);
-    }
-    let positions_max = source.model.config().positions_max;
-    let prompt = PromptSettings {
-        template: arguments.template.into(),
-        system: arguments.system.clone(),
-        instruction: arguments.instruction.clone().unwrap_or_else(|| benchmark.instruction.clone()),
-        prompt_tokens_max: positions_max,
-    };
-    let (tokenizer, chat) = (&source.tokenizer, source.chat.as_ref());
-    let prompter = Prompter { tokenizer, chat, settings: &prompt, positions_max };
-    let prompts: Vec<Prompt> =
-        benchmark.problems.iter().map(|problem| prompter.prompt(problem)).collect::<Result<_, _>>()?;
-    let asked = arguments.max_tokens.unwrap_or(benchmark.completion_tokens_max as usize);
-    let shortest = prompts.iter().map(|prompt| prompt.tokens.len()).min().unwrap_or(0);
-    let completion_tokens_max = asked.min(positions_max - shortest);
-    if completion_tokens_max < asked {
-        console.warning(format!(
-            "the model takes {positions_max} tokens, prompt included: completions end after {completion_tokens_max} \
-             tokens at most instead of {asked}"
-        ));
-    }
-    let settings = EvaluationSettings {
-        step: 0,
-        benchmark: benchmark.name.clone(),
-        samples: arguments.samples.unwrap_or(benchmark.samples),
-        temperature: arguments.temperature.unwrap_or(benchmark.temperature),
-        top_p: arguments.top_p.unwrap_or(benchmark.top_p),
-        completion_tokens_max: completion_tokens_max as u32,
-        seed: arguments.seed,
-    };
-    let sampler = SamplerSettings {
-        sampling: Sampling {
-            temperature: settings.temperature as f32,
-            top_k: arguments.top_k,
-            top_p: settings.top_p as f32,
-        },
-        completion_tokens_max,
-        sequences_max: arguments.sequences,
-        // Completions wait when the memory is full; a quarter stays for the rest.
-        cache_bytes_max: machine::memory_bytes_available().map_or(0, |bytes| (bytes / 4 * 3) as usize),
-        end_tokens: source.end_tokens.clone(),
-    };
-    let evaluation = Evaluation { prompts, extraction: arguments.extraction.clone(), settings, sampler };
-    Ok(Job { arguments, source, prompt, evaluation, directory })
-}
-
-fn measure(job: &Job<'_>, console: &Console) -> Result<()> {
-    let Job { arguments, source, evaluation, .. } = job;
-    labelled(&settings(job)).into_iter().try_for_each(|line| console.result(line))?;
-    let completions = evaluation.prompts.len() * evaluation.settings.samples as usize;
-    let mut bar = Progress::new(console).completions("evaluating", completions);
-    let (summary, records) = evaluate(&source.model, &source.tokenizer, evaluation, |tokens| {
-        bar.completion_ended_of_many(tokens);
-    });
-    drop(bar);
-    let file = EvaluationFile {
-        brevity_version: env!("CARGO_PKG_VERSION"),
-        cpu: model::instruction_set().name(),
-        model: &arguments.model,
-        model_directory: &source.path,
-        parameters: source.model.parameter_count(),
-        benchmark: &arguments.benchmark,
-        problems_limit: arguments.limit,
-        template: job.prompt.template,
-        system: &job.prompt.system,
-        instruction: &job.prompt.instruction,
-        extraction: &evaluation.extraction,
-        top_k: arguments.top_k,
-        sequences_max: arguments.sequences,
-        summary: &summary,
-    };
-    let paths = ["evaluation.json", "records.jsonl"].map(|name| job.directory.join(name));
-    let mut text = serde_json::to_vec_pretty(&file).context("cannot write the evaluation as JSON")?;
-    text.push(b'\n');
-    write::replace(&paths[1], &write::json_lines(&records))?;
-    write::replace(&paths[0], &text)?;
-    show(&summary, console)?;
-    console.result("")?;
-    let paths = [("summary", paths[0].display().to_string()), ("completions", paths[1].display().to_string())];
-    labelled(&paths).into_iter().try_for_each(|line| console.result(line))
-}
-
-/// Every setting of the evaluation, named as its option.
-fn settings(job: &Job<'_>) -> Vec<(&'static str, String)> {
-    let Job { arguments, source, prompt, evaluation, .. } = job;
-    let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
-    let template = match prompt.template {
-        Template::Chat => "chat",
-        Template::Plain => "plain",
-    };
-    let extraction = match &evaluation.extraction {
-        Extraction::Auto {} => "auto".to_owned(),
-        Extraction::Marker { marker } => format!("marker:{marker}"),
-    };
-    vec![
-        (
-            "model",
-            format!("{}, {:.2} million parameters", arguments.model, source.model.parameter_count() as f64 / 1e6),
-        ),
-        ("benchmark", format!("{}, {}", arguments.benchmark, counted(evaluation.prompts.len(), "problem"))),
-        ("samples", evaluation.settings.samples.to_string()),
-        ("temperature", evaluation.settings.temperature.to_string()),
-        ("top-p", evaluation.settings.top_p.to_string()),
-        ("top-k", arguments.top_k.to_string()),
-        ("max-tokens", evaluation.settings.completion_tokens_max.to_string()),
-        ("seed", evaluation.settings.seed.to_string()),
-        ("template", template.to_owned()),
-        ("system", or_none(&prompt.system)),
-        ("instruction", or_none(&prompt.instruction)),
-        ("extraction", extraction),
-        ("sequences", arguments.sequences.to_string()),
-        ("machine", format!("{}, {}", counted(model::threads::count(), "thread"), model::instruction_set().name())),
-    ]
-}
-
-fn show(summary: &EvaluationSummary, console: &Console) -> Result<()> {
-    let points = summary.accuracy_error * 100.0;
-    let interval = format!("95 % interval {:.1} to {}", summary.accuracy_low * 100.0, percent(summary.accuracy_high));
-    let rows = [
-        ("accuracy", format!("{} ± {points:.1} ({interval})", percent(summary.accuracy))),
-        ("completion tokens", format!("{:.1} ± {:.1}", summary.completion_tokens, summary.completion_tokens_error)),
-        ("truncated", percent(summary.truncated_share)),
-        ("no answer", percent(summary.no_answer_share)),
-        ("problems", summary.problems.to_string()),
-    ];
-    console.result("")?;
-    labelled(&rows).into_iter().try_for_each(|line| console.result(line))?;
-    if !summary.levels.is_empty() {
-        let mut rows = vec![["level", "problems", "accuracy", "completion tokens"].map(str::to_owned).to_vec()];
-        rows.extend(summary.levels.iter().map(|level| {
-            let tokens = format!("{:.1}", level.completion_tokens);
-            vec![level.level.clone(), level.problems.to_string(), percent(level.accuracy), tokens]
-        }));
-        console.result("")?;
-        aligned(&rows).into_iter().try_for_each(|line| console.result(line))?;
-    }
-    if summary.problems < PROBLEMS_FEW {
-        console.warning(format!(
-            "{} give a standard error of {points:.1} points; differences below twice that tell nothing",
-            counted(summary.problems as usize, "problem")
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

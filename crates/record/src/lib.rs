@@ -4,6 +4,8 @@
 
 mod error;
 mod evaluation;
+mod evaluation_directory;
+mod lines;
 mod metrics;
 pub mod report;
 mod rollout;
@@ -11,7 +13,11 @@ mod run_directory;
 pub mod write;
 
 pub use error::RecordError;
-pub use evaluation::{EvaluationRecord, EvaluationSummary, LevelSummary};
+pub use evaluation::{
+    BudgetSummary, EvaluationRecord, EvaluationSummary, FirstCorrectSummary, LengthSummary, Lengths, LevelSummary,
+    PREFIXES_MAX, PassAtK, PrefixVerdicts, prefix_stride, token_budgets,
+};
+pub use evaluation_directory::{EvaluationDirectory, EvaluationHeader, PolicySource, ProblemLeftOut};
 pub use metrics::{PhaseSeconds, SelectionMetrics, StepMetrics, TokenStatistics};
 pub use rollout::{RolloutRecord, StopReason};
 pub use run_directory::{RunDirectory, RunHeader, SCHEMA_VERSION};

@@ -1,16 +1,20 @@
 //! The layout of a run directory, and reading and writing its files. Not what is in a checkpoint: see `rl`.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
-use crate::{EvaluationRecord, EvaluationSummary, RecordError, RolloutRecord, StepMetrics, write};
+use crate::{
+    EvaluationRecord, EvaluationSummary, RecordError, RolloutRecord, StepMetrics,
+    lines::{read_bytes, read_lines, read_text},
+    write,
+};
 
-/// Version of the run directory's schema; readers refuse others.
-pub const SCHEMA_VERSION: u32 = 1;
+/// Version of the schema of run and evaluation directories; readers refuse others.
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// `run.json`: what was run, with what, where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,9 +64,7 @@ impl RunDirectory {
             write::create_directory(&part)?;
         }
         write::replace(&directory.root.join("config.toml"), config_toml.as_bytes())?;
-        let mut bytes = serde_json::to_vec_pretty(header).expect("the header serialises to JSON");
-        bytes.push(b'\n');
-        write::replace(&directory.root.join("run.json"), &bytes)?;
+        write::replace_json(&directory.root.join("run.json"), header)?;
         Ok(directory)
     }
 
@@ -101,8 +103,7 @@ impl RunDirectory {
     /// [`RecordError`] when it is missing or malformed.
     pub fn header(&self) -> Result<RunHeader, RecordError> {
         let path = self.root.join("run.json");
-        let bytes = fs::read(&path).map_err(|source| RecordError::Io { action: "read", path: path.clone(), source })?;
-        serde_json::from_slice(&bytes).map_err(|error| RecordError::Malformed {
+        serde_json::from_slice(&read_bytes(&path)?).map_err(|error| RecordError::Malformed {
             path,
             line: error.line(),
             message: error.to_string(),
@@ -194,7 +195,9 @@ impl RunDirectory {
         // A crash between a step's rollouts and its metrics leaves one step more of rollouts than of metrics.
         let rollouts = (step..=steps_recorded).map(|stale| self.rollout_path(stale));
         let dropped = evaluations.iter().filter(|row| row.step > step);
-        rollouts.chain(dropped.map(|row| self.evaluation_path(row.step, &row.benchmark))).try_for_each(remove_file)
+        rollouts
+            .chain(dropped.map(|row| self.evaluation_path(row.step, &row.benchmark)))
+            .try_for_each(|path| write::remove(&path))
     }
 
     fn rollout_path(&self, step: u64) -> PathBuf {
@@ -212,38 +215,4 @@ fn keep_lines(path: &Path, keeps: impl Iterator<Item = bool>) -> Result<(), Reco
     let text = read_text(path)?;
     let kept: String = text.split_inclusive('\n').zip(keeps).filter(|(_, keep)| *keep).map(|(line, _)| line).collect();
     write::replace(path, kept.as_bytes())
-}
-
-/// Removes `path` where it exists.
-fn remove_file(path: PathBuf) -> Result<(), RecordError> {
-    match fs::remove_file(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(RecordError::Io { action: "remove", path, source })
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// The text of `path`; empty where there is no such file.
-fn read_text(path: &Path) -> Result<String, RecordError> {
-    match fs::read_to_string(path) {
-        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        read => read.map_err(|source| RecordError::Io { action: "read", path: path.to_owned(), source }),
-    }
-}
-
-/// Reads one JSON object per line; a missing file is empty, an unfinished last line (no newline) is ignored.
-fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
-    read_text(path)?
-        .split_inclusive('\n')
-        .enumerate()
-        .filter(|(_, line)| line.ends_with('\n'))
-        .map(|(index, line)| {
-            serde_json::from_str(line).map_err(|error| RecordError::Malformed {
-                path: path.to_owned(),
-                line: index + 1,
-                message: error.to_string(),
-            })
-        })
-        .collect()
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::Write,
+    io::{self, Write},
     path::Path,
 };
 
@@ -25,6 +25,32 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
     file.write_all(bytes).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     fs::rename(temporary, path).map_err(failed)
+}
+
+/// As [`replace`], with `value` as indented JSON and a newline.
+///
+/// # Errors
+/// [`RecordError::Io`] naming the file.
+///
+/// # Panics
+/// Never for the types of this crate: their fields all have a JSON form.
+pub fn replace_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
+    let mut bytes = serde_json::to_vec_pretty(value).expect("records serialise to JSON");
+    bytes.push(b'\n');
+    replace(path, &bytes)
+}
+
+/// Removes `path` where it exists.
+///
+/// # Errors
+/// [`RecordError::Io`] naming the file.
+pub fn remove(path: &Path) -> Result<(), RecordError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(RecordError::Io { action: "remove", path: path.to_owned(), source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Creates `path` and its parents.

@@ -4,7 +4,7 @@
 //! tokens, temperature 0.6, top-p 0.95. One limit serves all benchmarks, because the limit is part of what is measured.
 //! AIME and AMC have 30 and 40 problems, so one completion each says little: they take the mean of 16.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{Problem, ProblemFields, RlError, read_problems};
 
@@ -20,6 +20,8 @@ const TOP_P: f64 = 0.95;
 pub struct Benchmark {
     /// Name in records and reports: the built-in name, or the file's name without extension.
     pub name: String,
+    /// The file that the problems were read from.
+    pub path: PathBuf,
     /// What is asked for after the question; empty for nothing.
     pub instruction: String,
     /// The problems, in file order.
@@ -128,7 +130,7 @@ impl Benchmark {
             return Err(RlError::File { path: path.to_owned(), message });
         }
         let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or(name_or_path);
-        Ok(Self::with_default_settings(name, read_problems(path, fields)?))
+        Ok(Self::with_default_settings(name, path, read_problems(path, fields)?))
     }
 
     /// The question with the instruction on a line of its own; the question alone where there is no instruction.
@@ -140,9 +142,10 @@ impl Benchmark {
         }
     }
 
-    fn with_default_settings(name: &str, problems: Vec<Problem>) -> Self {
+    fn with_default_settings(name: &str, path: &Path, problems: Vec<Problem>) -> Self {
         Self {
             name: name.to_owned(),
+            path: path.to_owned(),
             instruction: INSTRUCTION.to_owned(),
             problems,
             samples: 1,
@@ -176,7 +179,7 @@ impl BuiltIn {
             level: self.level.map(str::to_owned),
         };
         let problems = read_problems(&path, &fields)?;
-        Ok(Benchmark { samples: self.samples, ..Benchmark::with_default_settings(name, problems) })
+        Ok(Benchmark { samples: self.samples, ..Benchmark::with_default_settings(name, &path, problems) })
     }
 }
 

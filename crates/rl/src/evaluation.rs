@@ -1,15 +1,16 @@
 //! A policy on a benchmark: every problem sampled, verified and recorded.
 
 use model::{Model, Tokenizer};
-use record::{EvaluationRecord, EvaluationSummary};
+use record::{EvaluationRecord, EvaluationSummary, PrefixVerdicts};
 use verify::Extraction;
 
 use crate::{
+    prefix::PrefixReader,
     prompt::Prompt,
     random::{Purpose, Stream},
     sampler::{Request, SamplerSettings, sample},
     score::ScoredCompletion,
-    statistics::{EvaluationSettings, summarise},
+    summary::{EvaluationSettings, summarise},
 };
 
 /// What is measured and how.
@@ -50,15 +51,25 @@ pub fn evaluate(
     let completions = sample(model, &requests, sampler, ended);
     let mut records = Vec::with_capacity(prompts.len() * settings.samples as usize);
     for (prompt, group) in prompts.iter().zip(completions) {
+        let gold = &prompt.gold;
+        let reader =
+            PrefixReader { tokenizer, gold, extraction, completion_tokens_max: settings.completion_tokens_max };
         for (index, completion) in group.into_iter().enumerate() {
-            let scored = ScoredCompletion::new(completion, &prompt.gold, tokenizer, extraction);
-            records.push(evaluation_record(prompt, index, scored));
+            let scored = ScoredCompletion::new(completion, gold, tokenizer, extraction);
+            let prefixes = reader.verdicts(&scored.completion.tokens, scored.check.verdict);
+            records.push(evaluation_record(prompt, index, scored, Some(prefixes)));
         }
     }
     (summarise(&records, settings), records)
 }
 
-fn evaluation_record(prompt: &Prompt, index: usize, scored: ScoredCompletion) -> EvaluationRecord {
+/// The record of the completion of this `index` of a problem; `prefixes` where its tokens are known.
+pub fn evaluation_record(
+    prompt: &Prompt,
+    index: usize,
+    scored: ScoredCompletion,
+    prefixes: Option<PrefixVerdicts>,
+) -> EvaluationRecord {
     EvaluationRecord {
         problem: prompt.problem.id.to_string(),
         sample: index as u32,
@@ -71,5 +82,6 @@ fn evaluation_record(prompt: &Prompt, index: usize, scored: ScoredCompletion) ->
         verdict: scored.check.verdict,
         answer: scored.check.answer,
         reason: scored.check.reason,
+        prefixes,
     }
 }

@@ -15,15 +15,18 @@ pub mod evaluation;
 pub mod loss;
 pub mod metrics;
 pub mod optimizer;
+pub mod prefix;
 mod problem;
 pub mod prompt;
 pub mod random;
+pub mod resampling;
 pub mod ring;
 pub mod sampler;
 pub mod score;
 pub mod sft;
 pub mod shaping;
 pub mod statistics;
+pub mod summary;
 pub mod trainer;
 pub mod update;
 

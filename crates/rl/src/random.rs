@@ -20,6 +20,12 @@ pub enum Purpose {
     DemonstrationOrder,
     /// Initial parameters, by parameter index.
     Parameters,
+    /// Order of the options of a multiple-choice problem, by problem position.
+    Choices,
+    /// Problems drawn with replacement for an interval.
+    Bootstrap,
+    /// Signs drawn for a permutation test.
+    Signs,
 }
 
 /// A stream of random numbers.

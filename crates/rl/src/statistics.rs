@@ -1,9 +1,7 @@
-//! Means, errors, intervals and correlations, and the summary of an evaluation. Pure functions; sums are f64.
+//! Means, quantiles, errors, intervals, correlations and pass@k. Pure functions; sums are f64. What is drawn by chance
+//! is in `resampling`, the summary of an evaluation in `summary`.
 
-use std::{cmp::Ordering, collections::BTreeMap};
-
-use record::{EvaluationRecord, EvaluationSummary, LevelSummary, StopReason};
-use verify::Verdict;
+use std::cmp::Ordering;
 
 /// The two-sided 95 % quantile of the standard normal distribution.
 const NORMAL_QUANTILE_95: f64 = 1.959_963_984_540_054;
@@ -30,6 +28,34 @@ pub fn sample_standard_deviation(values: &[f64]) -> Option<f64> {
 /// "Adding Error Bars to Evals", arXiv 2411.00640).
 pub fn standard_error(values: &[f64]) -> Option<f64> {
     sample_standard_deviation(values).map(|deviation| deviation / (values.len() as f64).sqrt())
+}
+
+/// The value below which a share of the values lies: sorted, position `share`·(n − 1), linear between neighbours
+/// (method 7 of Hyndman and Fan 1996, The American Statistician 50, 361; NumPy's default). `None` for no values.
+///
+/// # Panics
+/// When `share` is outside 0…1.
+pub fn quantile(values: &[f64], share: f64) -> Option<f64> {
+    assert!((0.0..=1.0).contains(&share), "share {share}");
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let position = share * sorted.len().checked_sub(1)? as f64;
+    let (below, above) = (sorted[position.floor() as usize], sorted[position.ceil() as usize]);
+    Some(below + (above - below) * position.fract())
+}
+
+/// The unbiased estimate of pass@k from n completions of which c are correct: 1 − C(n − c, k) / C(n, k), computed as
+/// 1 − Π (1 − k/i) over i from n − c + 1 to n (arXiv 2107.03374, equation 1 and figure 3).
+///
+/// # Panics
+/// When c exceeds n, or k is not within 1…n.
+pub fn pass_at_k(n: u32, c: u32, k: u32) -> f64 {
+    assert!(c <= n && (1..=n).contains(&k), "pass@{k} of {c} in {n}");
+    if n - c < k {
+        return 1.0;
+    }
+    let none_correct: f64 = (n - c + 1..=n).map(|i| 1.0 - f64::from(k) / f64::from(i)).product();
+    1.0 - none_correct
 }
 
 /// The lower and upper end of an interval.
@@ -81,117 +107,6 @@ fn deviations(values: &[f64]) -> Vec<f64> {
 
 fn squared_deviations(values: &[f64]) -> f64 {
     deviations(values).iter().map(|deviation| deviation * deviation).sum()
-}
-
-/// What an evaluation was run with, copied into its summary.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EvaluationSettings {
-    /// Optimizer steps the policy had seen; 0 is the start.
-    pub step: u64,
-    /// Benchmark name.
-    pub benchmark: String,
-    /// Completions per problem (the k of mean@k).
-    pub samples: u32,
-    /// Sampling temperature; 0 is greedy.
-    pub temperature: f64,
-    /// Nucleus mass kept when sampling; 1 keeps all.
-    pub top_p: f64,
-    /// Token limit of a completion.
-    pub completion_tokens_max: u32,
-    /// Seed of the sampling.
-    pub seed: u64,
-}
-
-/// The means of one problem's completions.
-struct ProblemMeans<'a> {
-    level: Option<&'a str>,
-    /// Correct completions over completions.
-    correctness: f64,
-    completion_tokens: f64,
-}
-
-/// The summary of an evaluation, whatever the order of `records`.
-///
-/// Means and standard errors run over problems, each the mean of its completions. A standard error is written as 0
-/// where there is one problem, for which it is not defined.
-///
-/// # Panics
-/// When there are no records, or a problem has not `settings.samples` of them.
-pub fn summarise(records: &[EvaluationRecord], settings: &EvaluationSettings) -> EvaluationSummary {
-    assert!(!records.is_empty(), "no records of {}", settings.benchmark);
-    let problems = problem_means(records, settings.samples);
-    let correctness: Vec<f64> = problems.iter().map(|problem| problem.correctness).collect();
-    let completion_tokens: Vec<f64> = problems.iter().map(|problem| problem.completion_tokens).collect();
-    let accuracy = mean(&correctness).expect("there are records");
-    let interval = wilson_interval(accuracy, problems.len());
-    let share = |matches: fn(&EvaluationRecord) -> bool| {
-        records.iter().filter(|record| matches(record)).count() as f64 / records.len() as f64
-    };
-    EvaluationSummary {
-        step: settings.step,
-        benchmark: settings.benchmark.clone(),
-        problems: problems.len() as u32,
-        samples: settings.samples,
-        temperature: settings.temperature,
-        top_p: settings.top_p,
-        completion_tokens_max: settings.completion_tokens_max,
-        seed: settings.seed,
-        accuracy,
-        accuracy_error: standard_error(&correctness).unwrap_or(0.0),
-        accuracy_low: interval.low,
-        accuracy_high: interval.high,
-        completion_tokens: mean(&completion_tokens).expect("there are records"),
-        completion_tokens_error: standard_error(&completion_tokens).unwrap_or(0.0),
-        truncated_share: share(|record| record.stop == StopReason::Limit),
-        no_answer_share: share(|record| record.verdict == Verdict::NoAnswer),
-        levels: level_summaries(&problems),
-    }
-}
-
-/// One entry for each problem, in the order of their ids.
-fn problem_means<'a>(records: &'a [EvaluationRecord], samples: u32) -> Vec<ProblemMeans<'a>> {
-    let mut records_by_problem: BTreeMap<&str, Vec<&'a EvaluationRecord>> = BTreeMap::new();
-    for record in records {
-        records_by_problem.entry(&record.problem).or_default().push(record);
-    }
-    let means = |(problem, records): (&str, Vec<&'a EvaluationRecord>)| {
-        assert_eq!(records.len(), samples as usize, "completions of problem {problem}");
-        let correct = records.iter().filter(|record| record.is_correct()).count();
-        let tokens: u64 = records.iter().map(|record| u64::from(record.completion_tokens)).sum();
-        ProblemMeans {
-            level: records[0].level.as_deref(),
-            correctness: correct as f64 / f64::from(samples),
-            completion_tokens: tokens as f64 / f64::from(samples),
-        }
-    };
-    records_by_problem.into_iter().map(means).collect()
-}
-
-/// One entry for each level that a problem names, by number when all levels are numbers and by text otherwise.
-fn level_summaries(problems: &[ProblemMeans<'_>]) -> Vec<LevelSummary> {
-    let mut problems_by_level: BTreeMap<&str, Vec<&ProblemMeans<'_>>> = BTreeMap::new();
-    for problem in problems {
-        if let Some(level) = problem.level {
-            problems_by_level.entry(level).or_default().push(problem);
-        }
-    }
-    let summary = |(level, problems): (&str, Vec<&ProblemMeans<'_>>)| {
-        let mean_of = |value: fn(&ProblemMeans<'_>) -> f64| {
-            problems.iter().map(|problem| value(problem)).sum::<f64>() / problems.len() as f64
-        };
-        LevelSummary {
-            level: level.to_owned(),
-            problems: problems.len() as u32,
-            accuracy: mean_of(|problem| problem.correctness),
-            completion_tokens: mean_of(|problem| problem.completion_tokens),
-        }
-    };
-    let mut levels: Vec<LevelSummary> = problems_by_level.into_iter().map(summary).collect();
-    let number = |summary: &LevelSummary| summary.level.trim().parse::<f64>().ok();
-    if levels.iter().all(|level| number(level).is_some()) {
-        levels.sort_by(|a, b| number(a).unwrap_or(0.0).total_cmp(&number(b).unwrap_or(0.0)));
-    }
-    levels
 }
 
 #[cfg(test)]
@@ -264,90 +179,30 @@ mod tests {
         }
     }
 
-    fn record(problem: &str, level: Option<&str>, tokens: u32, stop: StopReason, verdict: Verdict) -> EvaluationRecord {
-        EvaluationRecord {
-            problem: problem.to_owned(),
-            sample: 0,
-            level: level.map(str::to_owned),
-            question: String::new(),
-            gold: String::new(),
-            completion: String::new(),
-            completion_tokens: tokens,
-            stop,
-            verdict,
-            answer: None,
-            reason: String::new(),
+    #[test]
+    fn quantiles_match_numpy() {
+        // numpy.quantile([7, 1, 3, 10], q) for q = 0, 0.5, 0.95, 1 (NumPy 2.3).
+        let values = [7.0, 1.0, 3.0, 10.0];
+        for (share, expected) in [(0.0, 1.0), (0.5, 5.0), (0.95, 9.55), (1.0, 10.0)] {
+            assert_near(quantile(&values, share).unwrap(), expected, 1e-12);
         }
-    }
-
-    fn settings(samples: u32) -> EvaluationSettings {
-        EvaluationSettings {
-            step: 7,
-            benchmark: "hand".to_owned(),
-            samples,
-            temperature: 0.6,
-            top_p: 0.95,
-            completion_tokens_max: 100,
-            seed: 3,
-        }
+        assert_eq!(quantile(&[4.0], 0.95), Some(4.0));
+        assert_eq!(quantile(&[], 0.5), None);
     }
 
     #[test]
-    fn an_evaluation_is_summarised_over_problems() {
-        use StopReason::{End, Limit};
-        use Verdict::{Correct, Incorrect, NoAnswer};
-        let mut records = vec![
-            record("a", Some("10"), 10, End, Correct),
-            record("a", Some("10"), 20, End, Correct),
-            record("b", Some("2"), 30, End, Correct),
-            record("b", Some("2"), 50, End, Incorrect),
-            record("c", Some("2"), 100, Limit, Correct), // truncated, so wrong
-            record("c", Some("2"), 60, End, NoAnswer),
-        ];
-        let summary = summarise(&records, &settings(2));
-        // Problems: correctness 1, 0.5, 0 and tokens 15, 40, 80.
-        assert_eq!((summary.problems, summary.samples, summary.step, summary.seed), (3, 2, 7, 3));
-        assert_near(summary.accuracy, 0.5, 1e-15);
-        assert_near(summary.accuracy_error, 0.5 / 3.0_f64.sqrt(), 1e-15);
-        assert_near(summary.completion_tokens, 45.0, 1e-12);
-        // Squared deviations 900 + 25 + 1225 = 2150, over 2, over 3.
-        assert_near(summary.completion_tokens_error, (2150.0_f64 / 6.0).sqrt(), 1e-12);
-        assert_near(summary.truncated_share, 1.0 / 6.0, 1e-15);
-        assert_near(summary.no_answer_share, 1.0 / 6.0, 1e-15);
-        // Wilson at p = 1/2, n = 3: half width z / (2 √(n + z²)) = 1.95996 / (2 · 2.61563) = 0.37467.
-        assert_near(summary.accuracy_low, 0.125_33, 1e-5);
-        assert_near(summary.accuracy_high, 0.874_67, 1e-5);
-        let level = |level: &str, problems, accuracy, completion_tokens| LevelSummary {
-            level: level.to_owned(),
-            problems,
-            accuracy,
-            completion_tokens,
-        };
-        assert_eq!(summary.levels, [level("2", 2, 0.25, 60.0), level("10", 1, 1.0, 15.0)]);
-
-        records.reverse();
-        assert_eq!(summarise(&records, &settings(2)), summary);
-    }
-
-    #[test]
-    fn levels_are_ordered_by_number_only_when_all_are_numbers() {
-        for (levels, expected) in [
-            (["10", "9", "2.5"], ["2.5", "9", "10"]),
-            (["Level 2", "Level 1", "Level ?"], ["Level 1", "Level 2", "Level ?"]),
-            (["10", "9", "x"], ["10", "9", "x"]),
+    fn pass_at_k_is_the_chance_that_a_drawn_set_holds_a_correct_completion() {
+        // 1 − C(n − c, k) / C(n, k) by hand: C(7,3)/C(10,3) = 35/120; C(2,2)/C(4,2) = 1/6; C(15,8)/C(16,8) = 6435/12870.
+        for (n, c, k, expected) in [
+            (10, 3, 3, 1.0 - 35.0 / 120.0),
+            (4, 2, 2, 1.0 - 1.0 / 6.0),
+            (16, 1, 8, 0.5),
+            (16, 4, 1, 0.25),
+            (5, 0, 5, 0.0),
+            (5, 1, 5, 1.0),
+            (1, 1, 1, 1.0),
         ] {
-            let records: Vec<_> =
-                levels.iter().map(|level| record(level, Some(level), 1, StopReason::End, Verdict::Correct)).collect();
-            let summary = summarise(&records, &settings(1));
-            assert_eq!(summary.levels.iter().map(|level| level.level.as_str()).collect::<Vec<_>>(), expected);
+            assert_near(pass_at_k(n, c, k), expected, 1e-14);
         }
-    }
-
-    #[test]
-    fn one_problem_without_level_has_no_spread_and_no_levels() {
-        let records = [record("a", None, 9, StopReason::End, Verdict::Correct)];
-        let summary = summarise(&records, &settings(1));
-        assert_eq!((summary.accuracy_error, summary.completion_tokens_error), (0.0, 0.0));
-        assert!(summary.levels.is_empty());
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     sampler::{Completion, Request, SamplerSettings, sample},
     score::ScoredCompletion,
     shaping::{Outcome, Shaped, shape},
-    statistics::EvaluationSettings,
+    summary::EvaluationSettings,
     update::{StepBatch, UpdateSummary, Updater},
 };
 

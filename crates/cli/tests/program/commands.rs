@@ -123,7 +123,7 @@ fn an_evaluation_prints_settings_and_result_and_keeps_every_completion() {
     let more = ["--field-id", "id", "--field-level", "level", "--samples", "2", "--seed", "5"];
     let ran = scratch.succeed(&[&EVAL[..], &more].concat());
     for part in [
-        "benchmark    held-out.jsonl, 4 problems\n",
+        "benchmark    held-out, 4 problems\n",
         "samples      2\n",
         "temperature  0.6\n",
         "max-tokens   118\n",
@@ -142,8 +142,10 @@ fn an_evaluation_prints_settings_and_result_and_keeps_every_completion() {
     }
     let directory = "evals/model-held-out-seed5";
     assert_eq!(scratch.read(&format!("{directory}/records.jsonl")).lines().count(), 8);
-    let kept: serde_json::Value = serde_json::from_str(&scratch.read(&format!("{directory}/evaluation.json"))).unwrap();
-    assert_eq!((&kept["model"], &kept["summary"]["seed"]), (&"model".into(), &5.into()));
+    let kept = |file: &str| -> serde_json::Value {
+        serde_json::from_str(&scratch.read(&format!("{directory}/{file}"))).unwrap()
+    };
+    assert_eq!((&kept("evaluation.json")["model"], &kept("summary.json")["seed"]), (&"model".into(), &5.into()));
 
     scratch.refuse(&[&EVAL[..], &more].concat(), 1, &["is not empty\n", "hint: choose another directory with --out"]);
     let again = scratch.succeed(&[&EVAL[..], &more, &["--overwrite", "--quiet"]].concat());

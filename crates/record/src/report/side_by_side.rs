@@ -125,6 +125,7 @@ fn as_evaluated(rollout: RolloutRecord) -> EvaluationRecord {
         verdict: rollout.verdict,
         answer: rollout.answer,
         reason: String::new(),
+        prefixes: None,
     }
 }
 
@@ -237,6 +238,7 @@ mod tests {
             verdict,
             answer: None,
             reason: String::new(),
+            prefixes: None,
         };
         let by_problem = outcomes.iter().map(|outcome| (outcome.0.to_owned(), record(outcome))).collect();
         Answers { style: 0, arm, by_problem }

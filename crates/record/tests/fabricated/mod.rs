@@ -1,11 +1,11 @@
 //! Run directories with made-up but plausible numbers: the ring task of the demo as three arms. Not a simulation:
 //! each arm drifts from the start to where it is said to end, with noise from the seed.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use record::{
-    EvaluationRecord, EvaluationSummary, LevelSummary, PhaseSeconds, RolloutRecord, RunDirectory, RunHeader,
-    SCHEMA_VERSION, SelectionMetrics, StepMetrics, StopReason, TokenStatistics,
+    EvaluationRecord, EvaluationSummary, LengthSummary, Lengths, LevelSummary, PhaseSeconds, PrefixVerdicts,
+    RolloutRecord, RunDirectory, RunHeader, SCHEMA_VERSION, SelectionMetrics, StepMetrics, StopReason, TokenStatistics,
 };
 use verify::Verdict;
 
@@ -227,6 +227,7 @@ fn record(level: u32, index: u32, verdict: Verdict, tokens: f64) -> EvaluationRe
         verdict,
         answer: Some(answer.to_string()),
         reason: if verdict.is_correct() { "equal".to_owned() } else { format!("{answer} is not {gold}") },
+        prefixes: Some(PrefixVerdicts { budgets: Vec::new(), first_correct_tokens: None }),
     }
 }
 
@@ -263,10 +264,21 @@ fn summary(seed: u64, step: u64, records: &[EvaluationRecord]) -> EvaluationSumm
         accuracy_error: error,
         accuracy_low: accuracy - 1.96 * error,
         accuracy_high: accuracy + 1.96 * error,
+        accuracy_bootstrap_low: accuracy - 1.96 * error,
+        accuracy_bootstrap_high: accuracy + 1.96 * error,
+        pass: Vec::new(),
         completion_tokens: length(&all),
         completion_tokens_error: 0.4,
+        lengths: Lengths {
+            all: LengthSummary { completions: all.len() as u32, mean: length(&all), median: length(&all), p95: 40.0 },
+            correct: None,
+            wrong: None,
+        },
         truncated_share: 0.0,
         no_answer_share: 0.0,
+        verdicts: BTreeMap::new(),
+        budgets: Vec::new(),
+        first_correct: None,
         levels: LEVELS.into_iter().map(level).collect(),
     }
 }

@@ -1,0 +1,146 @@
+//! Measuring a policy of this program's engine: prompts, sampling, records. What is printed is `show`'s.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use model::{Compute, ModelDirectory, Sampling};
+use record::{EvaluationDirectory, EvaluationHeader, PolicySource, SCHEMA_VERSION};
+use rl::{
+    Benchmark,
+    config::{PromptSettings, Template},
+    evaluation::{Evaluation, evaluate},
+    prompt::{Prompt, Prompter},
+    sampler::SamplerSettings,
+    summary::EvaluationSettings,
+};
+
+use super::{Arguments, show};
+use crate::{console::Console, machine, options::TemplateOption, progress::Progress};
+
+/// Everything that an evaluation needs.
+pub(super) struct Job {
+    source: ModelDirectory,
+    evaluation: Evaluation,
+    header: EvaluationHeader,
+    /// Completions computed together.
+    sequences: usize,
+}
+
+/// Problems to prompts, options and the benchmark's defaults to settings.
+pub(super) fn prepare(
+    arguments: &Arguments,
+    benchmark: &Benchmark,
+    source: ModelDirectory,
+    console: &Console,
+) -> Result<Job> {
+    if arguments.template == TemplateOption::Chat && source.chat.is_none() {
+        bail!("`{}` has no chat template; pass --template plain to give it the bare question", arguments.model);
+    }
+    let positions_max = source.model.config().positions_max;
+    let prompt = PromptSettings {
+        template: arguments.template.into(),
+        system: arguments.system.clone(),
+        instruction: arguments.instruction.clone().unwrap_or_else(|| benchmark.instruction.clone()),
+        prompt_tokens_max: positions_max,
+    };
+    let (tokenizer, chat) = (&source.tokenizer, source.chat.as_ref());
+    let prompter = Prompter { tokenizer, chat, settings: &prompt, positions_max };
+    let prompts: Vec<Prompt> =
+        benchmark.problems.iter().map(|problem| prompter.prompt(problem)).collect::<Result<_, _>>()?;
+    let asked = arguments.max_tokens.unwrap_or(benchmark.completion_tokens_max as usize);
+    let shortest = prompts.iter().map(|prompt| prompt.tokens.len()).min().unwrap_or(0);
+    let completion_tokens_max = asked.min(positions_max - shortest);
+    if completion_tokens_max < asked {
+        console.warning(format!(
+            "the model takes {positions_max} tokens, prompt included: completions end after {completion_tokens_max} \
+             tokens at most instead of {asked}"
+        ));
+    }
+    let settings = EvaluationSettings {
+        step: 0,
+        benchmark: benchmark.name.clone(),
+        samples: arguments.samples.unwrap_or(benchmark.samples),
+        temperature: arguments.temperature.unwrap_or(benchmark.temperature),
+        top_p: arguments.top_p.unwrap_or(benchmark.top_p),
+        completion_tokens_max: completion_tokens_max as u32,
+        seed: arguments.seed,
+    };
+    let sampler = SamplerSettings {
+        sampling: Sampling {
+            temperature: settings.temperature as f32,
+            top_k: arguments.top_k,
+            top_p: settings.top_p as f32,
+        },
+        completion_tokens_max,
+        sequences_max: arguments.sequences,
+        // Completions wait when the memory is full; a quarter stays for the rest.
+        cache_bytes_max: machine::memory_bytes_available().map_or(0, |bytes| (bytes / 4 * 3) as usize),
+        end_tokens: source.end_tokens.clone(),
+    };
+    let prompt_example = benchmark.problems.first().map(|problem| prompter.text(&problem.question)).transpose()?;
+    let evaluation = Evaluation { prompts, extraction: arguments.extraction.clone(), settings, sampler };
+    let header = EvaluationHeader { prompt_example, ..header(arguments, benchmark, &source, (&prompt, &evaluation)) };
+    Ok(Job { source, evaluation, header, sequences: arguments.sequences })
+}
+
+fn header(
+    arguments: &Arguments,
+    benchmark: &Benchmark,
+    source: &ModelDirectory,
+    (prompt, evaluation): (&PromptSettings, &Evaluation),
+) -> EvaluationHeader {
+    let settings = &evaluation.settings;
+    let compute = match source.model.compute() {
+        Compute::F32 => "f32",
+        Compute::Bf16 => "bf16",
+    };
+    let template = match prompt.template {
+        Template::Chat => "chat",
+        Template::Plain => "plain",
+    };
+    EvaluationHeader {
+        schema: SCHEMA_VERSION,
+        brevity_version: env!("CARGO_PKG_VERSION").to_owned(),
+        model: arguments.model.clone(),
+        policy: PolicySource::Engine {
+            directory: source.path.clone(),
+            parameters: source.model.parameter_count() as u64,
+            cpu: model::instruction_set().name().to_owned(),
+            compute: compute.to_owned(),
+        },
+        benchmark: benchmark.name.clone(),
+        problems_path: benchmark.path.clone(),
+        problems_limit: arguments.limit.map(|limit| limit as u32),
+        problems: evaluation.prompts.len() as u32,
+        problems_left_out: Vec::new(),
+        samples: settings.samples,
+        temperature: settings.temperature,
+        top_p: settings.top_p,
+        top_k: arguments.top_k as u32,
+        completion_tokens_max: settings.completion_tokens_max,
+        seed: settings.seed,
+        template: template.to_owned(),
+        system: prompt.system.clone(),
+        instruction: prompt.instruction.clone(),
+        extraction: evaluation.extraction.clone(),
+        prompt_example: None,
+        started_unix_seconds: machine::unix_seconds(),
+    }
+}
+
+/// Samples and verifies everything, and keeps it in `directory`.
+pub(super) fn measure(job: &Job, directory: &Path, console: &Console) -> Result<()> {
+    let Job { source, evaluation, header, sequences } = job;
+    show::settings(header, *sequences, console)?;
+    let directory = EvaluationDirectory::create(directory, header)?;
+    let completions = evaluation.prompts.len() * evaluation.settings.samples as usize;
+    let mut bar = Progress::new(console).completions("evaluating", completions);
+    let (summary, records) = evaluate(&source.model, &source.tokenizer, evaluation, |tokens| {
+        bar.completion_ended_of_many(tokens);
+    });
+    drop(bar);
+    directory.write_records(&records)?;
+    directory.write_summary(&summary)?;
+    show::summary(&summary, console)?;
+    show::files(&directory, console)
+}

@@ -1,0 +1,224 @@
+//! What `brevity eval` leaves in its directory, and reading and writing it. Not the page: see `report`.
+//!
+//! The header is written before the first completion and the summary after the last, so a directory without a summary
+//! is an evaluation that did not end.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use verify::Extraction;
+
+use crate::{
+    EvaluationRecord, EvaluationSummary, RecordError, SCHEMA_VERSION,
+    lines::{read_bytes, read_lines},
+    write,
+};
+
+/// Who made the completions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicySource {
+    /// This program's engine.
+    Engine {
+        /// Where the model was read from.
+        directory: PathBuf,
+        /// Its parameters.
+        parameters: u64,
+        /// Instruction set that the kernels ran on.
+        cpu: String,
+        /// Type of the factors of matrix products: `f32` or `bf16`.
+        compute: String,
+    },
+}
+
+/// A problem that was not measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemLeftOut {
+    /// Its id where that is known, otherwise its row.
+    pub problem: String,
+    /// Why it was left out.
+    pub reason: String,
+}
+
+/// `evaluation.json`: what is measured with which settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationHeader {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema: u32,
+    /// Version of the writing program.
+    pub brevity_version: String,
+    /// The model as it was asked for.
+    pub model: String,
+    /// Who makes the completions.
+    pub policy: PolicySource,
+    /// Benchmark name.
+    pub benchmark: String,
+    /// Where its problems were read from.
+    pub problems_path: PathBuf,
+    /// Only the first so many problems; none for all.
+    pub problems_limit: Option<u32>,
+    /// Problems measured.
+    pub problems: u32,
+    /// Problems that cannot be measured, in file order.
+    pub problems_left_out: Vec<ProblemLeftOut>,
+    /// Completions per problem.
+    pub samples: u32,
+    /// Sampling temperature; 0 is greedy.
+    pub temperature: f64,
+    /// Nucleus mass kept when sampling; 1 keeps all.
+    pub top_p: f64,
+    /// Most likely tokens kept when sampling; 0 keeps all.
+    pub top_k: u32,
+    /// Token limit of a completion.
+    pub completion_tokens_max: u32,
+    /// Seed of the sampling.
+    pub seed: u64,
+    /// `chat` for the model's chat template, `plain` for the bare question.
+    pub template: String,
+    /// System message; empty for none.
+    pub system: String,
+    /// Added to every question on a line of its own; empty for nothing.
+    pub instruction: String,
+    /// How answers are found.
+    pub extraction: Extraction,
+    /// The first problem's prompt as the policy was given it; none where a server puts prompts together.
+    pub prompt_example: Option<String>,
+    /// Start of the evaluation, seconds since 1970-01-01 UTC.
+    pub started_unix_seconds: u64,
+}
+
+/// The directory of an evaluation on disk.
+#[derive(Debug, Clone)]
+pub struct EvaluationDirectory {
+    root: PathBuf,
+}
+
+impl EvaluationDirectory {
+    /// Makes the directory where it is not there and writes the header. A summary and records that are there are removed.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn create(root: &Path, header: &EvaluationHeader) -> Result<Self, RecordError> {
+        write::create_directory(root)?;
+        let directory = Self { root: root.to_owned() };
+        for stale in [directory.summary_path(), directory.page_path(), directory.records_path()] {
+            write::remove(&stale)?;
+        }
+        write::replace_json(&directory.header_path(), header)?;
+        Ok(directory)
+    }
+
+    /// Opens the directory at `root`.
+    ///
+    /// # Errors
+    /// [`RecordError`] when `evaluation.json` is missing, malformed or of another schema version.
+    pub fn open(root: &Path) -> Result<Self, RecordError> {
+        /// What every schema version has in common.
+        #[derive(Deserialize)]
+        struct Versioned {
+            schema: Option<u32>,
+            brevity_version: Option<String>,
+        }
+        let directory = Self { root: root.to_owned() };
+        if !directory.header_path().is_file() {
+            let message = "holds no evaluation.json; give a directory that `brevity eval` made".into();
+            return Err(RecordError::Unusable { path: root.to_owned(), message });
+        }
+        let Versioned { schema, brevity_version } = read_json(&directory.header_path())?;
+        if schema != Some(SCHEMA_VERSION) {
+            let written = schema.map_or("no schema number".to_owned(), |schema| format!("schema {schema}"));
+            let message = format!(
+                "was written with {written}, and this version reads schema {SCHEMA_VERSION}; use the version {} of \
+                 brevity that wrote it, or evaluate again",
+                brevity_version.unwrap_or_default()
+            );
+            return Err(RecordError::Unusable { path: root.to_owned(), message });
+        }
+        Ok(directory)
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `evaluation.json`.
+    pub fn header_path(&self) -> PathBuf {
+        self.root.join("evaluation.json")
+    }
+
+    /// `records.jsonl`.
+    pub fn records_path(&self) -> PathBuf {
+        self.root.join("records.jsonl")
+    }
+
+    /// `summary.json`.
+    pub fn summary_path(&self) -> PathBuf {
+        self.root.join("summary.json")
+    }
+
+    /// `evaluation.html`.
+    pub fn page_path(&self) -> PathBuf {
+        self.root.join("evaluation.html")
+    }
+
+    /// What is measured with which settings.
+    ///
+    /// # Errors
+    /// [`RecordError`] when the file is missing or malformed.
+    pub fn header(&self) -> Result<EvaluationHeader, RecordError> {
+        read_json(&self.header_path())
+    }
+
+    /// Appends the record of one completion.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn append_record(&self, record: &EvaluationRecord) -> Result<(), RecordError> {
+        write::append_line(&self.records_path(), record)
+    }
+
+    /// Writes all records, replacing those there.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn write_records(&self, records: &[EvaluationRecord]) -> Result<(), RecordError> {
+        write::replace(&self.records_path(), &write::json_lines(records))
+    }
+
+    /// The records there are; none before the first. A line torn by a crash at the end of the file is ignored.
+    ///
+    /// # Errors
+    /// [`RecordError`] when a whole line is malformed.
+    pub fn records(&self) -> Result<Vec<EvaluationRecord>, RecordError> {
+        read_lines(&self.records_path())
+    }
+
+    /// Writes the summary, which ends the evaluation.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn write_summary(&self, summary: &EvaluationSummary) -> Result<(), RecordError> {
+        write::replace_json(&self.summary_path(), summary)
+    }
+
+    /// The summary.
+    ///
+    /// # Errors
+    /// [`RecordError::Unusable`] when the evaluation did not end; [`RecordError`] when the file is malformed.
+    pub fn summary(&self) -> Result<EvaluationSummary, RecordError> {
+        if !self.summary_path().is_file() {
+            let message = "holds no summary.json, so the evaluation did not end; run it to its end first".into();
+            return Err(RecordError::Unusable { path: self.root.clone(), message });
+        }
+        read_json(&self.summary_path())
+    }
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
+    serde_json::from_slice(&read_bytes(path)?).map_err(|error| RecordError::Malformed {
+        path: path.to_owned(),
+        line: error.line(),
+        message: error.to_string(),
+    })
+}

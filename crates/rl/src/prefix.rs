@@ -1,0 +1,103 @@
+//! Beginnings of a completion and what the verifier says about them: accuracy under a token budget, and the first
+//! correct answer.
+//!
+//! A beginning is the text of the first so many tokens as it stands; it is never told that it was cut. A character whose
+//! bytes are not all there is left out. With `Extraction::Auto` a number on the way may happen to be the gold, so the
+//! first correct answer can come too early where completions mark theirs only at the end.
+
+use model::Tokenizer;
+use record::{PrefixVerdicts, prefix_stride, token_budgets};
+use verify::{Extraction, Gold, Verdict, check};
+
+/// What beginnings are read and judged with.
+#[derive(Debug, Clone, Copy)]
+pub struct PrefixReader<'a> {
+    /// The tokenizer of the policy.
+    pub tokenizer: &'a Tokenizer,
+    /// The gold answer of the problem.
+    pub gold: &'a Gold,
+    /// How answers are found.
+    pub extraction: &'a Extraction,
+    /// Token limit of the completions.
+    pub completion_tokens_max: u32,
+}
+
+impl PrefixReader<'_> {
+    /// The verdicts on beginnings of a completion of these `tokens`, the whole of which has `verdict`.
+    pub fn verdicts(&self, tokens: &[u32], verdict: Verdict) -> PrefixVerdicts {
+        let mut text = String::new();
+        let mut stream = self.tokenizer.stream();
+        let ends: Vec<usize> = tokens
+            .iter()
+            .map(|&token| {
+                text.push_str(&stream.push(token));
+                text.len()
+            })
+            .collect();
+        let of = |tokens: u32| check(&text[..ends[tokens as usize - 1]], self.gold, self.extraction).verdict;
+        let all = tokens.len() as u32;
+        let budgets = token_budgets(self.completion_tokens_max).into_iter().filter(|&budget| budget < all).map(of);
+        let stride = prefix_stride(all);
+        let before_end = (stride..all).step_by(stride as usize).find(|&tokens| of(tokens).is_correct());
+        PrefixVerdicts {
+            budgets: budgets.collect(),
+            first_correct_tokens: before_end.or_else(|| verdict.is_correct().then_some(all)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use Verdict::{Correct, Incorrect, NoAnswer};
+    use record::write;
+
+    use super::*;
+    use crate::ring;
+
+    fn tokenizer() -> Tokenizer {
+        let directory = tempfile::tempdir().unwrap();
+        write::replace(&directory.path().join("tokenizer.json"), ring::tokenizer_json().as_bytes()).unwrap();
+        Tokenizer::open(directory.path()).unwrap()
+    }
+
+    #[test]
+    fn beginnings_are_judged_as_they_stand() {
+        let tokenizer = tokenizer();
+        for (completion, limit, budgets, first_correct_tokens) in [
+            // The answer is right after five tokens, and changed after seven.
+            ("<c> a 1 A 9 A 5", 10, vec![NoAnswer, NoAnswer, NoAnswer, Correct], Some(5)),
+            ("<c> a 1 A 9 A 5", 16, vec![NoAnswer, NoAnswer, NoAnswer], Some(5)),
+            ("<c> a 1 A 5 b 2 A 9", 14, vec![NoAnswer, NoAnswer, NoAnswer, Incorrect], Some(9)),
+            ("<c> a 1 A 5", 80, vec![], None),
+            ("", 80, vec![], None),
+        ] {
+            let gold = Gold::parse("9").unwrap();
+            let extraction = Extraction::Marker { marker: "A".to_owned() };
+            let verdict = check(completion, &gold, &extraction).verdict;
+            let reader = PrefixReader {
+                tokenizer: &tokenizer,
+                gold: &gold,
+                extraction: &extraction,
+                completion_tokens_max: limit,
+            };
+            let verdicts = reader.verdicts(&tokenizer.encode(completion).unwrap(), verdict);
+            assert_eq!(verdicts, PrefixVerdicts { budgets, first_correct_tokens }, "{completion} under {limit}");
+        }
+    }
+
+    #[test]
+    fn a_long_completion_is_judged_at_no_more_than_256_beginnings() {
+        let tokenizer = tokenizer();
+        // 600 tokens are looked at every three: the answer is there after 302, and seen after 303.
+        let completion = [vec!["a"; 300], vec!["A", "9"], vec!["b"; 298]].concat().join(" ");
+        let gold = Gold::parse("9").unwrap();
+        let reader = PrefixReader {
+            tokenizer: &tokenizer,
+            gold: &gold,
+            extraction: &Extraction::Auto {},
+            completion_tokens_max: 600,
+        };
+        let verdicts = reader.verdicts(&tokenizer.encode(&completion).unwrap(), Correct);
+        assert_eq!(verdicts.first_correct_tokens, Some(303));
+    }
+}
