@@ -1,6 +1,8 @@
 //! `brevity eval`: a model on a benchmark, every completion kept. Sampling, verifying and statistics are `rl`'s.
 
+mod compare;
 mod measure;
+mod page;
 mod show;
 
 use std::{
@@ -9,8 +11,9 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use clap::{Subcommand, ValueEnum};
 use record::write;
-use rl::{Benchmark, ProblemFields};
+use rl::{Benchmark, NamedBenchmark, ProblemFields};
 use verify::Extraction;
 
 use crate::{
@@ -22,28 +25,66 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  brevity eval --model Qwen/Qwen3-0.6B --benchmark gsm8k --data data --limit 200
-  brevity eval --model runs/top-lambda-0.2-seed0/model --benchmark math500 --data data
-  brevity eval --model models/tiny --benchmark my-problems.jsonl --template plain --instruction \"\"
+  brevity eval --model Qwen/Qwen3-0.6B --benchmark math500
+  brevity eval --model runs/grpo-seed0/model --benchmark gsm8k --data data --limit 200
+  brevity eval --model models/tiny --benchmark mine.jsonl --template plain --instruction \"\"
+  brevity eval --model Qwen/Qwen3-0.6B --benchmark gpqa-diamond --data gpqa_diamond.csv
+  brevity eval compare evals/before-gsm8k-seed0 evals/after-gsm8k-seed0
+  brevity eval page evals/after-gsm8k-seed0
 
-Benchmarks known by name: aime24, amc23, gsm8k, math500, svamp, each read from DIR/NAME/test.jsonl.
-Their instruction, samples, temperature, top-p and token limit are the defaults of those options.
+Benchmarks known by name:
+  aime24        30 problems of the 2024 AIME, mean of 16 completions
+  amc23         40 problems of the 2023 AMC 12, mean of 16 completions
+  gpqa-diamond  198 multiple-choice questions, mean of 4; the file is yours to get
+  gsm8k         1,319 grade-school word problems
+  math500       500 competition problems by level
+  svamp         arithmetic word problems with a twist
+Each is read from --data where that is given, otherwise downloaded from the Hugging Face hub and kept.
+Instruction, extraction, samples, temperature, top-p and token limit are the field's practice unless given.
+All of them are printed with the result, so that a number is never without its settings.
 Models evaluated under one seed are compared on common random numbers.";
 
-/// Measure a model's accuracy and completion length on a benchmark.
+/// Measure a model's accuracy and completion length on a benchmark, or compare two measurements.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    measure: Option<MeasureArguments>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Compare(compare::Arguments),
+    Page(page::Arguments),
+}
+
+/// What to do with problems that cannot be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Unusable {
+    /// Name and count them, and measure the others.
+    LeaveOut,
+    /// Measure nothing.
+    Refuse,
+}
+
+/// Heading of the options that map the fields of a problem file.
+const FIELDS: &str = "Fields of a problem file";
+
+/// What is measured and how. All options are its own: clap finds out by them whether something is to be measured.
+#[derive(Debug, clap::Args)]
+struct MeasureArguments {
     /// Model directory, or a hub name such as `Qwen/Qwen3-0.6B`.
     #[arg(long, value_name = "MODEL")]
     model: String,
     /// Benchmark by name, or a problem file that ends in `.jsonl`, `.json` or `.parquet`.
     #[arg(long, value_name = "NAME|FILE")]
     benchmark: String,
-    /// Directory that holds the benchmarks known by name.
-    #[arg(long = "data", value_name = "DIR")]
+    /// File of the benchmark, or the directory that holds benchmarks as NAME/test.jsonl or NAME/test.parquet.
+    #[arg(long = "data", value_name = "FILE|DIR")]
     benchmarks: Option<PathBuf>,
-    /// Only the first N problems.
+    /// Only the first N problems of the file.
     #[arg(long, value_name = "N", value_parser = positive)]
     limit: Option<usize>,
     /// Completions per problem, whose mean counts; the benchmark's number unless given.
@@ -73,12 +114,17 @@ pub(crate) struct Arguments {
     /// Added to every question on a line of its own, nothing when empty; the benchmark's unless given.
     #[arg(long, value_name = "TEXT")]
     instruction: Option<String>,
-    #[command(flatten)]
-    fields: FieldArguments,
-    /// How the answer is found: `auto` (a box, `####`, the last formula or number), or `marker:WORD` for what follows WORD.
-    #[arg(long, value_name = "HOW", value_parser = extraction, default_value = "auto")]
-    extraction: Extraction,
-    /// Directory for the summary and the completions; `evals/MODEL-BENCHMARK-seedSEED` unless given.
+    /// How the answer is found: `auto` (a box, `####`, the last formula or number), or `marker:WORD` for what follows WORD; the
+    /// benchmark's unless given.
+    #[arg(long, value_name = "HOW", value_parser = extraction)]
+    extraction: Option<Extraction>,
+    /// What to do with problems that cannot be measured: rows and gold answers that cannot be read, prompts too long.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = Unusable::LeaveOut)]
+    unusable: Unusable,
+    /// Seed of the order of multiple-choice options; it is part of the prompts, so keep it to compare.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    choices_seed: u64,
+    /// Directory for the numbers, the completions and the page; `evals/MODEL-BENCHMARK-seedSEED` unless given.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Replace an evaluation that is in the directory.
@@ -93,30 +139,32 @@ pub(crate) struct Arguments {
     /// What matrix products compute with; the fastest that the CPU has unless given.
     #[arg(long, value_enum, value_name = "TYPE")]
     compute: Option<ComputeOption>,
-}
-
-/// Fields of a problem file.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Fields of a problem file")]
-struct FieldArguments {
     /// Field of the question; several are joined with a space, as in `Body+Question`; `question` unless given.
-    #[arg(long = "field-question", value_name = "FIELD")]
-    question: Option<String>,
+    #[arg(long, value_name = "FIELD", help_heading = FIELDS)]
+    field_question: Option<String>,
     /// Field of the gold answer; `answer` unless given.
-    #[arg(long = "field-answer", value_name = "FIELD")]
-    answer: Option<String>,
+    #[arg(long, value_name = "FIELD", help_heading = FIELDS)]
+    field_answer: Option<String>,
     /// Field of the problem's id; rows are numbered from 1 without it.
-    #[arg(long = "field-id", value_name = "FIELD")]
-    id: Option<String>,
+    #[arg(long, value_name = "FIELD", help_heading = FIELDS)]
+    field_id: Option<String>,
     /// Field of the difficulty level; no levels without it.
-    #[arg(long = "field-level", value_name = "FIELD")]
-    level: Option<String>,
+    #[arg(long, value_name = "FIELD", help_heading = FIELDS)]
+    field_level: Option<String>,
 }
 
 /// Runs `brevity eval`.
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
-    let fields = problem_fields(arguments)?;
-    let mut benchmark = Benchmark::open(&arguments.benchmark, arguments.benchmarks.as_deref(), &fields)?;
+    match (&arguments.command, &arguments.measure) {
+        (Some(Command::Compare(arguments)), _) => compare::run(arguments, console),
+        (Some(Command::Page(arguments)), _) => page::run(arguments, console),
+        (None, Some(arguments)) => run_measure(arguments, console),
+        (None, None) => bail!("nothing to measure; give --model and --benchmark"),
+    }
+}
+
+fn run_measure(arguments: &MeasureArguments, console: &Console) -> Result<Outcome> {
+    let mut benchmark = open_benchmark(arguments, console)?;
     benchmark.problems.truncate(arguments.limit.unwrap_or(usize::MAX));
     let directory = output_directory(arguments, &benchmark.name)?;
     machine::thread_pool(arguments.threads)?.install(|| {
@@ -127,23 +175,36 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn problem_fields(arguments: &Arguments) -> Result<ProblemFields> {
-    let FieldArguments { question, answer, id, level } = &arguments.fields;
-    let given = [question, answer, id, level].into_iter().any(Option::is_some);
-    if given && Benchmark::names().any(|name| name == arguments.benchmark) {
-        bail!("the fields of benchmark `{}` are known; leave out the --field options", arguments.benchmark);
+/// The benchmark of this name, from `--data` or the hub, or the problem file of this path.
+fn open_benchmark(arguments: &MeasureArguments, console: &Console) -> Result<Benchmark> {
+    let MeasureArguments { field_question, field_answer, field_id, field_level, .. } = arguments;
+    let Some(named) = NamedBenchmark::named(&arguments.benchmark) else {
+        let default = ProblemFields::default();
+        let fields = ProblemFields {
+            question: field_question.clone().unwrap_or(default.question),
+            answer: field_answer.clone().unwrap_or(default.answer),
+            id: field_id.clone(),
+            level: field_level.clone(),
+        };
+        return Ok(Benchmark::read_file(Path::new(&arguments.benchmark), &fields)?);
+    };
+    if [field_question, field_answer, field_id, field_level].into_iter().any(Option::is_some) {
+        bail!("the fields of benchmark `{}` are known; leave out the --field options", named.name);
     }
-    let default = ProblemFields::default();
-    Ok(ProblemFields {
-        question: question.clone().unwrap_or(default.question),
-        answer: answer.clone().unwrap_or(default.answer),
-        id: id.clone(),
-        level: level.clone(),
-    })
+    let path = match (&arguments.benchmarks, named.hub) {
+        (Some(place), _) => named.find(place)?,
+        (None, Some(source)) => hub::benchmark_file(named.name, source, console)?,
+        (None, None) => bail!(
+            "the questions of GPQA lie behind an access wall and are not downloaded: agree to its terms at \
+             https://huggingface.co/datasets/Idavidrein/gpqa, download gpqa_diamond.csv there, and do not publish it; \
+             pass --data gpqa_diamond.csv"
+        ),
+    };
+    Ok(named.read(&path, arguments.choices_seed)?)
 }
 
 /// Where the evaluation is kept: known, free and writable before hours are spent on it.
-fn output_directory(arguments: &Arguments, benchmark: &str) -> Result<PathBuf> {
+fn output_directory(arguments: &MeasureArguments, benchmark: &str) -> Result<PathBuf> {
     let directory = match &arguments.out {
         Some(directory) => directory.clone(),
         None => {

@@ -1,4 +1,4 @@
-//! Where a model is: a directory of that name, or a repository of the Hugging Face hub in its cache or on the network.
+//! Where a model or a benchmark is: on disk, or in a repository of the Hugging Face hub in its cache or on the network.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use hf_hub::{
     api::sync::{ApiBuilder, ApiRepo},
 };
 use model::{Model, ModelConfig, ModelDirectory};
-use rl::{config::ComputeType, estimate::gibibytes};
+use rl::{HubFile, config::ComputeType, estimate::gibibytes};
 
 use crate::{
     console::{Console, ProgressForm},
@@ -40,9 +40,7 @@ pub(crate) fn model_directory(name: &str, console: &Console) -> Result<PathBuf> 
              give the path of a directory that holds config.json"
         );
     }
-    if std::env::var_os("HF_HOME").is_none() && std::env::home_dir().is_none() {
-        bail!("there is no home directory to keep `{name}` in; set HF_HOME to a directory for downloaded models");
-    }
+    require_cache(name)?;
     let cached = Cache::from_env().repo(Repo::model(name.to_owned()));
     if let Some(directory) = cached_directory(&cached)? {
         return Ok(directory);
@@ -73,6 +71,37 @@ pub(crate) fn open_model(name: &str, compute: Option<ComputeType>, console: &Con
     }
     console.note(format!("reading {}", directory.display()));
     Ok(ModelDirectory::open(&directory, compute)?)
+}
+
+/// A file of a data set on the hub, downloaded unless it is in the cache; `name` is the benchmark's.
+pub(crate) fn benchmark_file(name: &str, source: HubFile, console: &Console) -> Result<PathBuf> {
+    let HubFile { repository, file } = source;
+    require_cache(name)?;
+    let dataset = Repo::dataset(repository.to_owned());
+    if let Some(path) = Cache::from_env().repo(dataset.clone()).get(file) {
+        return Ok(path);
+    }
+    let remedy = "pass --data with its file or the directory that holds it";
+    if is_offline() {
+        bail!(
+            "benchmark `{name}` is {file} of the data set {repository}, which is not in the cache {}, and \
+             HF_HUB_OFFLINE forbids to download it; {remedy}",
+            Cache::from_env().path().display()
+        );
+    }
+    console.note(format!("downloading {file} of {repository} into {}", Cache::from_env().path().display()));
+    let bars = console.progress_form() == ProgressForm::Bars;
+    let api = ApiBuilder::from_env().with_progress(bars).with_retries(2).build()?;
+    api.repo(dataset).get(file).with_context(|| {
+        format!("benchmark `{name}` cannot be downloaded ({file} of the data set {repository} on the hub); {remedy}")
+    })
+}
+
+fn require_cache(name: &str) -> Result<()> {
+    if std::env::var_os("HF_HOME").is_none() && std::env::home_dir().is_none() {
+        bail!("there is no home directory to keep `{name}` in; set HF_HOME to a directory for what is downloaded");
+    }
+    Ok(())
 }
 
 /// Two parts of letters, digits, `.`, `_` and `-` around one slash.
@@ -166,6 +195,25 @@ mod tests {
         ] {
             assert_eq!(is_hub_name(name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn benchmark_files_are_fetched_from_the_data_sets_main_branch() {
+        let directory = tempfile::tempdir().unwrap();
+        let api = ApiBuilder::new().with_cache_dir(directory.path().to_owned()).build().unwrap();
+        let urls: Vec<String> = rl::NamedBenchmark::all()
+            .iter()
+            .filter_map(|named| named.hub)
+            .map(|source| api.repo(Repo::dataset(source.repository.to_owned())).url(source.file))
+            .collect();
+        let expected = [
+            "HuggingFaceH4/aime_2024/resolve/main/data/train-00000-of-00001.parquet",
+            "math-ai/amc23/resolve/main/test-00000-of-00001.parquet",
+            "openai/gsm8k/resolve/main/main/test-00000-of-00001.parquet",
+            "HuggingFaceH4/MATH-500/resolve/main/test.jsonl",
+            "ChilleD/SVAMP/resolve/main/data/test-00000-of-00001.parquet",
+        ];
+        assert_eq!(urls, expected.map(|path| format!("https://huggingface.co/datasets/{path}")));
     }
 
     /// Layout of the hub's cache: `models--OWNER--NAME/{refs/main, snapshots/COMMIT/…}`.

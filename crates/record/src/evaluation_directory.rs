@@ -34,7 +34,7 @@ pub enum PolicySource {
 /// A problem that was not measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProblemLeftOut {
-    /// Its id where that is known, otherwise its row.
+    /// Which: `problem` and its id, or `row` and its number where the id could not be read.
     pub problem: String,
     /// Why it was left out.
     pub reason: String,

@@ -7,11 +7,13 @@ pub mod advantage;
 pub mod batch;
 mod benchmark;
 pub mod checkpoint;
+pub mod comparison;
 pub mod config;
 pub mod demo;
 mod error;
 pub mod estimate;
 pub mod evaluation;
+mod gpqa;
 pub mod loss;
 pub mod metrics;
 pub mod optimizer;
@@ -30,8 +32,9 @@ pub mod summary;
 pub mod trainer;
 pub mod update;
 
-pub use benchmark::{Benchmark, INSTRUCTION};
+pub use benchmark::{Benchmark, CHOICE_INSTRUCTION, HubFile, INSTRUCTION, NamedBenchmark, left_out};
 pub use error::RlError;
 pub use problem::{
-    Demonstration, DemonstrationFields, Problem, ProblemFields, ProblemId, read_demonstrations, read_problems,
+    Demonstration, DemonstrationFields, Problem, ProblemFields, ProblemId, read_demonstrations, read_problem_rows,
+    read_problems,
 };

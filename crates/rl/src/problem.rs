@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use self::row::{Cell, Row};
 use crate::RlError;
 
+/// The config table that maps fields, for messages.
+const FIELDS_TABLE: &str = "[problems.fields]";
+
 /// Identifies a problem within its file or generator.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -102,34 +105,48 @@ impl Default for DemonstrationFields {
 /// [`RlError::File`] for an empty file, one of an unknown kind, or one that is not what its extension says;
 /// [`RlError::Io`] when it can't be read.
 pub fn read_problems(path: &Path, fields: &ProblemFields) -> Result<Vec<Problem>, RlError> {
-    const TABLE: &str = "[problems.fields]";
+    read_problem_rows(path, fields)?.into_iter().collect()
+}
+
+/// As [`read_problems`], with a row that is unusable in its place as the error that says why.
+///
+/// # Errors
+/// Those of [`read_problems`] that concern the file as a whole.
+pub fn read_problem_rows(path: &Path, fields: &ProblemFields) -> Result<Vec<Result<Problem, RlError>>, RlError> {
     let optional = [&fields.id, &fields.level];
     let expressions = [&fields.question, &fields.answer].into_iter().chain(optional.into_iter().flatten());
     let rows = read_rows(path, &expressions.map(String::as_str).collect::<Vec<_>>())?;
     let mut rows_by_id = BTreeMap::new();
-    let mut problems = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let field = |setting, expression| MappedField { path, row, table: TABLE, setting, expression };
-        let id = match &fields.id {
-            Some(expression) => field("id", expression).text_or_number()?,
-            None => row.number.to_string(),
-        };
-        let id = ProblemId::new(id);
-        if let Some(first) = rows_by_id.insert(id.clone(), row.number) {
+    let problem = |row: Result<Row, RlError>| {
+        let row = row?;
+        let problem = problem_of(&row, path, fields)?;
+        if let Some(first) = rows_by_id.insert(problem.id.clone(), row.number) {
             let message = format!(
-                "id `{id}` is that of row {first}; make the ids unique, or leave `id` out of `{TABLE}` to number the rows"
+                "id `{}` is that of row {first}; make the ids unique, or leave `id` out of `{FIELDS_TABLE}` to number \
+                 the rows",
+                problem.id
             );
             return Err(RlError::Row { path: path.to_owned(), row: row.number, message });
         }
-        let level = match &fields.level {
-            Some(expression) => field("level", expression).text_or_number_or_null()?,
-            None => None,
-        };
-        let question = field("question", &fields.question).text()?;
-        let gold = field("answer", &fields.answer).text_or_number()?;
-        problems.push(Problem { id, question, gold, level });
-    }
-    Ok(problems)
+        Ok(problem)
+    };
+    Ok(rows.into_iter().map(problem).collect())
+}
+
+/// The problem that a row holds.
+fn problem_of(row: &Row, path: &Path, fields: &ProblemFields) -> Result<Problem, RlError> {
+    let field = |setting, expression| MappedField { path, row, table: FIELDS_TABLE, setting, expression };
+    let id = match &fields.id {
+        Some(expression) => field("id", expression).text_or_number()?,
+        None => row.number.to_string(),
+    };
+    let level = match &fields.level {
+        Some(expression) => field("level", expression).text_or_number_or_null()?,
+        None => None,
+    };
+    let question = field("question", &fields.question).text()?;
+    let gold = field("answer", &fields.answer).text_or_number()?;
+    Ok(Problem { id: ProblemId::new(id), question, gold, level })
 }
 
 /// The demonstrations of a JSONL (`.jsonl`, `.json`) or Parquet (`.parquet`) file, in file order.
@@ -138,23 +155,24 @@ pub fn read_problems(path: &Path, fields: &ProblemFields) -> Result<Vec<Problem>
 /// Those of [`read_problems`].
 pub fn read_demonstrations(path: &Path, fields: &DemonstrationFields) -> Result<Vec<Demonstration>, RlError> {
     let rows = read_rows(path, &[&fields.prompt, &fields.completion])?;
-    let demonstration = |row| {
+    let demonstration = |row: Result<Row, RlError>| {
+        let row = &row?;
         let field =
             |setting, expression| MappedField { path, row, table: "[demonstrations.fields]", setting, expression };
         let prompt = field("prompt", &fields.prompt).text()?;
         let completion = field("completion", &fields.completion).text()?;
         Ok(Demonstration { prompt, completion })
     };
-    rows.iter().map(demonstration).collect()
+    rows.into_iter().map(demonstration).collect()
 }
 
 /// The rows of a file, with at least the columns that `expressions` name.
-fn read_rows(path: &Path, expressions: &[&str]) -> Result<Vec<Row>, RlError> {
+fn read_rows(path: &Path, expressions: &[&str]) -> Result<Vec<Result<Row, RlError>>, RlError> {
     let columns: Vec<&str> = expressions.iter().flat_map(|expression| columns(expression)).collect();
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let rows = match extension {
         "jsonl" | "json" => row::read_json_lines(path)?,
-        "parquet" => parquet::read(path, &columns)?,
+        "parquet" => parquet::read(path, &columns)?.into_iter().map(Ok).collect(),
         _ => {
             let message =
                 format!("the extension is `{extension}`; give a file that ends in `.jsonl`, `.json` or `.parquet`");

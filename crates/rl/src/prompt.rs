@@ -61,7 +61,7 @@ impl Prompter<'_> {
     /// When the gold answer cannot be read, or the prompt is empty or leaves no room for an answer.
     pub fn prompt(&self, problem: &Problem) -> Result<Prompt, RlError> {
         let refuse = |message: String| RlError::Problem { problem: problem.id.to_string(), message };
-        let gold = Gold::parse(&problem.gold).map_err(|error| refuse(format!("gold answer: {error}")))?;
+        let gold = Gold::parse(&problem.gold).map_err(|error| refuse(error.to_string()))?;
         let tokens = self.tokenizer.encode(&self.text(&problem.question)?)?;
         let limit = self.settings.prompt_tokens_max.min(self.positions_max.saturating_sub(1));
         if tokens.is_empty() || tokens.len() > limit {

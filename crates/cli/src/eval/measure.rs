@@ -4,18 +4,24 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use model::{Compute, ModelDirectory, Sampling};
-use record::{EvaluationDirectory, EvaluationHeader, PolicySource, SCHEMA_VERSION};
+use record::{
+    EvaluationDirectory, EvaluationHeader, PolicySource, ProblemLeftOut, SCHEMA_VERSION, report::evaluation_page, write,
+};
 use rl::{
-    Benchmark,
+    Benchmark, RlError,
     config::{PromptSettings, Template},
     evaluation::{Evaluation, evaluate},
+    left_out,
     prompt::{Prompt, Prompter},
     sampler::SamplerSettings,
     summary::EvaluationSettings,
 };
 
-use super::{Arguments, show};
-use crate::{console::Console, machine, options::TemplateOption, progress::Progress};
+use super::{MeasureArguments, Unusable, show};
+use crate::{console::Console, machine, options::TemplateOption, progress::Progress, table::counted};
+
+/// Problems left out of which the reason is printed; all are in `evaluation.json`.
+const LEFT_OUT_SHOWN_MAX: usize = 5;
 
 /// Everything that an evaluation needs.
 pub(super) struct Job {
@@ -28,7 +34,7 @@ pub(super) struct Job {
 
 /// Problems to prompts, options and the benchmark's defaults to settings.
 pub(super) fn prepare(
-    arguments: &Arguments,
+    arguments: &MeasureArguments,
     benchmark: &Benchmark,
     source: ModelDirectory,
     console: &Console,
@@ -45,8 +51,8 @@ pub(super) fn prepare(
     };
     let (tokenizer, chat) = (&source.tokenizer, source.chat.as_ref());
     let prompter = Prompter { tokenizer, chat, settings: &prompt, positions_max };
-    let prompts: Vec<Prompt> =
-        benchmark.problems.iter().map(|problem| prompter.prompt(problem)).collect::<Result<_, _>>()?;
+    let (prompts, problems_left_out) = prompts(benchmark, &prompter)?;
+    report_left_out(arguments.unusable, benchmark, &problems_left_out, console)?;
     let asked = arguments.max_tokens.unwrap_or(benchmark.completion_tokens_max as usize);
     let shortest = prompts.iter().map(|prompt| prompt.tokens.len()).min().unwrap_or(0);
     let completion_tokens_max = asked.min(positions_max - shortest);
@@ -77,14 +83,60 @@ pub(super) fn prepare(
         cache_bytes_max: machine::memory_bytes_available().map_or(0, |bytes| (bytes / 4 * 3) as usize),
         end_tokens: source.end_tokens.clone(),
     };
-    let prompt_example = benchmark.problems.first().map(|problem| prompter.text(&problem.question)).transpose()?;
-    let evaluation = Evaluation { prompts, extraction: arguments.extraction.clone(), settings, sampler };
-    let header = EvaluationHeader { prompt_example, ..header(arguments, benchmark, &source, (&prompt, &evaluation)) };
+    let prompt_example = prompts.first().map(|prompt| prompter.text(&prompt.problem.question)).transpose()?;
+    let extraction = arguments.extraction.clone().unwrap_or_else(|| benchmark.extraction.clone());
+    let evaluation = Evaluation { prompts, extraction, settings, sampler };
+    let header = EvaluationHeader {
+        prompt_example,
+        problems_left_out,
+        ..header(arguments, benchmark, &source, (&prompt, &evaluation))
+    };
     Ok(Job { source, evaluation, header, sequences: arguments.sequences })
 }
 
+/// The prompts of the problems that can be measured, and the problems that cannot.
+fn prompts(benchmark: &Benchmark, prompter: &Prompter<'_>) -> Result<(Vec<Prompt>, Vec<ProblemLeftOut>)> {
+    let mut prompts = Vec::new();
+    let mut problems_left_out = Vec::new();
+    for problem in &benchmark.problems {
+        match problem.as_ref().map(|problem| prompter.prompt(problem)) {
+            Ok(Ok(prompt)) => prompts.push(prompt),
+            Ok(Err(error @ RlError::Problem { .. })) => problems_left_out.push(left_out(error)),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(unusable) => problems_left_out.push(unusable.clone()),
+        }
+    }
+    Ok((prompts, problems_left_out))
+}
+
+/// Says which problems are left out, or refuses to measure the others.
+fn report_left_out(
+    unusable: Unusable,
+    benchmark: &Benchmark,
+    problems: &[ProblemLeftOut],
+    console: &Console,
+) -> Result<()> {
+    let Some(first) = problems.first() else { return Ok(()) };
+    let (path, all) = (benchmark.path.display(), counted(benchmark.problems.len(), "problem"));
+    let ProblemLeftOut { problem, reason } = first;
+    if problems.len() == benchmark.problems.len() {
+        bail!("no problem of {path} can be measured; {problem}: {reason}");
+    }
+    if unusable == Unusable::Refuse {
+        bail!("{} of {all} of {path} cannot be measured; {problem}: {reason}", problems.len());
+    }
+    console.warning(format!("{} of {all} of {path} cannot be measured and count nowhere", problems.len()));
+    for ProblemLeftOut { problem, reason } in problems.iter().take(LEFT_OUT_SHOWN_MAX) {
+        console.warning(format!("{problem}: {reason}"));
+    }
+    if problems.len() > LEFT_OUT_SHOWN_MAX {
+        console.note(format!("{} more are named in evaluation.json", problems.len() - LEFT_OUT_SHOWN_MAX));
+    }
+    Ok(())
+}
+
 fn header(
-    arguments: &Arguments,
+    arguments: &MeasureArguments,
     benchmark: &Benchmark,
     source: &ModelDirectory,
     (prompt, evaluation): (&PromptSettings, &Evaluation),
@@ -141,6 +193,7 @@ pub(super) fn measure(job: &Job, directory: &Path, console: &Console) -> Result<
     drop(bar);
     directory.write_records(&records)?;
     directory.write_summary(&summary)?;
-    show::summary(&summary, console)?;
+    write::replace(&directory.page_path(), evaluation_page(header, &summary, &records).as_bytes())?;
+    show::summary(header, &summary, console)?;
     show::files(&directory, console)
 }

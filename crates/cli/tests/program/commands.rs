@@ -129,6 +129,10 @@ fn an_evaluation_prints_settings_and_result_and_keeps_every_completion() {
         "max-tokens   118\n",
         "extraction   marker:A\n",
         "95 % interval",
+        "mean@2\n",
+        "pass@2 ",
+        "tokens of  completions",
+        "token budget  correct within it  cut text correct\n8   ",
         "level  problems  accuracy  completion tokens\n",
     ] {
         assert!(ran.stdout.contains(part), "{part} is not in\n{}", ran.stdout);
@@ -147,9 +151,89 @@ fn an_evaluation_prints_settings_and_result_and_keeps_every_completion() {
     };
     assert_eq!((&kept("evaluation.json")["model"], &kept("summary.json")["seed"]), (&"model".into(), &5.into()));
 
+    let page = scratch.read(&format!("{directory}/evaluation.html"));
+    assert_eq!(page.matches("data-tokens=").count(), 8);
+    let drawn = scratch.succeed(&["eval", "page", directory, "-o", "pages/again.html"]);
+    assert_eq!((drawn.stdout.as_str(), scratch.read("pages/again.html") == page), ("pages/again.html\n", true));
+
     scratch.refuse(&[&EVAL[..], &more].concat(), 1, &["is not empty\n", "hint: choose another directory with --out"]);
     let again = scratch.succeed(&[&EVAL[..], &more, &["--overwrite", "--quiet"]].concat());
     assert_eq!(again.stdout, ran.stdout);
+}
+
+#[test]
+fn evaluations_are_compared_problem_by_problem() {
+    let scratch = Scratch::new();
+    let evaluate = |out: &str, more: &[&str]| {
+        scratch.succeed(&[&["--quiet"], &EVAL[..], &["--max-tokens", "20", "--out", out], more].concat());
+    };
+    evaluate("a", &[]);
+    evaluate("b", &["--seed", "1"]);
+    let ran = scratch.succeed(&["eval", "compare", "a", "b"]);
+    for part in [
+        "problems   4, one completion each\n",
+        "A          a (model)\nB          b (model)\n",
+        "95 % interval",
+        "\naccuracy, % ",
+        "\ncompletion tokens ",
+        "\nB has more correct on ",
+        "\nB writes ",
+    ] {
+        assert!(ran.stdout.contains(part), "{part} is not in\n{}", ran.stdout);
+    }
+    let same = scratch.succeed(&["eval", "compare", "a", "a"]).stdout;
+    assert_eq!(same.matches("0.0     0.0 to 0.0  1.0000\n").count(), 2, "{same}");
+
+    evaluate("c", &["--temperature", "1"]);
+    let refused = "cause: they differ in `temperature`: 0.6 in A, 1 in B\n";
+    scratch.refuse(&["eval", "compare", "a", "c"], 1, &["error: the evaluations cannot be compared\n", refused]);
+    evaluate("d", &["--limit", "3"]);
+    scratch.refuse(&["eval", "compare", "a", "d"], 1, &["measured in A, not measured in B\n"]);
+    std::fs::remove_file(scratch.path("d/summary.json")).unwrap();
+    scratch.refuse(&["eval", "compare", "d", "a"], 1, &["the evaluation did not end", "hint: run it to its end first"]);
+    scratch.refuse(&["eval", "compare", "model", "a"], 1, &["holds no evaluation.json", "hint: give a directory"]);
+}
+
+#[test]
+fn problems_that_cannot_be_measured_are_named_and_counted() {
+    let scratch = Scratch::new();
+    let rows = "{\"question\": \"7 +3 :\", \"answer\": 10}\nnonsense\n{\"question\": \"7 +2 :\"}\n\
+                {\"question\": \"7 +1 :\", \"answer\": \"\\\\boxed{\"}\n";
+    scratch.write("mixed.jsonl", rows.as_bytes());
+    let eval = [&EVAL[..4], &["mixed.jsonl"], &EVAL[5..], &["--max-tokens", "20", "--out", "out"]].concat();
+    let ran = scratch.succeed(&eval);
+    assert!(ran.stdout.contains("problems           1 (3 left out)\n"), "{}", ran.stdout);
+    for part in [
+        "warning: 3 of 4 problems of mixed.jsonl cannot be measured and count nowhere\n",
+        "warning: row 2: not a JSON object",
+        "warning: row 3: field `answer` is missing",
+        "warning: problem 4: gold answer of 7 bytes has a `\\boxed` without closed braces",
+    ] {
+        assert!(ran.stderr.contains(part), "{part} is not in\n{}", ran.stderr);
+    }
+    let header: serde_json::Value = serde_json::from_str(&scratch.read("out/evaluation.json")).unwrap();
+    assert_eq!((header["problems"].as_u64(), header["problems_left_out"].as_array().unwrap().len()), (Some(1), 3));
+    assert!(scratch.read("out/evaluation.html").contains("<h2>Left out</h2>"));
+
+    let refuse = [&eval[..], &["--overwrite", "--unusable", "refuse"]].concat();
+    scratch.refuse(&refuse, 1, &["3 of 4 problems of mixed.jsonl cannot be measured; row 2: not a JSON object"]);
+}
+
+#[test]
+fn benchmarks_that_are_not_there_say_where_to_get_them() {
+    let scratch = Scratch::new();
+    let eval = |benchmark| ["eval", "--model", "model", "--benchmark", benchmark, "--template", "plain"];
+    let gsm8k = "benchmark `gsm8k` is main/test-00000-of-00001.parquet of the data set openai/gsm8k, which is not in the cache ";
+    scratch.refuse(&eval("gsm8k"), 1, &[gsm8k, "hint: pass --data with its file or the directory that holds it"]);
+    let gpqa = ["agree to its terms at https://huggingface.co/datasets/Idavidrein/gpqa", "--data gpqa_diamond.csv"];
+    scratch.refuse(&eval("gpqa-diamond"), 1, &gpqa);
+    let missing = [&eval("math500")[..], &["--data", "model"]].concat();
+    scratch.refuse(
+        &missing,
+        1,
+        &["does not hold `math500/test.jsonl` or `math500/test.parquet`", "hint: put the file"],
+    );
+    scratch.refuse(&["eval", "--model", "model"], 2, &["--benchmark <NAME|FILE>"]);
 }
 
 #[test]

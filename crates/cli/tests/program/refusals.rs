@@ -58,13 +58,20 @@ fn bad_problems_name_their_row() {
     let scratch = Scratch::new();
     scratch.write("no-answer.jsonl", b"{\"question\": \"7 :\", \"answer\": 7}\n{\"question\": \"8 :\"}\n");
     let eval = |file| ["eval", "--model", "model", "--template", "plain", "--instruction", "", "--benchmark", file];
-    let said = ["no-answer.jsonl, row 2: field `answer` is missing (fields found: `question`)\n", "hint: set `answer`"];
-    scratch.refuse(&eval("no-answer.jsonl"), 1, &said);
+    let row = "row 2: field `answer` is missing (fields found: `question`)\n";
+    let said = [&format!("1 of 2 problems of no-answer.jsonl cannot be measured; {row}"), "hint: set `answer`"];
+    scratch.refuse(&[&eval("no-answer.jsonl")[..], &["--unusable", "refuse"]].concat(), 1, &said);
     let long = format!("{{\"question\": \"{}:\", \"answer\": 7}}\n", "7 ".repeat(200));
     scratch.write("long.jsonl", long.as_bytes());
-    scratch.refuse(&eval("long.jsonl"), 1, &["problem 1: its prompt has 201 tokens", "the model takes 128 positions"]);
-    scratch.refuse(&eval("gsm8k"), 1, &["no data directory was given\n", "hint: pass the directory that holds"]);
-    scratch.refuse(&eval("nothing"), 1, &["neither built in nor a problem file\n", "hint: use one of `aime24`"]);
+    scratch.refuse(
+        &eval("long.jsonl"),
+        1,
+        &[
+            "error: no problem of long.jsonl can be measured; problem 1: its prompt has 201 tokens",
+            "takes 128 positions",
+        ],
+    );
+    scratch.refuse(&eval("nothing"), 1, &["neither a name nor a problem file\n", "hint: use one of `aime24`"]);
     let fields = [&eval("gsm8k")[..], &["--field-id", "id"]].concat();
     scratch.refuse(&fields, 1, &["hint: leave out the --field options"]);
     let plain = "prompt.prompt_tokens_max=5";

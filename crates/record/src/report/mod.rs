@@ -1,11 +1,14 @@
-//! One self-contained HTML page drawn from run directories alone: tables, figures, and problems side by side.
+//! Self-contained HTML pages: one drawn from run directories alone (tables, figures, problems side by side), and one of a
+//! single evaluation (`evaluation`).
 //!
-//! The page needs no network and no script, and the same runs give the same bytes. Everything that comes from a run
+//! A page needs no network and no script, and the same runs give the same bytes. Everything that comes from a run
 //! is escaped. Only the first seeds' records of one evaluation are read in full; everything else is drawn from
 //! metrics and summaries.
 
 mod arms;
+mod bars;
 mod escape;
+mod evaluation;
 mod figures;
 mod series;
 mod side_by_side;
@@ -14,6 +17,7 @@ mod tables;
 mod ticks;
 
 pub use arms::{ArmOutcome, ArmRow, Change, Estimate, Spread, arm_table, arm_table_on};
+pub use evaluation::evaluation_page;
 pub use series::Source;
 
 use crate::{RecordError, RunDirectory};

@@ -105,18 +105,20 @@ impl Size {
 }
 
 impl Axes {
-    fn x_at(&self, value: f64) -> f64 {
+    /// Where a value of the horizontal axis lies.
+    pub(super) fn x_at(&self, value: f64) -> f64 {
         let area = self.size.area();
         area.left + (value - self.x.low) / (self.x.high - self.x.low) * (area.right - area.left)
     }
 
-    fn y_at(&self, value: f64) -> f64 {
+    /// Where a value of the vertical axis lies.
+    pub(super) fn y_at(&self, value: f64) -> f64 {
         let area = self.size.area();
         area.bottom - (value - self.y.low) / (self.y.high - self.y.low) * (area.bottom - area.top)
     }
 
     /// Opens the drawing: title, description, grid, axis line and labels, without the ticks of the horizontal axis.
-    fn open(&self, out: &mut Markup, description: &str, cursor: &str) {
+    pub(super) fn open(&self, out: &mut Markup, description: &str, cursor: &str) {
         let area = self.size.area();
         out.put(format_args!(
             "<svg class=\"plot {}\" viewBox=\"0 0 {} {}\" role=\"img\"{cursor}><title>{}</title><desc>{}</desc>",
@@ -149,7 +151,8 @@ impl Axes {
         ));
     }
 
-    fn ticks_below(&self, out: &mut Markup) {
+    /// The ticks of the horizontal axis.
+    pub(super) fn ticks_below(&self, out: &mut Markup) {
         let bottom = self.size.area().bottom;
         for &value in &self.x.values {
             let x = self.x_at(value);
@@ -390,7 +393,13 @@ pub(super) fn dot_chart(axes: &Axes, categories: &[String], series: &[Dots]) -> 
             out.put_str(&marker(dots.style, (x, y), 3.8, class));
             out.put(format_args!(
                 "<circle class=\"hit\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"7\"><title>{}</title></circle>",
-                line(&format!("{}, level {}: {}", dots.name, categories[index], with_error(axes, value, error)))
+                line(&format!(
+                    "{}, {} {}: {}",
+                    dots.name,
+                    axes.x_label,
+                    categories[index],
+                    with_error(axes, value, error)
+                ))
             ));
         }
         out.put_str("</g>");

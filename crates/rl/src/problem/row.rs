@@ -32,7 +32,8 @@ pub(super) enum Cell {
 }
 
 /// The rows of a file with one JSON object a line. A byte order mark, `\r\n` and blank lines are passed over.
-pub(super) fn read_json_lines(path: &Path) -> Result<Vec<Row>, RlError> {
+/// A line that is no object is in its place as an error.
+pub(super) fn read_json_lines(path: &Path) -> Result<Vec<Result<Row, RlError>>, RlError> {
     let bytes =
         fs::read(path).map_err(|source| RlError::Io { action: "read the file", path: path.to_owned(), source })?;
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -50,7 +51,7 @@ pub(super) fn read_json_lines(path: &Path) -> Result<Vec<Row>, RlError> {
             json_cells(line.trim()).map_err(|message| RlError::Row { path: path.to_owned(), row: number, message })?;
         Ok(Row { number, cells })
     };
-    lines.map(row).collect()
+    Ok(lines.map(row).collect())
 }
 
 /// The fields of one JSON object; the error is a message.
