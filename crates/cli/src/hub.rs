@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn benchmark_files_are_fetched_from_the_data_sets_main_branch() {
+    fn benchmark_files_are_fetched_from_the_main_branch() {
         let directory = tempfile::tempdir().unwrap();
         let api = ApiBuilder::new().with_cache_dir(directory.path().to_owned()).build().unwrap();
         let urls: Vec<String> = rl::NamedBenchmark::all()

@@ -52,7 +52,8 @@ impl EvaluationRecord {
 pub struct PrefixVerdicts {
     /// One for each of the [`token_budgets`] of the limit that is below the completion's own tokens, in their order.
     pub budgets: Vec<Verdict>,
-    /// Tokens of the first beginning that is correct, among those of [`prefix_stride`]; none when none is.
+    /// Tokens of the first beginning that is correct, among those of [`prefix_stride`], thoughts that are still open
+    /// being read as text; none when none is.
     pub first_correct_tokens: Option<u32>,
 }
 

@@ -73,6 +73,8 @@ pub struct EvaluationHeader {
     pub completion_tokens_max: u32,
     /// Seed of the sampling.
     pub seed: u64,
+    /// Seed of the order of multiple-choice options; none where there are no options.
+    pub choices_seed: Option<u64>,
     /// `chat` for the model's chat template, `plain` for the bare question.
     pub template: String,
     /// System message; empty for none.

@@ -39,6 +39,8 @@ pub struct Benchmark {
     pub instruction: String,
     /// How answers are found.
     pub extraction: Extraction,
+    /// Seed of the order of multiple-choice options; none where there are no options.
+    pub choices_seed: Option<u64>,
     /// The problems in file order; what cannot be measured is in its place, with the reason.
     pub problems: Vec<Result<Problem, ProblemLeftOut>>,
     /// Completions per problem (the k of mean@k).
@@ -175,12 +177,17 @@ impl NamedBenchmark {
                 read_problem_rows(path, &fields)?
             }
         };
-        let (instruction, extraction) = match self.form {
-            Form::Gpqa => (CHOICE_INSTRUCTION, Extraction::Marker { marker: CHOICE_MARKER.to_owned() }),
-            Form::Fields { .. } => (INSTRUCTION, Extraction::Auto {}),
-        };
         let benchmark = Benchmark::with_default_settings(self.name, path, rows)?;
-        Ok(Benchmark { samples: self.samples, instruction: instruction.to_owned(), extraction, ..benchmark })
+        let benchmark = Benchmark { samples: self.samples, ..benchmark };
+        Ok(match self.form {
+            Form::Fields { .. } => benchmark,
+            Form::Gpqa => Benchmark {
+                instruction: CHOICE_INSTRUCTION.to_owned(),
+                extraction: Extraction::Marker { marker: CHOICE_MARKER.to_owned() },
+                choices_seed: Some(choices_seed),
+                ..benchmark
+            },
+        })
     }
 }
 
@@ -223,6 +230,7 @@ impl Benchmark {
             path: path.to_owned(),
             instruction: INSTRUCTION.to_owned(),
             extraction: Extraction::Auto {},
+            choices_seed: None,
             problems: rows.into_iter().map(|row| row.map_err(left_out)).collect(),
             samples: 1,
             completion_tokens_max: COMPLETION_TOKENS_MAX,
@@ -321,6 +329,7 @@ mod tests {
         let benchmark = named.read(&named.find(directory.path()).unwrap(), 0).unwrap();
         let [Ok(problem)] = benchmark.problems.as_slice() else { panic!("one problem") };
         assert!(problem.question.starts_with("q\n\nA) "), "{}", problem.question);
+        assert_eq!((benchmark.choices_seed, benchmark.samples), (Some(0), 4));
         assert!(benchmark.instruction.contains("\"Answer: X\""), "{}", benchmark.instruction);
         let gold = verify::Gold::parse(&problem.gold).unwrap();
         for (completion, expected) in [

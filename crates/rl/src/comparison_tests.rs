@@ -128,6 +128,7 @@ fn header() -> EvaluationHeader {
         top_k: 0,
         completion_tokens_max: 512,
         seed: 0,
+        choices_seed: None,
         template: "chat".to_owned(),
         system: String::new(),
         instruction: "Reason.".to_owned(),

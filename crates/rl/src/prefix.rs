@@ -2,7 +2,8 @@
 //! correct answer.
 //!
 //! A beginning is the text of the first so many tokens as it stands; it is never told that it was cut. A character whose
-//! bytes are not all there is left out. With `Extraction::Auto` a number on the way may happen to be the gold, so the
+//! bytes are not all there is left out. Thoughts that are not closed yet are no answer under a budget, as they are none
+//! in a whole completion; the first correct answer is looked for in them too, because they are where it is overthought. With `Extraction::Auto` a number on the way may happen to be the gold, so the
 //! first correct answer can come too early where completions mark theirs only at the end.
 
 use model::Tokenizer;
@@ -34,16 +35,27 @@ impl PrefixReader<'_> {
                 text.len()
             })
             .collect();
-        let of = |tokens: u32| check(&text[..ends[tokens as usize - 1]], self.gold, self.extraction).verdict;
+        let beginning = |tokens: u32| &text[..ends[tokens as usize - 1]];
+        let of = |text: &str| check(text, self.gold, self.extraction).verdict;
         let all = tokens.len() as u32;
-        let budgets = token_budgets(self.completion_tokens_max).into_iter().filter(|&budget| budget < all).map(of);
+        let budgets = token_budgets(self.completion_tokens_max).into_iter().filter(|&budget| budget < all);
         let stride = prefix_stride(all);
-        let before_end = (stride..all).step_by(stride as usize).find(|&tokens| of(tokens).is_correct());
+        let before_end = (stride..all)
+            .step_by(stride as usize)
+            .find(|&tokens| of(without_open_thoughts(beginning(tokens))).is_correct());
         PrefixVerdicts {
-            budgets: budgets.collect(),
+            budgets: budgets.map(|budget| of(beginning(budget))).collect(),
             first_correct_tokens: before_end.or_else(|| verdict.is_correct().then_some(all)),
         }
     }
+}
+
+/// The text after a `<think>` that is not closed yet; otherwise all of it.
+fn without_open_thoughts(text: &str) -> &str {
+    text.rsplit_once("<think>")
+        .map(|(_, thoughts)| thoughts)
+        .filter(|thoughts| !thoughts.contains("</think>"))
+        .unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -82,6 +94,18 @@ mod tests {
             };
             let verdicts = reader.verdicts(&tokenizer.encode(completion).unwrap(), verdict);
             assert_eq!(verdicts, PrefixVerdicts { budgets, first_correct_tokens }, "{completion} under {limit}");
+        }
+    }
+
+    #[test]
+    fn thoughts_are_read_while_they_are_open() {
+        for (text, expected) in [
+            ("<think>So 9", "So 9"),
+            ("<think>So 9</think>It is 9", "<think>So 9</think>It is 9"),
+            ("So 9</think>It", "So 9</think>It"),
+            ("It is 9", "It is 9"),
+        ] {
+            assert_eq!(without_open_thoughts(text), expected);
         }
     }
 

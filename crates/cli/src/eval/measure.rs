@@ -171,6 +171,7 @@ fn header(
         top_k: arguments.top_k as u32,
         completion_tokens_max: settings.completion_tokens_max,
         seed: settings.seed,
+        choices_seed: benchmark.choices_seed,
         template: template.to_owned(),
         system: prompt.system.clone(),
         instruction: prompt.instruction.clone(),

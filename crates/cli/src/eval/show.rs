@@ -9,7 +9,7 @@ use crate::{
     table::{aligned, counted, labelled, percent},
 };
 
-/// Below this many problems the standard error is said aloud: it is then 5 points at an accuracy of one half.
+/// Below this many problems the width of the interval is said aloud: it is then 19 points at an accuracy of one half.
 const PROBLEMS_FEW: u32 = 100;
 
 /// Every setting of the evaluation, named as its option.
@@ -20,6 +20,10 @@ pub(super) fn settings(header: &EvaluationHeader, sequences: usize, console: &Co
         Extraction::Marker { marker } => format!("marker:{marker}"),
     };
     let PolicySource::Engine { parameters, cpu, compute, .. } = &header.policy;
+    let seed = match header.choices_seed {
+        Some(choices) => format!("{}; of the order of options {choices}", header.seed),
+        None => header.seed.to_string(),
+    };
     let rows = [
         ("model", format!("{}, {:.2} million parameters", header.model, *parameters as f64 / 1e6)),
         ("benchmark", format!("{}, {}", header.benchmark, counted(header.problems as usize, "problem"))),
@@ -29,7 +33,7 @@ pub(super) fn settings(header: &EvaluationHeader, sequences: usize, console: &Co
         ("top-p", header.top_p.to_string()),
         ("top-k", header.top_k.to_string()),
         ("max-tokens", header.completion_tokens_max.to_string()),
-        ("seed", header.seed.to_string()),
+        ("seed", seed),
         ("template", header.template.clone()),
         ("system", or_none(&header.system)),
         ("instruction", or_none(&header.instruction)),
@@ -59,9 +63,9 @@ pub(super) fn summary(header: &EvaluationHeader, summary: &EvaluationSummary, co
     }
     if summary.problems < PROBLEMS_FEW {
         console.warning(format!(
-            "{} give a standard error of {:.1} points; differences below twice that tell nothing",
+            "{} leave the accuracy open by {:.1} points; smaller differences tell nothing",
             counted(summary.problems as usize, "problem"),
-            summary.accuracy_error * 100.0
+            (summary.accuracy_high - summary.accuracy_low) * 100.0
         ));
     }
     Ok(())

@@ -140,7 +140,7 @@ fn an_evaluation_prints_settings_and_result_and_keeps_every_completion() {
     for part in [
         "warning: the model takes 128 tokens, prompt included: completions end after 118 tokens at most instead of 32768\n",
         "evaluating 8/8 completions",
-        "warning: 4 problems give a standard error of ",
+        "warning: 4 problems leave the accuracy open by ",
     ] {
         assert!(ran.stderr.contains(part), "{part} is not in\n{}", ran.stderr);
     }

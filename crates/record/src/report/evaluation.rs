@@ -92,6 +92,10 @@ fn settings(header: &EvaluationHeader, out: &mut Markup) {
         ("Tokens kept (top-k)", if header.top_k == 0 { "all".to_owned() } else { header.top_k.to_string() }),
         ("Token limit", number(f64::from(header.completion_tokens_max), 0)),
         ("Seed", header.seed.to_string()),
+        (
+            "Seed of the order of options",
+            header.choices_seed.map_or_else(|| "none".to_owned(), |seed| seed.to_string()),
+        ),
         ("Template", header.template.clone()),
         ("System message", or_none(&header.system)),
         ("Instruction", or_none(&header.instruction)),

@@ -1,5 +1,6 @@
 //! The numbers of an evaluation: accuracy with its errors, lengths, and accuracy under a token budget.
 
+use super::problems::verdict_words;
 use crate::{
     EvaluationHeader, EvaluationRecord, EvaluationSummary, LengthSummary, Lengths,
     report::{
@@ -9,8 +10,6 @@ use crate::{
         ticks::{Limits, Ticks, number},
     },
 };
-
-use super::problems::verdict_words;
 
 /// Bars of the chart of lengths.
 const BINS: usize = 24;

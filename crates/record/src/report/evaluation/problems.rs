@@ -94,7 +94,7 @@ fn article(records: &[&EvaluationRecord], characters_max: usize, out: &mut Marku
     let level = first.level.as_ref();
     let level = level.map_or_else(String::new, |level| format!(" · level <bdi>{}</bdi>", line(&clip(level, 100))));
     out.put(format_args!(
-        "<details class=\"folded\"><summary><span class=\"outcome {}\">{}</span> <span class=\"meta\"><bdi>{}</bdi>{level} · \
+        "<details class=\"folded\"><summary><span class=\"outcome {}\">{}</span> <span class=\"meta\">problem <bdi>{}</bdi>{level} · \
          {} tokens</span> <span class=\"glance\"><bdi>{}</bdi></span></summary>\
          <pre class=\"question\">{}</pre><p class=\"gold\">Gold answer: <bdi>{}</bdi></p>",
         if correct * 2 >= records.len() { "right" } else { "wrong" },
