@@ -16,6 +16,14 @@ pub(super) struct Bars {
     pub(super) counts: Vec<u32>,
 }
 
+/// A piece of the bars of this colour, to stand beside their name.
+pub(super) fn bar_key(style: usize) -> String {
+    format!(
+        "<svg class=\"key\" width=\"12\" height=\"12\" viewBox=\"0 0 12 12\" aria-hidden=\"true\">\
+         <path class=\"bar a{style}\" d=\"M1 1h10v10h-10z\"/></svg>"
+    )
+}
+
 /// Bars of bins of `width` from 0 on, each kind upon the one before.
 pub(super) fn bar_chart(axes: &Axes, width: f64, series: &[Bars]) -> String {
     let totals: Vec<String> =

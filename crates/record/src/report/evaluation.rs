@@ -57,7 +57,8 @@ fn left_out(header: &EvaluationHeader, out: &mut Markup) {
         return;
     }
     out.put(format_args!(
-        "<section><h2>Left out</h2><p class=\"caption\">{} of the file cannot be measured and count nowhere.</p><ul>",
+        "<section><h2>Left out</h2><p class=\"caption\">Not measured and counted nowhere: {} of the file.</p>\
+         <ul class=\"left-out\">",
         if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) }
     ));
     for left_out in problems.iter().take(LEFT_OUT_MAX) {

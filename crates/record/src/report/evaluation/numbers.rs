@@ -4,7 +4,7 @@ use super::problems::verdict_words;
 use crate::{
     EvaluationHeader, EvaluationRecord, EvaluationSummary, LengthSummary, Lengths,
     report::{
-        bars::{Bars, bar_chart},
+        bars::{Bars, bar_chart, bar_key},
         escape::{Markup, line},
         svg::{Axes, Dots, Size, dot_chart, dot_key},
         ticks::{Limits, Ticks, number},
@@ -170,7 +170,7 @@ fn lengths_figure(summary: &EvaluationSummary, records: &[EvaluationRecord], out
     };
     out.put_str("<figure><h3>Completions by length</h3><ul class=\"legend\">");
     for bars in &series {
-        out.put(format_args!("<li>{}{}</li>", dot_key(Some(bars.style)), bars.name));
+        out.put(format_args!("<li>{}{}</li>", bar_key(bars.style), bars.name));
     }
     out.put(format_args!(
         "</ul>{}<figcaption>Bars of {} tokens. {} of the completions were cut off at the limit.</figcaption></figure>",
