@@ -2,7 +2,9 @@
 
 use std::{
     fs,
+    num::NonZeroUsize,
     sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -12,6 +14,11 @@ use model::threads::Pool;
 /// A pool for the kernels; 0 threads takes all cores.
 pub(crate) fn thread_pool(threads: usize) -> Result<Pool> {
     Pool::new(threads).with_context(|| format!("cannot start {threads} threads; lower the number of threads"))
+}
+
+/// Cores that the program may use; 1 where the system does not tell.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// Bytes that a program may take without swapping; `None` where the system does not tell in the way of Linux.

@@ -14,6 +14,7 @@ mod sample;
 mod sft;
 mod table;
 mod train;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -71,6 +72,7 @@ enum Command {
     Train(train::Arguments),
     Sft(sft::Arguments),
     Eval(Box<eval::Arguments>),
+    Verify(verify::Arguments),
     Sample(sample::Arguments),
     Report(report::Arguments),
     ImportGguf(import_gguf::Arguments),
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         Command::Sft(arguments) => sft::run(arguments, &console),
         Command::Train(arguments) => train::run(arguments, &console),
         Command::Eval(arguments) => eval::run(arguments, &console),
+        Command::Verify(arguments) => verify::run(arguments, &console),
         Command::Sample(arguments) => sample::run(arguments, &console),
         Command::Report(arguments) => report::run(arguments, &console),
         Command::ImportGguf(arguments) => import_gguf::run(arguments, &console),

@@ -2,8 +2,8 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
-    path::Path,
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
 };
 
 use serde::Serialize;
@@ -15,16 +15,64 @@ use crate::RecordError;
 ///
 /// # Errors
 /// [`RecordError::Io`] naming the file.
-#[expect(clippy::disallowed_methods, reason = "this is the writer that the lint points to")]
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".partial");
-    let temporary = Path::new(&temporary);
-    let failed = |source| RecordError::Io { action: "write", path: path.to_owned(), source };
-    let mut file = File::create(temporary).map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    fs::rename(temporary, path).map_err(failed)
+    let mut replacement = Replacement::begin(path)?;
+    replacement.write(bytes)?;
+    replacement.finish()
+}
+
+/// A file that is written part by part beside its name, and takes it when it is whole. One that is dropped before it is
+/// finished is removed.
+#[derive(Debug)]
+pub struct Replacement {
+    file: BufWriter<File>,
+    path: PathBuf,
+    temporary: PathBuf,
+}
+
+impl Replacement {
+    /// Begins the file that shall become `path`.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] naming the file.
+    #[expect(clippy::disallowed_methods, reason = "this is the writer that the lint points to")]
+    pub fn begin(path: &Path) -> Result<Self, RecordError> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".partial");
+        let temporary = PathBuf::from(temporary);
+        let file = File::create(&temporary).map_err(|source| write_failed(path, source))?;
+        Ok(Self { file: BufWriter::new(file), path: path.to_owned(), temporary })
+    }
+
+    /// Adds `bytes` at the end.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] naming the file.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
+        self.file.write_all(bytes).map_err(|source| write_failed(&self.path, source))
+    }
+
+    /// Syncs the file and gives it its name.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] naming the file.
+    pub fn finish(mut self) -> Result<(), RecordError> {
+        let failed = |source| write_failed(&self.path, source);
+        self.file.flush().map_err(failed)?;
+        self.file.get_ref().sync_all().map_err(failed)?;
+        fs::rename(&self.temporary, &self.path).map_err(failed)
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        // After `finish` there is nothing under that name; elsewhere what cannot be removed is no worse than a crash.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+fn write_failed(path: &Path, source: io::Error) -> RecordError {
+    RecordError::Io { action: "write", path: path.to_owned(), source }
 }
 
 /// As [`replace`], with `value` as indented JSON and a newline.

@@ -35,6 +35,7 @@ pub mod update;
 pub use benchmark::{Benchmark, CHOICE_INSTRUCTION, HubFile, INSTRUCTION, NamedBenchmark, left_out};
 pub use error::RlError;
 pub use problem::{
-    Demonstration, DemonstrationFields, Problem, ProblemFields, ProblemId, read_demonstrations, read_problem_rows,
+    Demonstration, DemonstrationFields, Problem, ProblemFields, ProblemId, plain_decimal, read_demonstrations,
+    read_problem_rows,
     read_problems,
 };

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, fmt, path::Path};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::row::plain_decimal;
 use self::row::{Cell, Row};
 use crate::RlError;
 

@@ -85,8 +85,8 @@ pub(super) fn number_cell(source: &str) -> Cell {
 }
 
 /// `source` without exponent, leading or trailing zeros: `145.0` is `145`, `2.50e-1` is `0.25`, `-0.0` is `0`.
-/// `None` when it is no decimal number or its exponent exceeds [`EXPONENT_MAX`].
-fn plain_decimal(source: &str) -> Option<String> {
+/// `None` when it is no decimal number or its exponent exceeds 100, either way.
+pub fn plain_decimal(source: &str) -> Option<String> {
     let (negative, source) = source.strip_prefix('-').map_or((false, source), |rest| (true, rest));
     let (mantissa, exponent) = source.split_once(['e', 'E']).unwrap_or((source, "0"));
     let exponent: isize = exponent.parse().ok()?;
