@@ -5,7 +5,7 @@
 //! kept, their keys and values computed again. Which sequences share a batch never changes a number, since every row is
 //! computed alone and every completion has a random stream of its own.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, convert::Infallible};
 
 use model::{Cache, Chunk, Drawn, Model, SamplerWorkspace, Sampling, sample as kernel};
 use record::StopReason;
@@ -88,6 +88,15 @@ struct Sampler<'a> {
     spare: Vec<Cache>,
 }
 
+/// Where a completion belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Position of its request.
+    pub request: usize,
+    /// Position of its stream in the request.
+    pub stream: usize,
+}
+
 /// Samples every completion asked for; `ended` is called with each one's token count as it ends.
 ///
 /// Returns the completions of each request, in the order of its streams.
@@ -97,19 +106,40 @@ pub fn sample(
     settings: &SamplerSettings,
     mut ended: impl FnMut(usize),
 ) -> Vec<Vec<Completion>> {
-    let mut sampler = Sampler::new(model, requests, settings);
     let mut done: Vec<Vec<Option<Completion>>> =
         requests.iter().map(|request| vec![None; request.streams.len()]).collect();
-    while !sampler.live.is_empty() || !sampler.waiting.is_empty() {
-        sampler.make_room();
-        sampler.admit();
-        sampler.advance();
-        sampler.retire(&mut done, &mut ended);
-    }
+    let Ok(()) = sample_each(model, requests, settings, |place, completion| {
+        ended(completion.tokens.len());
+        done[place.request][place.stream] = Some(completion);
+        Ok::<(), Infallible>(())
+    });
     let whole = |group: Vec<Option<Completion>>| {
         group.into_iter().map(|completion| completion.expect("every completion ends")).collect()
     };
     done.into_iter().map(whole).collect()
+}
+
+/// As [`sample`], but every completion is given to `ended` when it ends, in whatever order they do.
+///
+/// # Errors
+/// The first of `ended`, after which nothing more is sampled.
+pub fn sample_each<E>(
+    model: &Model,
+    requests: &[Request],
+    settings: &SamplerSettings,
+    mut ended: impl FnMut(Place, Completion) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut sampler = Sampler::new(model, requests, settings);
+    while !sampler.live.is_empty() || !sampler.waiting.is_empty() {
+        sampler.make_room();
+        sampler.admit();
+        sampler.advance();
+        for live in sampler.retire() {
+            let place = Place { request: live.request, stream: live.index };
+            ended(place, live.completion)?;
+        }
+    }
+    Ok(())
 }
 
 impl<'a> Sampler<'a> {
@@ -282,9 +312,9 @@ impl<'a> Sampler<'a> {
         }
     }
 
-    /// Moves ended completions to `done`, and frees prompts that no completion needs any more.
-    fn retire(&mut self, done: &mut [Vec<Option<Completion>>], ended: &mut impl FnMut(usize)) {
-        let mut kept = Vec::with_capacity(self.live.len());
+    /// Takes out what has ended, and frees prompts that no completion needs any more.
+    fn retire(&mut self) -> Vec<Live> {
+        let (mut kept, mut retired) = (Vec::with_capacity(self.live.len()), Vec::new());
         for mut live in std::mem::take(&mut self.live) {
             let tokens = live.completion.tokens.len();
             if live.completion.stop != StopReason::End && tokens < self.completion_tokens_max(live.request) {
@@ -292,21 +322,22 @@ impl<'a> Sampler<'a> {
                 continue;
             }
             live.completion.entropy_nats /= tokens as f64;
-            ended(tokens);
             let slot = &mut self.prompts[live.request];
             let prompt = slot.as_mut().expect("a live completion has its prompt");
             prompt.open -= 1;
             if prompt.open == 0 {
                 *slot = None;
             }
-            done[live.request][live.index] = Some(live.completion);
+            let mut own = std::mem::replace(&mut live.own, Cache::new(self.model));
             // With a bound, what is held must be what `cache_bytes` counts.
             if self.settings.cache_bytes_max == 0 {
-                live.own.clear();
-                self.spare.push(live.own);
+                own.clear();
+                self.spare.push(own);
             }
+            retired.push(live);
         }
         self.live = kept;
+        retired
     }
 
     /// The token limit, or what the model's context leaves after the prompt.

@@ -9,7 +9,7 @@ use record::StopReason;
 use rl::{
     random::{Purpose, Stream},
     ring,
-    sampler::{Completion, Request, SamplerSettings, sample},
+    sampler::{Completion, Request, SamplerSettings, sample, sample_each},
 };
 
 use support::world::World;
@@ -64,6 +64,29 @@ fn a_completion_is_the_same_whatever_is_sampled_beside_it() {
     assert_eq!(reversed, together);
     let alone = Request { prompt: requests[4].prompt.clone(), streams: vec![requests[4].streams[3].clone()] };
     assert_eq!(completions(&source, &[alone], &settings(80, 64))[0][0], together[4][3]);
+}
+
+#[test]
+fn each_completion_is_given_out_once_with_its_place_until_somebody_refuses() {
+    let source = policy();
+    let requests = requests(&source, 4);
+    let settings = settings(80, 3);
+    let expected = completions(&source, &requests, &settings);
+    let mut given: Vec<Vec<Option<Completion>>> = expected.iter().map(|group| vec![None; group.len()]).collect();
+    let all = sample_each(&source.model, &requests, &settings, |place, completion| {
+        let before = given[place.request][place.stream].replace(completion);
+        if before.is_none() { Ok(()) } else { Err(place) }
+    });
+    assert_eq!(all, Ok(()));
+    let given: Vec<Vec<Completion>> = given.into_iter().map(|group| group.into_iter().flatten().collect()).collect();
+    assert_eq!(given, expected);
+
+    let mut taken = 0;
+    let refused = sample_each(&source.model, &requests, &settings, |_, _| {
+        taken += 1;
+        if taken < 4 { Ok(()) } else { Err("enough") }
+    });
+    assert_eq!((refused, taken), (Err("enough"), 4));
 }
 
 #[test]
