@@ -3,6 +3,8 @@
 mod compare;
 mod measure;
 mod page;
+mod remote;
+mod resume;
 mod show;
 
 use std::{
@@ -16,9 +18,11 @@ use record::write;
 use rl::{Benchmark, NamedBenchmark, ProblemFields};
 use verify::Extraction;
 
+use self::{remote::Remote, resume::Existing};
 use crate::{
     Outcome,
     console::Console,
+    engine::EngineArguments,
     hub, machine,
     options::{ComputeOption, TemplateOption, extraction, nucleus_mass, positive, temperature},
 };
@@ -29,6 +33,7 @@ Examples:
   brevity eval --model runs/grpo-seed0/model --benchmark gsm8k --data data --limit 200
   brevity eval --model models/tiny --benchmark mine.jsonl --template plain --instruction \"\"
   brevity eval --model Qwen/Qwen3-0.6B --benchmark gpqa-diamond --data gpqa_diamond.csv
+  brevity eval --engine http://127.0.0.1:8000/v1 --model Qwen/Qwen3-0.6B --benchmark math500
   brevity eval compare evals/before-gsm8k-seed0 evals/after-gsm8k-seed0
   brevity eval page evals/after-gsm8k-seed0
 
@@ -52,6 +57,8 @@ pub(crate) struct Arguments {
     command: Option<Command>,
     #[command(flatten)]
     measure: Option<MeasureArguments>,
+    #[command(flatten)]
+    engine: EngineArguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -74,6 +81,7 @@ const FIELDS: &str = "Fields of a problem file";
 
 /// What is measured and how. All options are its own: clap finds out by them whether something is to be measured.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct MeasureArguments {
     /// Model directory, or a hub name such as `Qwen/Qwen3-0.6B`.
     #[arg(long, value_name = "MODEL")]
@@ -128,16 +136,19 @@ struct MeasureArguments {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Replace an evaluation that is in the directory.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
+    /// Go on with an evaluation in the directory that was interrupted; its settings must be the same.
+    #[arg(long)]
+    resume: bool,
     /// Completions computed together; more is faster and takes more memory.
-    #[arg(long, value_name = "N", value_parser = positive, default_value = "64")]
+    #[arg(long, value_name = "N", value_parser = positive, default_value = "64", conflicts_with = "engine")]
     sequences: usize,
     /// Threads; 0 takes all cores. No number depends on it.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "engine")]
     threads: usize,
     /// What matrix products compute with; the fastest that the CPU has unless given.
-    #[arg(long, value_enum, value_name = "TYPE")]
+    #[arg(long, value_enum, value_name = "TYPE", conflicts_with = "engine")]
     compute: Option<ComputeOption>,
     /// Field of the question; several are joined with a space, as in `Body+Question`; `question` unless given.
     #[arg(long, value_name = "FIELD", help_heading = FIELDS)]
@@ -153,24 +164,35 @@ struct MeasureArguments {
     field_level: Option<String>,
 }
 
+impl MeasureArguments {
+    /// What an evaluation that is in the directory means.
+    fn existing(&self) -> Existing {
+        if self.resume { Existing::GoOn } else { Existing::Replace }
+    }
+}
+
 /// Runs `brevity eval`.
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     match (&arguments.command, &arguments.measure) {
         (Some(Command::Compare(arguments)), _) => compare::run(arguments, console),
         (Some(Command::Page(arguments)), _) => page::run(arguments, console),
-        (None, Some(arguments)) => run_measure(arguments, console),
+        (None, Some(measure)) => run_measure(measure, &arguments.engine, console),
         (None, None) => bail!("nothing to measure; give --model and --benchmark"),
     }
 }
 
-fn run_measure(arguments: &MeasureArguments, console: &Console) -> Result<Outcome> {
+fn run_measure(arguments: &MeasureArguments, engine: &EngineArguments, console: &Console) -> Result<Outcome> {
     let mut benchmark = open_benchmark(arguments, console)?;
     benchmark.problems.truncate(arguments.limit.unwrap_or(usize::MAX));
     let directory = output_directory(arguments, &benchmark.name)?;
+    if let Some(url) = &engine.url {
+        remote::run(&Remote { arguments, engine, url }, &benchmark, &directory, console)?;
+        return Ok(Outcome::Done);
+    }
     machine::thread_pool(arguments.threads)?.install(|| {
         let source = hub::open_model(&arguments.model, arguments.compute.map(Into::into), console)?;
         let job = measure::prepare(arguments, &benchmark, source, console)?;
-        measure::measure(&job, &directory, console)
+        measure::measure(&job, &directory, arguments.existing(), console)
     })?;
     Ok(Outcome::Done)
 }
@@ -212,9 +234,13 @@ fn output_directory(arguments: &MeasureArguments, benchmark: &str) -> Result<Pat
         }
     };
     let occupied = fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some());
-    if occupied && !arguments.overwrite {
+    if occupied && arguments.resume && !directory.join("evaluation.json").is_file() {
+        bail!("{} holds files and no evaluation; choose another directory with --out", directory.display());
+    }
+    if occupied && !arguments.overwrite && !arguments.resume {
         bail!(
-            "{} is not empty; choose another directory with --out, or pass --overwrite to replace what is there",
+            "{} is not empty; choose another directory with --out, pass --resume to go on with the evaluation in it, \
+             or --overwrite to replace it",
             directory.display()
         );
     }

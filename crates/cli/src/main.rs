@@ -3,6 +3,7 @@
 mod console;
 mod demo;
 mod docs;
+mod engine;
 mod eval;
 mod hub;
 mod import_gguf;

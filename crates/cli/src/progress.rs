@@ -55,10 +55,11 @@ impl Progress {
         WorkBar { progress: self.clone(), bar }
     }
 
-    /// A bar for `completions` completions, which `label` says the purpose of.
-    pub(crate) fn completions(&self, label: &'static str, completions: usize) -> CompletionBar {
+    /// A bar for `completions` completions of which `done` are there, which `label` says the purpose of.
+    pub(crate) fn completions(&self, label: &'static str, (done, completions): (usize, usize)) -> CompletionBar {
         let template = "{bar:16} {prefix} {pos}/{len} completions, {left}{msg}";
-        let bar = self.bars.add(bar(completions as u64, template, 0));
+        let bar = self.bars.add(bar(completions as u64, template, done as u64));
+        bar.set_position(done as u64);
         bar.set_prefix(label);
         bar.enable_steady_tick(TICK);
         CompletionBar { progress: self.clone(), bar, label, tokens: 0 }

@@ -242,10 +242,10 @@ impl RunView {
         match event {
             &Event::StepBegan { completions, .. } => {
                 self.step_bar.get_or_insert_with(|| self.progress.steps(self.done, self.steps));
-                self.completion_bar = Some(self.progress.completions("sampling", completions));
+                self.completion_bar = Some(self.progress.completions("sampling", (0, completions)));
             }
             &Event::EvaluationBegan { completions } => {
-                self.completion_bar = Some(self.progress.completions("evaluating", completions));
+                self.completion_bar = Some(self.progress.completions("evaluating", (0, completions)));
             }
             &Event::CompletionEnded { tokens } => {
                 if let Some(bar) = &mut self.completion_bar {

@@ -9,6 +9,18 @@ use verify::Verdict;
 
 use crate::StopReason;
 
+/// Who counted the tokens of a completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenSource {
+    /// The engine of this program, which sampled them; the end token counts.
+    Engine,
+    /// The server that made the completion; whether the end token counts is its choice.
+    Server,
+    /// The model's tokenizer, from the text; the end token of a completion that has one counts.
+    Tokenizer,
+}
+
 /// One line of an evaluation's record file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationRecord {
@@ -26,6 +38,8 @@ pub struct EvaluationRecord {
     pub completion: String,
     /// Tokens of the completion, the end token included.
     pub completion_tokens: u32,
+    /// Who counted them.
+    pub tokens_from: TokenSource,
     /// Why the completion ended.
     pub stop: StopReason,
     /// What the verifier decided; a truncated completion is wrong whatever this says.

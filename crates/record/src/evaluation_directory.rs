@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use verify::Extraction;
 
 use crate::{
-    EvaluationRecord, EvaluationSummary, RecordError, SCHEMA_VERSION,
+    EvaluationRecord, EvaluationSummary, RecordError, RecordLog, SCHEMA_VERSION,
     lines::{read_bytes, read_lines},
     write,
 };
@@ -28,6 +28,19 @@ pub enum PolicySource {
         cpu: String,
         /// Type of the factors of matrix products: `f32` or `bf16`.
         compute: String,
+    },
+    /// A server with OpenAI's API.
+    Server {
+        /// Its address.
+        url: String,
+        /// `chat` or `completions`.
+        api: String,
+        /// Completions asked for in one request.
+        choices: u32,
+        /// Further fields of every request.
+        body: serde_json::Map<String, serde_json::Value>,
+        /// Where the tokenizer that counts tokens was read from; none where the server alone counts.
+        tokenizer: Option<PathBuf>,
     },
 }
 
@@ -164,6 +177,14 @@ impl EvaluationDirectory {
         self.root.join("evaluation.html")
     }
 
+    /// Writes the header anew, where it turns out that problems have to be left out.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn write_header(&self, header: &EvaluationHeader) -> Result<(), RecordError> {
+        write::replace_json(&self.header_path(), header)
+    }
+
     /// What is measured with which settings.
     ///
     /// # Errors
@@ -172,12 +193,12 @@ impl EvaluationDirectory {
         read_json(&self.header_path())
     }
 
-    /// Appends the record of one completion.
+    /// The log of records, to append to.
     ///
     /// # Errors
-    /// [`RecordError::Io`].
-    pub fn append_record(&self, record: &EvaluationRecord) -> Result<(), RecordError> {
-        write::append_line(&self.records_path(), record)
+    /// Those of [`RecordLog::open`].
+    pub fn log(&self) -> Result<RecordLog, RecordError> {
+        RecordLog::open(&self.records_path())
     }
 
     /// Writes all records, replacing those there.

@@ -7,6 +7,7 @@ mod evaluation;
 mod evaluation_directory;
 mod lines;
 mod metrics;
+mod record_log;
 pub mod report;
 mod rollout;
 mod run_directory;
@@ -15,9 +16,10 @@ pub mod write;
 pub use error::RecordError;
 pub use evaluation::{
     BudgetSummary, EvaluationRecord, EvaluationSummary, FirstCorrectSummary, LengthSummary, Lengths, LevelSummary,
-    PREFIXES_MAX, PassAtK, PrefixVerdicts, prefix_stride, token_budgets,
+    PREFIXES_MAX, PassAtK, PrefixVerdicts, TokenSource, prefix_stride, token_budgets,
 };
 pub use evaluation_directory::{EvaluationDirectory, EvaluationHeader, PolicySource, ProblemLeftOut};
 pub use metrics::{PhaseSeconds, SelectionMetrics, StepMetrics, TokenStatistics};
+pub use record_log::{RecordLog, SettingDifference, setting_difference};
 pub use rollout::{RolloutRecord, StopReason};
 pub use run_directory::{RunDirectory, RunHeader, SCHEMA_VERSION};

@@ -9,7 +9,7 @@ use std::{
 use record::{
     BudgetSummary, EvaluationDirectory, EvaluationHeader, EvaluationRecord, EvaluationSummary, FirstCorrectSummary,
     LengthSummary, Lengths, LevelSummary, PassAtK, PolicySource, PrefixVerdicts, ProblemLeftOut, SCHEMA_VERSION,
-    StopReason, report::evaluation_page, write,
+    StopReason, TokenSource, report::evaluation_page, write,
 };
 use verify::{Extraction, Verdict};
 
@@ -28,6 +28,7 @@ fn record(problem: &str, sample: u32, verdict: Verdict, tokens: u32) -> Evaluati
         verdict,
         answer: Some("7".to_owned()),
         reason: "numbers are equal".to_owned(),
+        tokens_from: TokenSource::Engine,
         prefixes: Some(PrefixVerdicts { budgets: Vec::new(), first_correct_tokens: None }),
     }
 }
@@ -202,8 +203,9 @@ fn a_directory_gives_back_what_was_written_to_it() {
     let directory = EvaluationDirectory::create(&directory("whole"), &header()).expect("a directory");
     let [first, others @ ..] = &records()[..] else { panic!("there are records") };
     directory.write_records(std::slice::from_ref(first)).expect("records");
+    let mut log = directory.log().expect("a log");
     for record in others {
-        directory.append_record(record).expect("a record");
+        log.append(record).expect("a record");
     }
     let opened = EvaluationDirectory::open(directory.root()).expect("the directory");
     let refused = opened.summary().expect_err("there is no summary").to_string();

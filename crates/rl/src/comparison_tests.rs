@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use record::{PolicySource, SCHEMA_VERSION, StopReason};
+use record::{PolicySource, SCHEMA_VERSION, StopReason, TokenSource};
 use verify::{Extraction, Verdict};
 
 use super::*;
@@ -26,6 +26,7 @@ fn record(problem: usize, sample: u32, verdict: Verdict, tokens: u32) -> Evaluat
         verdict,
         answer: None,
         reason: String::new(),
+        tokens_from: TokenSource::Engine,
         prefixes: None,
     }
 }

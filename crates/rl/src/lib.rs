@@ -36,6 +36,5 @@ pub use benchmark::{Benchmark, CHOICE_INSTRUCTION, HubFile, INSTRUCTION, NamedBe
 pub use error::RlError;
 pub use problem::{
     Demonstration, DemonstrationFields, Problem, ProblemFields, ProblemId, plain_decimal, read_demonstrations,
-    read_problem_rows,
-    read_problems,
+    read_problem_rows, read_problems,
 };

@@ -31,28 +31,40 @@ pub struct Prompter<'a> {
     pub positions_max: usize,
 }
 
+/// What the person says: the question, with the instruction on a line of its own.
+pub fn content(settings: &PromptSettings, question: &str) -> String {
+    if settings.instruction.is_empty() { question.to_owned() } else { format!("{question}\n{}", settings.instruction) }
+}
+
+/// The conversation that a chat template is put around.
+pub fn messages(settings: &PromptSettings, question: &str) -> Vec<Message> {
+    let system = Message { role: Role::System, content: settings.system.clone() };
+    let user = Message { role: Role::User, content: content(settings, question) };
+    if settings.system.is_empty() { vec![user] } else { vec![system, user] }
+}
+
+/// The text that a policy continues, in a model's chat template where the settings want it.
+///
+/// # Errors
+/// When the template cannot be rendered, or is wanted and there is none.
+pub fn text(settings: &PromptSettings, chat: Option<&ChatTemplate>, question: &str) -> Result<String, RlError> {
+    if settings.template == Template::Plain {
+        return Ok(content(settings, question));
+    }
+    let chat = chat.ok_or(RlError::Setting {
+        field: "prompt.template",
+        message: "is \"chat\", and the model has no chat template; use \"plain\", or add `chat_template` to its tokenizer_config.json".into(),
+    })?;
+    Ok(chat.render(&messages(settings, question), &std::collections::BTreeMap::new())?)
+}
+
 impl Prompter<'_> {
     /// The text that the policy continues.
     ///
     /// # Errors
     /// When the template cannot be rendered, or is wanted and the model has none.
     pub fn text(&self, question: &str) -> Result<String, RlError> {
-        let mut content = question.to_owned();
-        if !self.settings.instruction.is_empty() {
-            content.push('\n');
-            content.push_str(&self.settings.instruction);
-        }
-        if self.settings.template == Template::Plain {
-            return Ok(content);
-        }
-        let chat = self.chat.ok_or(RlError::Setting {
-            field: "prompt.template",
-            message: "is \"chat\", and the model has no chat template; use \"plain\", or add `chat_template` to its tokenizer_config.json".into(),
-        })?;
-        let system = Message { role: Role::System, content: self.settings.system.clone() };
-        let user = Message { role: Role::User, content };
-        let messages = if self.settings.system.is_empty() { vec![user] } else { vec![system, user] };
-        Ok(chat.render(&messages, &std::collections::BTreeMap::new())?)
+        text(self.settings, self.chat, question)
     }
 
     /// The prompt of `problem`.

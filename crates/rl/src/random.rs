@@ -26,6 +26,8 @@ pub enum Purpose {
     Bootstrap,
     /// Signs drawn for a permutation test.
     Signs,
+    /// Waits before a request to a server is made again, by benchmark problem and sample.
+    Retry,
 }
 
 /// A stream of random numbers.

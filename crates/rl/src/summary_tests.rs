@@ -1,6 +1,6 @@
 //! Tests of the summary against calculations by hand.
 
-use record::PrefixVerdicts;
+use record::{PrefixVerdicts, TokenSource};
 
 use super::*;
 
@@ -22,6 +22,7 @@ fn record(problem: &str, level: Option<&str>, tokens: u32, stop: StopReason, ver
         verdict,
         answer: None,
         reason: String::new(),
+        tokens_from: TokenSource::Engine,
         prefixes: None,
     }
 }

@@ -4,20 +4,23 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use model::{Compute, ModelDirectory, Sampling};
-use record::{
-    EvaluationDirectory, EvaluationHeader, PolicySource, ProblemLeftOut, SCHEMA_VERSION, report::evaluation_page, write,
-};
+use record::{EvaluationHeader, PolicySource, ProblemLeftOut, SCHEMA_VERSION, report::evaluation_page, write};
 use rl::{
-    Benchmark, RlError,
+    Benchmark, ProblemId, RlError,
     config::{PromptSettings, Template},
-    evaluation::{Evaluation, evaluate},
+    evaluation::{Evaluation, evaluate_missing, in_problem_order},
     left_out,
     prompt::{Prompt, Prompter},
     sampler::SamplerSettings,
-    summary::EvaluationSettings,
+    summary::{EvaluationSettings, summarise},
 };
+use verify::Extraction;
 
-use super::{MeasureArguments, Unusable, show};
+use super::{
+    MeasureArguments, Unusable,
+    resume::{Beginning, Begun, Done, Existing, begin, watch_for_interrupt},
+    show,
+};
 use crate::{console::Console, machine, options::TemplateOption, progress::Progress, table::counted};
 
 /// Problems left out of which the reason is printed; all are in `evaluation.json`.
@@ -62,15 +65,7 @@ pub(super) fn prepare(
              tokens at most instead of {asked}"
         ));
     }
-    let settings = EvaluationSettings {
-        step: 0,
-        benchmark: benchmark.name.clone(),
-        samples: arguments.samples.unwrap_or(benchmark.samples),
-        temperature: arguments.temperature.unwrap_or(benchmark.temperature),
-        top_p: arguments.top_p.unwrap_or(benchmark.top_p),
-        completion_tokens_max: completion_tokens_max as u32,
-        seed: arguments.seed,
-    };
+    let settings = sampling_settings(arguments, benchmark, completion_tokens_max as u32);
     let sampler = SamplerSettings {
         sampling: Sampling {
             temperature: settings.temperature as f32,
@@ -84,13 +79,14 @@ pub(super) fn prepare(
         end_tokens: source.end_tokens.clone(),
     };
     let prompt_example = prompts.first().map(|prompt| prompter.text(&prompt.problem.question)).transpose()?;
-    let extraction = arguments.extraction.clone().unwrap_or_else(|| benchmark.extraction.clone());
-    let evaluation = Evaluation { prompts, extraction, settings, sampler };
+    let extraction = extraction(arguments, benchmark);
     let header = EvaluationHeader {
+        problems: prompts.len() as u32,
         prompt_example,
         problems_left_out,
-        ..header(arguments, benchmark, &source, (&prompt, &evaluation))
+        ..header(arguments, benchmark, (policy(&source), &prompt), (&settings, &extraction))
     };
+    let evaluation = Evaluation { prompts, extraction, settings, sampler };
     Ok(Job { source, evaluation, header, sequences: arguments.sequences })
 }
 
@@ -109,8 +105,30 @@ fn prompts(benchmark: &Benchmark, prompter: &Prompter<'_>) -> Result<(Vec<Prompt
     Ok((prompts, problems_left_out))
 }
 
+/// The options with the benchmark's defaults.
+pub(super) fn sampling_settings(
+    arguments: &MeasureArguments,
+    benchmark: &Benchmark,
+    completion_tokens_max: u32,
+) -> EvaluationSettings {
+    EvaluationSettings {
+        step: 0,
+        benchmark: benchmark.name.clone(),
+        samples: arguments.samples.unwrap_or(benchmark.samples),
+        temperature: arguments.temperature.unwrap_or(benchmark.temperature),
+        top_p: arguments.top_p.unwrap_or(benchmark.top_p),
+        completion_tokens_max,
+        seed: arguments.seed,
+    }
+}
+
+/// How answers are found: as the option says, or the benchmark.
+pub(super) fn extraction(arguments: &MeasureArguments, benchmark: &Benchmark) -> Extraction {
+    arguments.extraction.clone().unwrap_or_else(|| benchmark.extraction.clone())
+}
+
 /// Says which problems are left out, or refuses to measure the others.
-fn report_left_out(
+pub(super) fn report_left_out(
     unusable: Unusable,
     benchmark: &Benchmark,
     problems: &[ProblemLeftOut],
@@ -135,17 +153,27 @@ fn report_left_out(
     Ok(())
 }
 
-fn header(
-    arguments: &MeasureArguments,
-    benchmark: &Benchmark,
-    source: &ModelDirectory,
-    (prompt, evaluation): (&PromptSettings, &Evaluation),
-) -> EvaluationHeader {
-    let settings = &evaluation.settings;
+/// This program's engine with the model of `source`.
+fn policy(source: &ModelDirectory) -> PolicySource {
     let compute = match source.model.compute() {
         Compute::F32 => "f32",
         Compute::Bf16 => "bf16",
     };
+    PolicySource::Engine {
+        directory: source.path.clone(),
+        parameters: source.model.parameter_count() as u64,
+        cpu: model::instruction_set().name().to_owned(),
+        compute: compute.to_owned(),
+    }
+}
+
+/// The header without problems and prompts.
+pub(super) fn header(
+    arguments: &MeasureArguments,
+    benchmark: &Benchmark,
+    (policy, prompt): (PolicySource, &PromptSettings),
+    (settings, extraction): (&EvaluationSettings, &Extraction),
+) -> EvaluationHeader {
     let template = match prompt.template {
         Template::Chat => "chat",
         Template::Plain => "plain",
@@ -154,16 +182,11 @@ fn header(
         schema: SCHEMA_VERSION,
         brevity_version: env!("CARGO_PKG_VERSION").to_owned(),
         model: arguments.model.clone(),
-        policy: PolicySource::Engine {
-            directory: source.path.clone(),
-            parameters: source.model.parameter_count() as u64,
-            cpu: model::instruction_set().name().to_owned(),
-            compute: compute.to_owned(),
-        },
+        policy,
         benchmark: benchmark.name.clone(),
         problems_path: benchmark.path.clone(),
         problems_limit: arguments.limit.map(|limit| limit as u32),
-        problems: evaluation.prompts.len() as u32,
+        problems: 0,
         problems_left_out: Vec::new(),
         samples: settings.samples,
         temperature: settings.temperature,
@@ -175,26 +198,57 @@ fn header(
         template: template.to_owned(),
         system: prompt.system.clone(),
         instruction: prompt.instruction.clone(),
-        extraction: evaluation.extraction.clone(),
+        extraction: extraction.clone(),
         prompt_example: None,
         started_unix_seconds: machine::unix_seconds(),
     }
 }
 
-/// Samples and verifies everything, and keeps it in `directory`.
-pub(super) fn measure(job: &Job, directory: &Path, console: &Console) -> Result<()> {
-    let Job { source, evaluation, header, sequences } = job;
-    show::settings(header, *sequences, console)?;
-    let directory = EvaluationDirectory::create(directory, header)?;
-    let completions = evaluation.prompts.len() * evaluation.settings.samples as usize;
-    let mut bar = Progress::new(console).completions("evaluating", completions);
-    let (summary, records) = evaluate(&source.model, &source.tokenizer, evaluation, |tokens| {
-        bar.completion_ended_of_many(tokens);
-    });
-    drop(bar);
-    directory.write_records(&records)?;
+/// Samples and verifies what is not in `directory` yet, and keeps it there.
+pub(super) fn measure(job: &Job, directory: &Path, existing: Existing, console: &Console) -> Result<()> {
+    let Job { evaluation, header, sequences, .. } = job;
+    let beginning = begin(directory, header.clone(), existing)?;
+    let threads = counted(model::threads::count(), "thread");
+    show::settings(header, &[("sequences", sequences.to_string()), ("threads", threads)], console)?;
+    let mut begun = match beginning {
+        Beginning::Open(begun) => *begun,
+        Beginning::Complete(directory) => return show::complete(&directory, console),
+    };
+    watch_for_interrupt(console)?;
+    sample_missing(job, &mut begun, console)?;
+    finish(&mut begun, evaluation.prompts.iter().map(|prompt| &prompt.problem.id), &evaluation.settings, console)
+}
+
+fn sample_missing(job: &Job, begun: &mut Begun, console: &Console) -> Result<()> {
+    let Job { source, evaluation, .. } = job;
+    let prompts = &evaluation.prompts;
+    let done = Done::of(begun, prompts.iter().map(|prompt| (&prompt.problem, &prompt.gold)))?;
+    let completions = prompts.len() * evaluation.settings.samples as usize;
+    done.tell(completions, console);
+    let mut bar = Progress::new(console).completions("evaluating", (done.count(), completions));
+    let Begun { log, records, .. } = begun;
+    let is_missing = |problem: usize, sample| done.lacks(&prompts[problem].problem, sample);
+    evaluate_missing((&source.model, &source.tokenizer), evaluation, is_missing, |record| {
+        log.append(&record)?;
+        bar.completion_ended_of_many(record.completion_tokens as usize);
+        records.push(record);
+        Ok(())
+    })
+}
+
+/// Writes the numbers, the completions in the order of the problems, and the page; shows them.
+pub(super) fn finish<'a>(
+    begun: &mut Begun,
+    problems: impl Iterator<Item = &'a ProblemId>,
+    settings: &EvaluationSettings,
+    console: &Console,
+) -> Result<()> {
+    let Begun { directory, header, records, .. } = begun;
+    in_problem_order(records, problems);
+    let summary = summarise(records, settings);
+    directory.write_records(records)?;
+    write::replace(&directory.page_path(), evaluation_page(header, &summary, records).as_bytes())?;
     directory.write_summary(&summary)?;
-    write::replace(&directory.page_path(), evaluation_page(header, &summary, &records).as_bytes())?;
     show::summary(header, &summary, console)?;
-    show::files(&directory, console)
+    show::files(directory, console)
 }

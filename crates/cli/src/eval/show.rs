@@ -12,20 +12,19 @@ use crate::{
 /// Below this many problems the width of the interval is said aloud: it is then 19 points at an accuracy of one half.
 const PROBLEMS_FEW: u32 = 100;
 
-/// Every setting of the evaluation, named as its option.
-pub(super) fn settings(header: &EvaluationHeader, sequences: usize, console: &Console) -> Result<()> {
+/// Every setting of the evaluation, named as its option; `more` are those that are no part of what is measured.
+pub(super) fn settings(header: &EvaluationHeader, more: &[(&'static str, String)], console: &Console) -> Result<()> {
     let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
     let extraction = match &header.extraction {
         Extraction::Auto {} => "auto".to_owned(),
         Extraction::Marker { marker } => format!("marker:{marker}"),
     };
-    let PolicySource::Engine { parameters, cpu, compute, .. } = &header.policy;
     let seed = match header.choices_seed {
         Some(choices) => format!("{}; of the order of options {choices}", header.seed),
         None => header.seed.to_string(),
     };
-    let rows = [
-        ("model", format!("{}, {:.2} million parameters", header.model, *parameters as f64 / 1e6)),
+    let mut rows = vec![
+        ("model", header.model.clone()),
         ("benchmark", format!("{}, {}", header.benchmark, counted(header.problems as usize, "problem"))),
         ("problems", header.problems_path.display().to_string()),
         ("samples", header.samples.to_string()),
@@ -38,10 +37,35 @@ pub(super) fn settings(header: &EvaluationHeader, sequences: usize, console: &Co
         ("system", or_none(&header.system)),
         ("instruction", or_none(&header.instruction)),
         ("extraction", extraction),
-        ("sequences", sequences.to_string()),
-        ("machine", format!("{}, {cpu}, {compute}", counted(model::threads::count(), "thread"))),
     ];
+    rows.splice(1..1, policy_rows(&header.policy));
+    rows.extend_from_slice(more);
     labelled(&rows).into_iter().try_for_each(|line| console.result(line))
+}
+
+/// Who makes the completions.
+fn policy_rows(policy: &PolicySource) -> Vec<(&'static str, String)> {
+    match policy {
+        PolicySource::Engine { parameters, cpu, compute, .. } => {
+            vec![("policy", format!("{:.2} million parameters, {compute} on {cpu}", *parameters as f64 / 1e6))]
+        }
+        PolicySource::Server { url, api, choices, body, tokenizer } => {
+            let mut rows = vec![("engine", url.clone()), ("api", api.clone())];
+            if *choices > 1 {
+                rows.push(("choices", choices.to_string()));
+            }
+            rows.extend(body.iter().map(|(name, value)| ("body", format!("{name}={value}"))));
+            rows.extend(tokenizer.iter().map(|path| ("tokenizer", path.display().to_string())));
+            rows
+        }
+    }
+}
+
+/// The numbers of an evaluation that ended before.
+pub(super) fn complete(directory: &EvaluationDirectory, console: &Console) -> Result<()> {
+    console.note("the evaluation is complete; nothing is left to be done");
+    summary(&directory.header()?, &directory.summary()?, console)?;
+    files(directory, console)
 }
 
 /// The numbers of an evaluation.

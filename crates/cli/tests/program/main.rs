@@ -1,6 +1,8 @@
 //! The built program, run in scratch directories with a tiny model; asserts on exit codes, output and files.
 
 mod commands;
+mod engine;
 mod refusals;
 mod scratch;
+mod server;
 mod verify;

@@ -80,6 +80,11 @@ fn settings(header: &EvaluationHeader, out: &mut Markup) {
             number(*parameters as f64, 0),
             directory.display()
         ),
+        PolicySource::Server { url, api, choices, body, tokenizer } => {
+            let body: Vec<String> = body.iter().map(|(name, value)| format!(", {name} = {value}")).collect();
+            let tokenizer = tokenizer.as_ref().map(|path| format!(", tokenizer from {}", path.display()));
+            format!("{url} ({api}, {choices} in a request{}{})", body.concat(), tokenizer.unwrap_or_default())
+        }
     };
     let limit = header.problems_limit.map_or_else(String::new, |limit| format!(", the first {limit} of the file"));
     let rows = [

@@ -10,7 +10,7 @@ use super::{
     svg::key,
     ticks::number,
 };
-use crate::{EvaluationRecord, RecordError, RolloutRecord, StopReason};
+use crate::{EvaluationRecord, RecordError, RolloutRecord, StopReason, TokenSource};
 
 const PROBLEMS_SHOWN_MAX: usize = 8;
 /// Of those, problems on which arms differ, as long as there are others to fill up with.
@@ -125,6 +125,7 @@ fn as_evaluated(rollout: RolloutRecord) -> EvaluationRecord {
         verdict: rollout.verdict,
         answer: rollout.answer,
         reason: String::new(),
+        tokens_from: TokenSource::Engine,
         prefixes: None,
     }
 }
@@ -238,6 +239,7 @@ mod tests {
             verdict,
             answer: None,
             reason: String::new(),
+            tokens_from: TokenSource::Engine,
             prefixes: None,
         };
         let by_problem = outcomes.iter().map(|outcome| (outcome.0.to_owned(), record(outcome))).collect();

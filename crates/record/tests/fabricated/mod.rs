@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use record::{
     EvaluationRecord, EvaluationSummary, LengthSummary, Lengths, LevelSummary, PhaseSeconds, PrefixVerdicts,
-    RolloutRecord, RunDirectory, RunHeader, SCHEMA_VERSION, SelectionMetrics, StepMetrics, StopReason, TokenStatistics,
+    RolloutRecord, RunDirectory, RunHeader, SCHEMA_VERSION, SelectionMetrics, StepMetrics, StopReason, TokenSource,
+    TokenStatistics,
 };
 use verify::Verdict;
 
@@ -227,6 +228,7 @@ fn record(level: u32, index: u32, verdict: Verdict, tokens: f64) -> EvaluationRe
         verdict,
         answer: Some(answer.to_string()),
         reason: if verdict.is_correct() { "equal".to_owned() } else { format!("{answer} is not {gold}") },
+        tokens_from: TokenSource::Engine,
         prefixes: Some(PrefixVerdicts { budgets: Vec::new(), first_correct_tokens: None }),
     }
 }
