@@ -87,17 +87,18 @@ fn tiles_block(compute: Compute) -> usize {
     if compute.uses_matrix_registers() { 4 } else { 10 }
 }
 
-/// Bytes that a thread keeps of a left side of `rows` rows and `inner` columns.
+/// Rows of a left side that a thread packs at once, at most, on any CPU.
+pub const LEFT_ROWS_MAX: usize = 140;
+
+/// Bytes that a thread keeps of a packed left side of `rows` rows and `inner` columns, at most, on any CPU.
 pub fn left_bytes(compute: Compute, rows: usize, inner: usize) -> usize {
-    let rows = rows.min(tiles_block(compute) * tile::height_max(compute));
-    PackedRows::bytes(compute, rows, inner) + rows * inner * size_of::<f32>()
+    PackedRows::bytes(compute, rows.min(LEFT_ROWS_MAX), inner)
 }
 
-/// The same for [`crate::logprob`]'s products with `rows` rows and a head of `columns` columns on one of `threads`
-/// threads, and the logits of a task.
-pub fn left_and_block_bytes(compute: Compute, (rows, inner): (usize, usize), columns: usize, threads: usize) -> usize {
-    let rows = rows.min(group_rows(compute, rows, columns.div_ceil(logprob::BLOCK), threads));
-    PackedRows::bytes(compute, rows, inner) + rows * logprob::BLOCK * size_of::<f32>()
+/// Rows of logits that a task of [`crate::logprob`] holds for a vocabulary of `columns`, at most, on any CPU.
+pub fn logit_rows(rows: usize, columns: usize, threads: usize) -> usize {
+    let groups = (TASKS_PER_THREAD * threads).div_ceil(columns.div_ceil(logprob::BLOCK).max(1));
+    rows.min(rows.div_ceil(groups) + tile::HEIGHT_MAX - 1)
 }
 
 /// Tiles up to which a task takes panel after panel, so that a large right side is read once and in order.
@@ -318,6 +319,7 @@ struct Task {
 fn tasks(left: &Left<'_>, products: &[Product<'_>], compute: Compute, together: usize) -> Vec<Task> {
     let (all_rows, inner) = (left.rows(), left.columns());
     let rows_block = tiles_block(compute) * tile::height_max(compute);
+    assert!(rows_block <= LEFT_ROWS_MAX, "blocks of {rows_block} rows");
     let columns: usize = products.iter().map(|product| product.right.columns()).sum();
     let wanted = (TASKS_PER_THREAD * threads::count()).min(columns * all_rows * inner / task_min(compute)).max(1);
     let panels_all = columns.div_ceil(PANEL) / together;
@@ -360,7 +362,7 @@ pub(crate) fn multiply_in_blocks(
     assert_eq!(left.columns, right.rows(), "inner dimensions of left and right");
     let compute = right.compute();
     let column_blocks = right.columns().div_ceil(columns_block);
-    let group_rows = group_rows(compute, left.rows, column_blocks, threads::count());
+    let group_rows = group_rows(compute, left.rows, column_blocks);
     let groups = left.rows.div_ceil(group_rows);
     let all_rows = left.rows;
     let left = SharedLeft::new(Left::Matrix(left), compute);
@@ -386,9 +388,9 @@ pub(crate) fn multiply_in_blocks(
 }
 
 /// Rows that a task of [`multiply_in_blocks`] takes: whole tiles, so few that there are tasks enough.
-fn group_rows(compute: Compute, rows: usize, column_blocks: usize, threads: usize) -> usize {
+fn group_rows(compute: Compute, rows: usize, column_blocks: usize) -> usize {
     let tiles = rows.div_ceil(tile::height_max(compute));
-    let groups = (TASKS_PER_THREAD * threads).div_ceil(column_blocks.max(1)).min(tiles);
+    let groups = (TASKS_PER_THREAD * threads::count()).div_ceil(column_blocks.max(1)).min(tiles);
     tiles.div_ceil(groups.max(1)).max(1) * tile::height_max(compute)
 }
 

@@ -123,11 +123,12 @@ impl SamplerWorkspace {
 /// with their sums.
 pub fn product_bytes(config: &ModelConfig, compute: Compute, rows: usize, threads: usize) -> usize {
     let widest = RowFloats::new(config).widest();
-    let inputs = matmul::left_bytes(compute, rows, widest);
-    let gradients = matmul::left_bytes(compute, widest, rows);
-    let logits = matmul::left_bytes(compute, rows.min(LOGIT_ROWS), config.vocabulary);
-    let blocks = matmul::left_and_block_bytes(compute, (rows, config.width), config.vocabulary, threads);
-    threads * (inputs.max(gradients).max(logits) + blocks) + rows * logit_sums(config)
+    // Inputs of projections, gradients of their outputs, and those of logits.
+    let sides = [(rows, widest), (widest, rows), (rows.min(LOGIT_ROWS), config.vocabulary)];
+    let left = sides.into_iter().map(|(rows, inner)| matmul::left_bytes(compute, rows, inner)).max();
+    let normed = rows.min(matmul::LEFT_ROWS_MAX) * config.width * FLOAT;
+    let logits = matmul::logit_rows(rows, config.vocabulary, threads) * LOGIT_BLOCK * FLOAT;
+    threads * (left.unwrap_or(0) + normed + logits) + rows * logit_sums(config)
 }
 
 /// Bytes of the sums over blocks of one row's logits.

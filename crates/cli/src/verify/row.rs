@@ -198,7 +198,7 @@ mod tests {
             ("{}", "field `gold` is missing (fields found: none); pass --field-gold"),
             (r#"{"gold": " ", "completion": ""}"#, "field `gold` is blank"),
             (r#"{"gold": null, "completion": ""}"#, "field `gold` is neither a text nor a number"),
-            (r#"{"gold": "\\boxed{1", "completion": ""}"#, "field `gold`: gold answer of 8 bytes has a `\\boxed`"),
+            (r#"{"gold": "\\boxed", "completion": ""}"#, "field `gold`: gold answer of 6 bytes has a `\\boxed`"),
             (r#"{"gold": 1, "completion": []}"#, "field `completion` is an empty list"),
             (r#"{"gold": 1, "completion": ["1", 2]}"#, "field `completion` is neither a text nor a list of texts"),
             (r#"{"gold": 1, "completion": ["1", "2"], "stop": "stop"}"#, "has 2 completions and 1 ends"),

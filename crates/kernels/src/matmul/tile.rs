@@ -74,7 +74,7 @@ pub(crate) const MATRIX_ROWS: usize = 16;
 pub(crate) const LEFT_WORDS_BEYOND: usize = MATRIX_ROWS * LEFT_STRIDE;
 
 /// Tallest tile on any CPU.
-const HEIGHT_MAX: usize = 2 * MATRIX_ROWS;
+pub(crate) const HEIGHT_MAX: usize = 2 * MATRIX_ROWS;
 
 /// Tallest tile whose sums fit the registers of this CPU.
 pub(crate) fn height_max(compute: Compute) -> usize {
