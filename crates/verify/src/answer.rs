@@ -1,8 +1,11 @@
 //! Answer text to what it may mean: its normalised text, its option letter, and its values.
 
+use std::borrow::Cow;
+
 use crate::{
     arguments::brace_arguments,
     evaluate::evaluate,
+    expression::Mark,
     extract::AnswerText,
     lex::{Origin, Token, tokens},
     limits::{ANSWER_BYTES_MAX, DEPTH_MAX, Reading, Refusal, Stop, Work},
@@ -29,9 +32,10 @@ impl Answer {
         if answer.as_str().len() > ANSWER_BYTES_MAX {
             return Err(Refusal::TooLarge("the answer is over 1,000 bytes long"));
         }
-        let tokens = tokens(answer.as_str());
+        let written = half_width(answer.as_str());
+        let tokens = tokens(&written);
         let tokens = brace_arguments(&tokens);
-        let (option, tokens) = split_option(trimmed(&tokens));
+        let (option, tokens) = split_option(without_label(trimmed(&tokens)));
         let is_readable = |token: &Token| matches!(token, Token::Digits(_) | Token::Word { .. } | Token::Command(_));
         if !tokens.iter().any(is_readable) {
             return Err(Refusal::Unreadable("the answer holds neither a digit nor a letter"));
@@ -47,6 +51,9 @@ impl Answer {
             && let Ok(found) = values_of(&tokens, &mut work)
         {
             values.extend(found);
+        }
+        if is_price(&written) {
+            values.iter_mut().for_each(price);
         }
         Ok(Self { text: normal_text(right_side(tokens)), option, values })
     }
@@ -79,10 +86,37 @@ fn values_of(tokens: &[Token<'_>], work: &mut Work) -> Reading<Vec<Value>> {
     Ok(values)
 }
 
-/// Whether tokens are words alone, one of them long: `east`, `not even`.
+/// Whether a text starts with a currency sign; a `$` that another one follows is the edge of a formula.
+fn is_price(text: &str) -> bool {
+    let amount = text.strip_prefix("\\$").or_else(|| text.strip_prefix('$').filter(|rest| !rest.contains('$')));
+    amount.is_some_and(|amount| amount.trim_start().starts_with(|c: char| c.is_ascii_digit() || c == '.'))
+}
+
+/// Makes a plain number one of dollars.
+fn price(value: &mut Value) {
+    if let Value::Scalar(quantity) = value
+        && quantity.mark == Mark::Plain
+        && quantity.unit.is_empty()
+    {
+        "dollars".clone_into(&mut quantity.unit);
+    }
+}
+
+/// The text with the wide forms of ASCII characters, which East Asian keyboards give, as the narrow ones.
+fn half_width(text: &str) -> Cow<'_, str> {
+    const WIDE: std::ops::RangeInclusive<char> = '\u{FF01}'..='\u{FF5D}';
+    if !text.contains(|c| WIDE.contains(&c)) {
+        return Cow::Borrowed(text);
+    }
+    let narrow = |c: char| if WIDE.contains(&c) { char::from((c as u32 - 0xFEE0) as u8) } else { c };
+    Cow::Owned(text.chars().map(narrow).collect())
+}
+
+/// Whether tokens are words alone, one of them long: `east`, `not even`. Words that join are not counted.
 fn is_prose(tokens: &[Token<'_>]) -> bool {
     let is_word = |token: &Token| matches!(token, Token::Word { .. } | Token::Space | Token::Symbol('-' | '\''));
     let is_long = |token: &Token| match token {
+        Token::Word { letters: "and" | "or", .. } => false,
         Token::Word { letters, origin } => letters.chars().count() > if *origin == Origin::Text { 1 } else { 3 },
         Token::Digits(_) | Token::Command(_) | Token::Symbol(_) | Token::Dollar | Token::Space => false,
     };
@@ -93,7 +127,24 @@ fn is_option(letter: char) -> bool {
     ('A'..='J').contains(&letter)
 }
 
-/// The letter of an option and what follows it: `(C) 12`, `C) 12`, `C. 12`, `C: 12`.
+/// The tokens without the word before the letter of an option: `Option B`, `Choice (B)`.
+fn without_label<'t, 'a>(tokens: &'t [Token<'a>]) -> &'t [Token<'a>] {
+    let [Token::Word { letters: "Option" | "option" | "Choice" | "choice", .. }, rest @ ..] = tokens else {
+        return tokens;
+    };
+    let rest = trimmed(rest);
+    let (Token::Word { letters, .. }, after) = (match rest {
+        [Token::Symbol('('), letter, Token::Symbol(')'), after @ ..] | [letter, after @ ..] => (*letter, after),
+        [] => return tokens,
+    }) else {
+        return tokens;
+    };
+    let is_letter = letters.len() == 1 && letters.chars().all(is_option);
+    let is_alone = matches!(after, [] | [Token::Symbol(')' | '.' | ':'), ..] | [Token::Space, ..]);
+    if is_letter && is_alone { rest } else { tokens }
+}
+
+/// The letter of an option and what follows it: `(C) 12`, `C) 12`, `C. 12`, `C: 12`; not `(C) or 12`.
 fn split_option<'t, 'a>(tokens: &'t [Token<'a>]) -> (Option<char>, &'t [Token<'a>]) {
     let (letters, rest) = match tokens {
         [Token::Symbol('('), Token::Word { letters, .. }, Token::Symbol(')'), rest @ ..]
@@ -103,9 +154,18 @@ fn split_option<'t, 'a>(tokens: &'t [Token<'a>]) -> (Option<char>, &'t [Token<'a
     };
     let mut characters = letters.chars();
     match (characters.next(), characters.next()) {
-        (Some(letter), None) if is_option(letter) && !rest.is_empty() => (Some(letter), rest),
+        (Some(letter), None) if is_option(letter) && !rest.is_empty() && !goes_on(rest) => (Some(letter), rest),
         (_, _) => (None, tokens),
     }
+}
+
+/// Whether tokens add another answer to the one before them.
+fn goes_on(tokens: &[Token<'_>]) -> bool {
+    matches!(
+        tokens,
+        [Token::Symbol(',' | ';' | '/') | Token::Word { letters: "or" | "and" | "Or" | "And" | "nor", .. }, ..]
+            | [Token::Command("or" | "and"), ..]
+    )
 }
 
 /// The same tokens with the comma of `3,14` as a decimal point. Of two single digits the comma makes a list.

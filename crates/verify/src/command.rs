@@ -12,6 +12,8 @@ pub(crate) enum Meaning<'a> {
     Space,
     /// The look of the group that follows.
     Style(Origin),
+    /// The colour that the first group names, of the second or of what follows.
+    Colour,
     /// The look of the group that follows, which stands where it stood.
     SameStyle,
     Is(Token<'a>),
@@ -22,9 +24,10 @@ pub(crate) fn meaning(name: &str) -> Meaning<'_> {
     let token = match name {
         "left" | "right" | "middle" | "big" | "Big" | "bigl" | "bigr" | "Bigl" | "Bigr" | "bigg" | "Bigg" | "biggl"
         | "biggr" | "Biggl" | "Biggr" => return Meaning::Bracket,
-        "displaystyle" | "textstyle" | "scriptstyle" | "limits" | "nolimits" | "hline" | "rm" | "bf" | "it" => {
-            return Meaning::Look;
-        }
+        "displaystyle" | "textstyle" | "scriptstyle" | "limits" | "nolimits" | "hline" | "rm" | "bf" | "it"
+        | "tiny" | "scriptsize" | "footnotesize" | "small" | "normalsize" | "large" | "Large" | "LARGE" | "huge"
+        | "Huge" => return Meaning::Look,
+        "color" | "textcolor" => return Meaning::Colour,
         "," | ";" | ":" | "quad" | "qquad" | "thinspace" | ">" | "enspace" | "nobreakspace" => return Meaning::Space,
         _ if name.trim().is_empty() => return Meaning::Space,
         "text" | "mbox" | "hbox" | "textrm" | "textbf" | "textit" | "textnormal" | "texttt" | "textsf" | "emph"

@@ -107,10 +107,14 @@ impl Evaluator<'_> {
         Ok(last)
     }
 
-    /// Relations as constraints. An equation of constants is its value where it is true, and nothing where it is not.
+    /// Relations as constraints. An equation of constants is its value where it is true, and nothing where it is not or
+    /// where both sides are the same expression.
     fn chain(&mut self, first: &Node, rest: &[(Relation, Node)]) -> Reading<Value> {
         if let [(Relation::Element, set)] = rest {
             return self.value(set);
+        }
+        if matches!(rest, [(Relation::Equal, right)] if right == first) {
+            return Err(Stop::NotMathematics);
         }
         let mut constraints = Vec::with_capacity(rest.len());
         let mut left = self.form(first)?;

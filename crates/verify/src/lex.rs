@@ -209,6 +209,14 @@ impl<'a> Lexer<'a> {
             Meaning::Space => self.space(),
             Meaning::Style(origin) => self.style(origin),
             Meaning::SameStyle => self.style(self.origin),
+            Meaning::Colour => {
+                if let Some((_, after)) =
+                    self.rest.trim_start().strip_prefix('{').and_then(|content| content.split_once('}'))
+                {
+                    self.rest = after;
+                    self.style(self.origin);
+                }
+            }
             Meaning::Is(Token::Command("!")) => self.rest = self.rest.trim_start(),
             Meaning::Is(token) => {
                 match name {

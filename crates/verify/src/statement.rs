@@ -22,7 +22,8 @@ pub(crate) fn statement(tokens: &[Token<'_>], bounds: &mut Bounds<'_>) -> Readin
         let items = items(inner, bounds)?;
         return Ok(Node::Bracketed { open: '(', close: ')', items });
     }
-    let (_, parts) = split(tokens, Thousands::Grouped, |token| (token == Token::Symbol(';')).then_some(Joiner::Comma));
+    let semicolon = |token| (token == Token::Symbol(';')).then_some(Joiner::Comma);
+    let (_, parts) = split(tokens, Thousands::Grouped, semicolon)?;
     if parts.len() > 1 {
         let lists: Reading<Vec<Node>> = parts.into_iter().map(|part| list(part, bounds)).collect();
         return Ok(Node::List(Joiner::Comma, lists?));
@@ -32,7 +33,7 @@ pub(crate) fn statement(tokens: &[Token<'_>], bounds: &mut Bounds<'_>) -> Readin
 
 /// Items with commas, `and` or `or` between them; a single one is itself.
 fn list(tokens: &[Token<'_>], bounds: &mut Bounds<'_>) -> Reading<Node> {
-    let (joiner, parts) = split(tokens, Thousands::Grouped, joiner);
+    let (joiner, parts) = split(tokens, Thousands::Grouped, joiner)?;
     if parts.len() > ITEMS_MAX {
         return Err(Stop::NotMathematics);
     }
@@ -53,7 +54,7 @@ pub(crate) fn items(tokens: &[Token<'_>], bounds: &mut Bounds<'_>) -> Reading<Ve
     let is_spaced = tokens.windows(2).any(|pair| pair == [Token::Symbol(','), Token::Space]);
     let thousands = if is_spaced { Thousands::Grouped } else { Thousands::Separate };
     let separator = |token| matches!(token, Token::Symbol(',' | ';')).then_some(Joiner::Comma);
-    let (_, parts) = split(tokens, thousands, separator);
+    let (_, parts) = split(tokens, thousands, separator)?;
     if parts.len() > ITEMS_MAX {
         return Err(Stop::NotMathematics);
     }
@@ -80,12 +81,13 @@ enum Thousands {
     Separate,
 }
 
-/// The parts between separators outside brackets, blank ones left out, and the strongest separator.
+/// The parts between separators outside brackets, and the strongest separator. A word may follow a comma, as in
+/// `1, and 2`, and the last separator may end the list; a comma with nothing before it is no list.
 fn split<'t, 'a>(
     tokens: &'t [Token<'a>],
     thousands: Thousands,
     separator: impl Fn(Token<'a>) -> Option<Joiner>,
-) -> (Joiner, Vec<&'t [Token<'a>]>) {
+) -> Reading<(Joiner, Vec<&'t [Token<'a>]>)> {
     let mut parts = Vec::new();
     let mut strongest = Joiner::Comma;
     let (mut start, mut at, mut depth) = (0, 0, 0_usize);
@@ -105,6 +107,9 @@ fn split<'t, 'a>(
                 continue;
             }
             _ if depth == 0 && separator(token).is_some() => {
+                if matches!(token, Token::Symbol(',' | ';')) && trimmed(&tokens[start..at]).is_empty() {
+                    return Err(Stop::NotMathematics);
+                }
                 push(&tokens[start..at]);
                 start = at + 1;
                 strongest = separator(token).filter(|joiner| *joiner != Joiner::Comma).unwrap_or(strongest);
@@ -119,7 +124,7 @@ fn split<'t, 'a>(
         at += 1;
     }
     push(&tokens[start..]);
-    (strongest, parts)
+    Ok((strongest, parts))
 }
 
 /// The end of the digits that start at `at`, with the groups that they clearly have.
@@ -208,7 +213,7 @@ fn item(tokens: &[Token<'_>], bounds: &mut Bounds<'_>) -> Reading<Node> {
     }
     sides.push(trimmed(&tokens[start..end]));
     match (found.as_slice(), sides.as_slice()) {
-        ([], [only]) => side(only, bounds),
+        ([], [only]) | ([Found { relation: Relation::Equal, .. }], [[], only]) => side(only, bounds),
         ([Found { relation: Relation::Equal | Relation::Element, .. }], [left, right]) if names(left, right) => {
             named(left, right, bounds)
         }
@@ -266,7 +271,7 @@ fn side(tokens: &[Token<'_>], bounds: &mut Bounds<'_>) -> Reading<Node> {
         return Err(Stop::NotMathematics);
     }
     let colon = |token| (token == Token::Symbol(':')).then_some(Joiner::Comma);
-    let (_, parts) = split(tokens, Thousands::Grouped, colon);
+    let (_, parts) = split(tokens, Thousands::Grouped, colon)?;
     if parts.len() > 1 {
         let parts: Reading<Vec<Node>> = parts.into_iter().map(|part| expression(part, bounds)).collect();
         let parts = parts?;

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 
 use crate::lex::Token;
 
-/// The tokens without spaces, delimiters, emphasis and full stops around them.
+/// The tokens without spaces, delimiters and emphasis around them and without stops and line breaks at their end.
 pub(crate) fn trimmed<'t, 'a>(tokens: &'t [Token<'a>]) -> &'t [Token<'a>] {
     let is_edge =
         |token: &Token| matches!(token, Token::Space | Token::Dollar | Token::Symbol('*' | '`' | '"' | '“' | '”'));
-    let is_stop = |token: &Token| is_edge(token) || matches!(token, Token::Symbol('.' | ',' | ';'));
+    let is_stop =
+        |token: &Token| is_edge(token) || matches!(token, Token::Symbol('.' | ',' | ';') | Token::Command("\\"));
     let start = tokens.iter().position(|token| !is_edge(token)).unwrap_or(tokens.len());
     let end = tokens.iter().rposition(|token| !is_stop(token)).map_or(start, |last| last + 1);
     &tokens[start..end.max(start)]
@@ -102,18 +103,31 @@ pub(crate) fn is_measure(tokens: &[Token<'_>]) -> bool {
 }
 
 /// The tokens as text in one way of writing: no spaces but between two words or two numbers, no delimiters, plain
-/// words in lower case, an option `(C)` as its letter.
+/// words in lower case and without an article before them, an option `(C)` or `C)` as its letter.
 pub(crate) fn normal_text(tokens: &[Token<'_>]) -> String {
     let tokens = match tokens {
-        [Token::Symbol('('), letter @ Token::Word { letters, .. }, Token::Symbol(')')] if letters.len() == 1 => {
+        [Token::Symbol('('), letter @ Token::Word { letters, .. }, Token::Symbol(')')]
+        | [letter @ Token::Word { letters, .. }, Token::Symbol(')')]
+            if letters.len() == 1 =>
+        {
             std::slice::from_ref(letter)
         }
-        all => all,
+        all => without_article(all),
     };
     let is_word = |token: &Token| matches!(token, Token::Word { .. });
     let is_plain_words = tokens.iter().all(|token| is_word(token) || matches!(token, Token::Space))
         && tokens.iter().any(|token| matches!(token, Token::Word { letters, .. } if letters.chars().count() > 1));
     if is_plain_words { joined(tokens).to_lowercase() } else { joined(tokens) }
+}
+
+/// The tokens without an article before a word.
+fn without_article<'t, 'a>(tokens: &'t [Token<'a>]) -> &'t [Token<'a>] {
+    match tokens {
+        [Token::Word { letters: "the" | "The" | "a" | "an" | "An", .. }, Token::Space, rest @ ..] if matches!(rest, [Token::Word { letters, .. }, ..] if letters.len() > 2 && *letters != "and") => {
+            rest
+        }
+        all => all,
+    }
 }
 
 /// The tokens as text without spaces, but between two words or two numbers.

@@ -35,13 +35,14 @@ const ABBREVIATIONS: &str = "\
     mm cm dm km m mg kg g ml mL cl dl L s h ms hr hrs min mins sec secs ft yd yds mi lb lbs oz pt qt gal \
     mph kph kmh sq cu am pm in";
 
-/// Words that join, compute or count.
+/// Words that join, compute, count or make a sentence.
 const NOT_UNITS: &str = "\
     or and nor not but to plus minus times over mod modulo divided multiplied by squared cubed factorial \
     sin cos tan cot csc log exp sqrt pi theta half halves third thirds fourth fourths fifth fifths sixth \
     sixths seventh sevenths eighth eighths ninth ninths tenth tenths hundredth hundredths dozen dozens \
     dot hundred thousand million billion trillion less more than if unless maybe either approximately \
-    doubled tripled twice negative root tens hundreds thousands millions billions";
+    doubled tripled twice negative root tens hundreds thousands millions billions \
+    is isn are was were be can cannot could may might too";
 
 /// Reads all of what follows a number; nothing where it is more than a suffix.
 pub(crate) fn suffix(tokens: &[Token<'_>]) -> Option<Suffix> {
@@ -194,17 +195,38 @@ pub(crate) fn conversion(from: &str, to: &str) -> Conversion {
     if own == other {
         return Conversion::ReadOver;
     }
-    if own.0 != other.0 {
+    if (own.quantity, own.power) != (other.quantity, other.power) {
         return Conversion::Impossible;
     }
-    let worth = |(_, above, below): (usize, u64, u64)| BigRational::new(above.into(), below.into());
-    Conversion::Factor(worth(own) / worth(other))
+    Conversion::Factor(own.worth / other.worth)
 }
 
-/// The quantity that a unit measures, and what it is worth.
-fn measure(unit: &str) -> Option<(usize, u64, u64)> {
-    MEASURES.iter().enumerate().find_map(|(index, units)| {
-        let (_, above, below) = units.iter().find(|(names, _, _)| names.contains(&unit))?;
-        Some((index, *above, *below))
+/// A known unit.
+#[derive(PartialEq)]
+struct Unit {
+    /// Which of [`MEASURES`] it is of.
+    quantity: usize,
+    /// 2 for a square, 3 for a cube.
+    power: u32,
+    /// How many it is of the first unit of its quantity, to that power.
+    worth: BigRational,
+}
+
+fn measure(unit: &str) -> Option<Unit> {
+    let (name, power) = base_and_power(unit.trim_end_matches('.'));
+    MEASURES.iter().enumerate().find_map(|(quantity, units)| {
+        let (_, above, below) = units.iter().find(|(names, _, _)| names.contains(&name))?;
+        let worth = BigRational::new(above.pow(power).into(), below.pow(power).into());
+        Some(Unit { quantity, power, worth })
     })
+}
+
+/// `cm^2`, `square cm` and `sq cm` as cm and 2, likewise with cubes; anything else as itself and 1.
+fn base_and_power(unit: &str) -> (&str, u32) {
+    let marks = [("square ", "^{2}", 2), ("sq ", "^{2}", 2), ("cubic ", "^{3}", 3), ("cu ", "^{3}", 3)];
+    let base = |(before, after, power)| {
+        let base: Option<&str> = unit.strip_prefix(before).or_else(|| unit.strip_suffix(after));
+        base.map(|base| (base, power))
+    };
+    marks.into_iter().find_map(base).unwrap_or((unit, 1))
 }

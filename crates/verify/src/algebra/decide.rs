@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use num_integer::Integer as _;
 use num_rational::BigRational;
 use num_traits::{Signed, ToPrimitive, Zero};
 
@@ -9,7 +10,7 @@ use crate::{
     algebra::{
         Normal,
         approximate::{approximate_real, of_polynomial, weight},
-        atom::{Atom, Exponent, Monomial},
+        atom::{Atom, Exponent, Monomial, integer_power, steps},
         polynomial::Polynomial,
     },
     limits::{Reading, Work},
@@ -27,6 +28,8 @@ pub(crate) enum Decision {
 pub(crate) const POINTS: u32 = 4;
 /// A difference this large beside what it was summed from is none of rounding.
 const RELATIVE_DIFFERENCE_MIN: f64 = 1e-9;
+/// Highest power that two roots are raised to, to compare them.
+const TWO_ROOTS_DEGREE_MAX: i64 = 12;
 
 impl Decision {
     /// What a comparison of canonical things says.
@@ -80,6 +83,9 @@ fn is_zero(difference: &Polynomial, work: &mut Work) -> Reading<Decision> {
     if independent {
         return Ok(Decision::Different);
     }
+    if let Some(decision) = two_roots(&difference, work)? {
+        return Ok(decision);
+    }
     work.spend(POINTS as usize * weight(&difference) / 4)?;
     // Where absolute values are taken, negative numbers tell more than positive ones.
     let has_absolute = difference.atoms().any(|(atom, _)| matches!(atom, Atom::Absolute(_)));
@@ -91,6 +97,31 @@ fn is_zero(difference: &Polynomial, work: &mut Work) -> Reading<Decision> {
         }
     }
     Ok(Decision::Undecided)
+}
+
+/// Whether two roots of positive integers with coefficients cancel, by the power that makes both rational; nothing for
+/// any other sum, or where the power is too large.
+fn two_roots(difference: &Polynomial, work: &mut Work) -> Reading<Option<Decision>> {
+    let are_roots = difference.atoms().all(|(atom, _)| matches!(atom, Atom::Radicand(_)));
+    let mut terms = difference.terms();
+    let (true, Some((a, of_a)), Some((b, of_b)), None) = (are_roots, terms.next(), terms.next(), terms.next()) else {
+        return Ok(None);
+    };
+    if of_a.is_positive() == of_b.is_positive() {
+        return Ok(Some(Decision::Different));
+    }
+    let degree = difference.atoms().fold(1_i64, |degree, (_, exponent)| degree.lcm(exponent.denom()));
+    if degree > TWO_ROOTS_DEGREE_MAX {
+        return Ok(None);
+    }
+    let power = |monomial: &Monomial, coefficient: &BigRational| {
+        let (factor, rest) = monomial.raised(Exponent::from_integer(degree)).ok()?;
+        assert!(rest.is_one(), "the power {degree} of {monomial:?} is not rational");
+        Some(factor * integer_power(&coefficient.abs(), degree).ok()?)
+    };
+    let (Some(a), Some(b)) = (power(a, of_a), power(b, of_b)) else { return Ok(None) };
+    work.spend(steps(&a) + steps(&b))?;
+    Ok(Some(Decision::between(&a, &b)))
 }
 
 /// Whether one sum is a constant other than 0 times the other, and that constant where it is.

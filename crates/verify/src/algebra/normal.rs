@@ -82,7 +82,7 @@ impl Normal {
         if self.denominator.is_one() { self.numerator.as_term() } else { None }
     }
 
-    /// Whether no symbol occurs, at any depth.
+    /// Whether neither a symbol nor a function without a meaning, such as f, occurs at any depth.
     pub(crate) fn is_constant(&self) -> bool {
         self.numerator.atoms().chain(self.denominator.atoms()).all(|(atom, _)| match atom {
             Atom::Symbol(_) => false,
@@ -93,7 +93,7 @@ impl Normal {
             | Atom::Absolute(inner)
             | Atom::Base(inner) => inner.is_constant(),
             Atom::Raised(base, exponent) => base.is_constant() && Self::monomial((**exponent).clone()).is_constant(),
-            Atom::Call(_, arguments) => arguments.iter().all(Self::is_constant),
+            Atom::Call(name, arguments) => !is_letter(name) && arguments.iter().all(Self::is_constant),
         })
     }
 
@@ -186,4 +186,9 @@ pub(crate) fn constant_quotient(numerator: &Polynomial, denominator: &Polynomial
     let quotient = above / below;
     let is_constant = first == other && pairs.all(|((l, above), (r, below))| l == r && *above == below * &quotient);
     is_constant.then_some(quotient)
+}
+
+/// Whether the name of a function is a letter that may stand for any function, with its index or primes.
+fn is_letter(name: &str) -> bool {
+    !name.starts_with('\\') && !name.chars().nth(1).is_some_and(char::is_alphabetic)
 }

@@ -137,7 +137,9 @@ fn innermost(text: &str) -> Vec<Box_> {
                     at = content_start;
                     continue;
                 }
-                let escapes = matches!(bytes.get(at + 1), Some(b'{' | b'}'));
+                // A line break takes both backslashes; a brace after it is not escaped.
+                let is_break = matches!(bytes[at + 1..], [b'\\', b'{' | b'}', ..]);
+                let escapes = is_break || matches!(bytes.get(at + 1), Some(b'{' | b'}'));
                 at += usize::from(escapes);
             }
             b'{' => open.push(Brace::Plain),
