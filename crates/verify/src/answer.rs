@@ -116,8 +116,10 @@ fn half_width(text: &str) -> Cow<'_, str> {
 fn is_prose(tokens: &[Token<'_>]) -> bool {
     let is_word = |token: &Token| matches!(token, Token::Word { .. } | Token::Space | Token::Symbol('-' | '\''));
     let is_long = |token: &Token| match token {
-        Token::Word { letters: "and" | "or", .. } => false,
-        Token::Word { letters, origin } => letters.chars().count() > if *origin == Origin::Text { 1 } else { 3 },
+        Token::Word { letters, origin } => {
+            let is_joiner = matches!(*letters, "and" | "or");
+            !is_joiner && letters.chars().count() > if *origin == Origin::Text { 1 } else { 3 }
+        }
         Token::Digits(_) | Token::Command(_) | Token::Symbol(_) | Token::Dollar | Token::Space => false,
     };
     tokens.iter().all(is_word) && tokens.iter().any(is_long)
@@ -140,7 +142,7 @@ fn without_label<'t, 'a>(tokens: &'t [Token<'a>]) -> &'t [Token<'a>] {
         return tokens;
     };
     let is_letter = letters.len() == 1 && letters.chars().all(is_option);
-    let is_alone = matches!(after, [] | [Token::Symbol(')' | '.' | ':'), ..] | [Token::Space, ..]);
+    let is_alone = matches!(after, [] | [Token::Symbol(')' | '.' | ':') | Token::Space, ..]);
     if is_letter && is_alone { rest } else { tokens }
 }
 
@@ -162,9 +164,12 @@ fn split_option<'t, 'a>(tokens: &'t [Token<'a>]) -> (Option<char>, &'t [Token<'a
 /// Whether tokens add another answer to the one before them.
 fn goes_on(tokens: &[Token<'_>]) -> bool {
     matches!(
-        tokens,
-        [Token::Symbol(',' | ';' | '/') | Token::Word { letters: "or" | "and" | "Or" | "And" | "nor", .. }, ..]
-            | [Token::Command("or" | "and"), ..]
+        tokens.first(),
+        Some(
+            Token::Symbol(',' | ';' | '/')
+                | Token::Word { letters: "or" | "and" | "Or" | "And" | "nor", .. }
+                | Token::Command("or" | "and")
+        )
     )
 }
 

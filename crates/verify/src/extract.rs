@@ -1,6 +1,7 @@
 //! Finding the answer in a completion. Not reading it: see `answer`.
 
 mod boxes;
+mod doubt;
 mod last_number;
 mod phrase;
 mod span;

@@ -30,16 +30,23 @@ pub(super) fn final_answer(text: &str, words: Words) -> Option<&str> {
     })
 }
 
-/// What follows the last `answer is` or `answer:` that anything follows.
+/// What follows the last `answer is`, `answer:` or `correct option is` that anything follows.
 pub(super) fn answer(text: &str) -> Option<&str> {
     occurrences(text).find_map(|(_, after)| answer_in(after_verb(after)?, Words::Taken))
 }
 
-/// What stands before and after `nswer`, from the last.
+/// What stands before and after `nswer`, `correct option` and `correct choice`, from the last.
 fn occurrences(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    let found = text.rmatch_indices(['n', 'N']);
-    let found = found.filter(|(at, _)| text.get(*at..*at + 5).is_some_and(|word| word.eq_ignore_ascii_case("nswer")));
-    found.take(OCCURRENCES_MAX).map(|(at, _)| (&text[..at], &text[at + 5..]))
+    const NOUNS: [&str; 3] = ["nswer", "correct option", "correct choice"];
+    let starts = text.rmatch_indices(['n', 'N', 'c', 'C']).map(|(at, _)| at);
+    let found = starts.filter_map(|at| {
+        let after = NOUNS.iter().find_map(|noun| {
+            let (found, after) = text[at..].split_at_checked(noun.len())?;
+            found.eq_ignore_ascii_case(noun).then_some(after)
+        });
+        Some((&text[..at], after?))
+    });
+    found.take(OCCURRENCES_MAX)
 }
 
 /// What follows `is`, `are`, `:` or `=`.
@@ -65,10 +72,10 @@ fn after_heading(after: &str) -> Option<&str> {
 fn answer_in(content: &str, words: Words) -> Option<&str> {
     let content = content.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '*' | '"' | '`'));
     let content = content.strip_prefix("\\\"").unwrap_or(content);
-    if let Some(group) = span::starting(content) {
-        return Some(group);
-    }
     let sentence = first_sentence(content);
+    if let Some((group, after)) = span::starting(content) {
+        return Some(if names_another(after) { sentence } else { group });
+    }
     if sentence.is_empty() {
         return None;
     }
@@ -78,16 +85,36 @@ fn answer_in(content: &str, words: Words) -> Option<&str> {
     if let Some(clause) = first_clause(sentence) {
         return Some(clause);
     }
-    let is_short = words == Words::Taken && sentence.split_whitespace().count() <= WORDS_MAX;
+    let has_digit = sentence.contains(|c: char| c.is_ascii_digit());
+    let is_short = words == Words::Taken && !has_digit && sentence.split_whitespace().count() <= WORDS_MAX;
     span::last(sentence).or(is_short.then_some(sentence))
 }
 
-/// The mathematics before a comma, as in `12, since there are 3`, unless what follows takes it back or goes on.
+/// Whether a text goes on with `and` or `or` and a number, as what follows `$18$` in `$18$ apples and $19$ pears` does.
+fn names_another(after: &str) -> bool {
+    let mut words = after.split_whitespace();
+    let joint = words
+        .by_ref()
+        .take(WORDS_MAX)
+        .find(|word| matches!(*word, "and" | "or") || !word.chars().all(char::is_alphabetic));
+    let is_joined = matches!(joint, Some("and" | "or"));
+    is_joined
+        && words.next().is_some_and(|next| next.starts_with(|c: char| c.is_ascii_digit() || c == '$' || c == '\\'))
+}
+
+/// The mathematics before a comma, as in `12, since there are 3` or `12, not 13`; with what follows, where that is
+/// another answer, as in `5, or it could be 6`; nothing where it goes on in any other way.
 fn first_clause(sentence: &str) -> Option<&str> {
     let (clause, rest) = sentence.split_once(", ")?;
+    if !is_mathematics(clause) {
+        return None;
+    }
     let next = rest.trim_start().split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
-    let goes_on = next.is_empty() || matches!(next, "or" | "and" | "maybe" | "perhaps" | "but" | "not" | "possibly");
-    (!goes_on && is_mathematics(clause)).then_some(clause)
+    match next {
+        "or" | "maybe" | "perhaps" | "possibly" => Some(if span::last(rest).is_some() { sentence } else { clause }),
+        "" | "and" | "but" => None,
+        _ => Some(clause),
+    }
 }
 
 fn is_mathematics(text: &str) -> bool {
@@ -122,7 +149,8 @@ fn is_option_letter(text: &str) -> bool {
 /// A completion of one line that is mathematics or the letter of an option.
 pub(super) fn whole(text: &str) -> Option<&str> {
     let text = text.trim();
-    if text.len() > WHOLE_BYTES_MAX || text.contains('\n') {
+    // A box that is never closed was cut off.
+    if text.len() > WHOLE_BYTES_MAX || text.contains('\n') || text.contains("\\boxed") {
         return None;
     }
     let letter = text.trim_matches(['(', ')', '.', '*', ' ']);

@@ -2,15 +2,19 @@
 
 use std::ops::Range;
 
-use crate::extract::last_number::last_number;
+use crate::extract::{doubt::doubted_from, last_number::last_number};
 
 /// How much of the end of a completion is searched for formulas, in bytes.
 const TAIL_BYTES: usize = 4_000;
 /// Longest formula in a line, in bytes.
 const INLINE_BYTES_MAX: usize = 400;
 
-/// The formula between delimiters that a text starts with, with those joined to it by `and`, `or` or a comma.
-pub(super) fn starting(text: &str) -> Option<&str> {
+/// Most sentences that are passed over because they deny or ask for their number.
+const DOUBTED_MAX: usize = 8;
+
+/// The formula between delimiters that a text starts with, with those joined to it by `and`, `or` or a comma; and what
+/// follows.
+pub(super) fn starting(text: &str) -> Option<(&str, &str)> {
     let first = at(text, 0)?;
     let mut end = first.end;
     while let Some(next) = next_joined(text, end) {
@@ -20,11 +24,29 @@ pub(super) fn starting(text: &str) -> Option<&str> {
     // A single formula is taken out of its delimiters; of several, the reader passes over them.
     let content = if end == first.end { &text[first.content] } else { group };
     let content = content.trim();
-    (!content.is_empty() && !is_bare_name(content)).then_some(content)
+    (!content.is_empty() && !is_bare_name(content)).then_some((content, &text[end..]))
 }
 
-/// The last formula or number of a text.
+/// The last formula or number of a text that is said without doubt.
 pub(super) fn last(text: &str) -> Option<&str> {
+    let mut searched = text;
+    for _ in 0..DOUBTED_MAX {
+        let found = last_named(searched)?;
+        let start = offset(text, found);
+        match doubted_from(text, start, start + found.len()) {
+            None => return Some(found),
+            Some(sentence) => searched = &text[..sentence],
+        }
+    }
+    None
+}
+
+/// Where a slice of a text starts in it.
+fn offset(text: &str, slice: &str) -> usize {
+    slice.as_ptr() as usize - text.as_ptr() as usize
+}
+
+fn last_named(text: &str) -> Option<&str> {
     let tail_start = (text.len().saturating_sub(TAIL_BYTES)..=text.len()).find(|at| text.is_char_boundary(*at))?;
     let tail = &text[tail_start..];
     let spans = spans(tail);
@@ -56,14 +78,10 @@ fn joined<'a>(text: &'a str, spans: &[Span], index: usize) -> &'a str {
 /// A number with the one before it that `or` joins to it.
 fn with_alternative<'a>(text: &'a str, number: Option<&'a str>) -> Option<&'a str> {
     let number = number?;
-    // Both are slices of the same text.
-    let start = number.as_ptr() as usize - text.as_ptr() as usize;
+    let start = offset(text, number);
     let Some(before) = text[..start].trim_end().strip_suffix(" or") else { return Some(number) };
     match last_number(before) {
-        Some(first) if before.trim_end().ends_with(first) => {
-            let first_start = first.as_ptr() as usize - text.as_ptr() as usize;
-            Some(&text[first_start..start + number.len()])
-        }
+        Some(first) if before.trim_end().ends_with(first) => Some(&text[offset(text, first)..start + number.len()]),
         _ => Some(number),
     }
 }
