@@ -24,12 +24,13 @@ pub enum Extraction {
     /// 1. the last closed `\boxed{…}` or `\fbox{…}`, with the boxes beside it that are joined to it by `and`, `or` or a
     ///    comma; or what follows the last `final answer is`, where that comes later;
     /// 2. what follows the last `####` on its line;
-    /// 3. what follows a `\boxed` without braces, then what follows the last `answer is` or `answer:`;
-    /// 4. the whole text, where it is one line that reads as mathematics or is one letter;
-    /// 5. the last formula between `$…$`, `\(…\)` or `\[…\]`, or the last number, whichever comes last.
+    /// 3. what follows a `\boxed` without braces, then what follows the last `answer is`, `answer:` or `correct option is`;
+    /// 4. what a box holds that is never closed, else the whole text, where it is one line that reads as mathematics or
+    ///    is one letter;
+    /// 5. the last formula between `$…$`, `\(…\)` or `\[…\]`, or the last number, whichever comes last, that its sentence
+    ///    does not deny, ask for or leave open.
     ///
-    /// A `<think>` that is never closed is no answer. A box that is never closed counts as not there. A box or `####`
-    /// line that is blank is no answer.
+    /// A `<think>` that is never closed is no answer. A box or `####` line that is blank is no answer.
     Auto {},
     /// What follows the last occurrence of a marker on its line; without the marker there is no answer.
     Marker {
@@ -102,6 +103,7 @@ fn found(spoken: &str) -> Option<Cow<'_, str>> {
     let found = after_hashes(spoken)
         .or_else(|| boxes::unbraced(spoken))
         .or_else(|| phrase::answer(spoken))
+        .or_else(|| boxes::unclosed(spoken))
         .or_else(|| phrase::whole(spoken))
         .or_else(|| span::last(spoken));
     found.map(Cow::Borrowed)

@@ -165,7 +165,7 @@ fn content_start(bytes: &[u8], at: usize) -> Option<usize> {
     (bytes.get(after_name + spaces) == Some(&b'{')).then_some(after_name + spaces + 1)
 }
 
-/// What follows the last box of a gold that lacks its closing brace or both, up to the end of its formula.
+/// What follows the last box that lacks its closing brace or both, up to the end of its formula.
 pub(super) fn unclosed(text: &str) -> Option<&str> {
     let (_, after) = text.rsplit_once("\\boxed")?;
     let content = after.trim_start().strip_prefix('{').unwrap_or(after);

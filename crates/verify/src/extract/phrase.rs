@@ -112,6 +112,7 @@ fn first_clause(sentence: &str) -> Option<&str> {
     let next = rest.trim_start().split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
     match next {
         "or" | "maybe" | "perhaps" | "possibly" => Some(if span::last(rest).is_some() { sentence } else { clause }),
+        "but" if span::last(rest).is_none() => Some(clause),
         "" | "and" | "but" => None,
         _ => Some(clause),
     }
@@ -149,7 +150,7 @@ fn is_option_letter(text: &str) -> bool {
 /// A completion of one line that is mathematics or the letter of an option.
 pub(super) fn whole(text: &str) -> Option<&str> {
     let text = text.trim();
-    // A box that is never closed was cut off.
+    // What a box that is never closed holds has been looked for; without it there is nothing.
     if text.len() > WHOLE_BYTES_MAX || text.contains('\n') || text.contains("\\boxed") {
         return None;
     }
