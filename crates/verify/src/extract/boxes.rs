@@ -137,10 +137,15 @@ fn innermost(text: &str) -> Vec<Box_> {
                     at = content_start;
                     continue;
                 }
-                // A line break takes both backslashes; a brace after it is not escaped.
-                let is_break = matches!(bytes[at + 1..], [b'\\', b'{' | b'}', ..]);
-                let escapes = is_break || matches!(bytes.get(at + 1), Some(b'{' | b'}'));
-                at += usize::from(escapes);
+                // Two backslashes are a line break, so only an odd number of them escapes the brace that follows.
+                let run = bytes[at..].iter().take_while(|byte| **byte == b'\\').count();
+                let before_brace = matches!(bytes.get(at + run), Some(b'{' | b'}'));
+                at += match (before_brace, run % 2) {
+                    (true, 1) => run,
+                    (true, _) => run - 1,
+                    // On to the last one, which may open a box.
+                    (false, _) => run.saturating_sub(2),
+                };
             }
             b'{' => open.push(Brace::Plain),
             b'}' => {

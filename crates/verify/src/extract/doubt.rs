@@ -2,8 +2,9 @@
 
 /// Words between a denial and what it denies: `cannot be equal to 18`.
 const FILLING: [&str; 6] = ["be", "equal", "to", "exactly", "the", "simply"];
-/// Words that deny what follows, or leave it open where `be` follows them.
+/// Words that deny what follows.
 const DENIALS: [&str; 5] = ["not", "never", "neither", "nor", "cannot"];
+/// Words that leave open what follows `be` after them.
 const POSSIBILITIES: [&str; 3] = ["could", "may", "might"];
 /// Most words that are looked at before a number.
 const WORDS_MAX: usize = 6;
@@ -30,13 +31,13 @@ fn is_denied(before: &str) -> bool {
         // `between 17 and`
         return words.nth(2).is_some_and(|word| word == "between");
     }
-    let mut is_verb_past = false;
+    let mut passed_be = false;
     while let Some(word) = words.next_if(|word| FILLING.contains(&word.as_str())) {
-        is_verb_past |= word == "be";
+        passed_be |= word == "be";
     }
     words.next().is_some_and(|word| {
         let is_negated = word.ends_with("n't") || word.ends_with("n’t");
-        is_negated || DENIALS.contains(&word.as_str()) || (is_verb_past && POSSIBILITIES.contains(&word.as_str()))
+        is_negated || DENIALS.contains(&word.as_str()) || (passed_be && POSSIBILITIES.contains(&word.as_str()))
     })
 }
 
