@@ -21,9 +21,6 @@ pub const INSTRUCTION: &str = r"Please reason step by step, and put your final a
 pub const CHOICE_INSTRUCTION: &str = "Please reason step by step, and end with a line of the form \"Answer: X\", where X \
                                       is one of the letters A, B, C and D.";
 
-/// The word that the letter of a multiple-choice answer follows.
-const CHOICE_MARKER: &str = "Answer:";
-
 const COMPLETION_TOKENS_MAX: u32 = 32_768;
 const TEMPERATURE: f64 = 0.6;
 const TOP_P: f64 = 0.95;
@@ -183,7 +180,7 @@ impl NamedBenchmark {
             Form::Fields { .. } => benchmark,
             Form::Gpqa => Benchmark {
                 instruction: CHOICE_INSTRUCTION.to_owned(),
-                extraction: Extraction::Marker { marker: CHOICE_MARKER.to_owned() },
+                extraction: Extraction::Auto {},
                 choices_seed: Some(choices_seed),
                 ..benchmark
             },
@@ -323,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn gpqa_asks_for_a_letter_and_finds_it_after_its_marker() {
+    fn gpqa_asks_for_a_letter_and_finds_it_where_it_was_asked_for() {
         let directory = benchmarks_directory();
         let named = NamedBenchmark::named("gpqa-diamond").unwrap();
         let benchmark = named.read(&named.find(directory.path()).unwrap(), 0).unwrap();
@@ -335,7 +332,9 @@ mod tests {
         for (completion, expected) in [
             (format!("It is c, so\nAnswer: {}", problem.gold), true),
             (format!("It is c, so\nAnswer: {}", if problem.gold == "A" { "B" } else { "A" }), false),
-            (problem.gold.clone(), false),
+            (format!("So\n\n**Answer: {}**", problem.gold), true),
+            (format!("Answer: ({})", problem.gold), true),
+            (format!("I wonder about option {}", if problem.gold == "A" { "B" } else { "A" }), false),
         ] {
             let verdict = verify::check(&completion, &gold, &benchmark.extraction).verdict;
             assert_eq!(verdict.is_correct(), expected, "{completion}");
