@@ -196,7 +196,7 @@ impl EvaluationDirectory {
     /// The log of records, to append to.
     ///
     /// # Errors
-    /// Those of [`RecordLog::open`].
+    /// [`RecordError`] when the file cannot be opened, read or cut, or another process writes it.
     pub fn log(&self) -> Result<RecordLog, RecordError> {
         RecordLog::open(&self.records_path())
     }

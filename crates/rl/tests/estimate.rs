@@ -119,7 +119,7 @@ fn bf16_halves_what_is_packed() {
     // In matrix registers inner dimensions are filled up to a multiple of 32; elsewhere all here are even.
     let together = Compute::Bf16.elements_together() as u64;
     let filled = |inner: u64| inner.next_multiple_of(together) - inner;
-    assert_eq!(ours.weights, (PARAMETERS + (PACKED + 3 * filled(176) * 64) / 2 + POSITIONS) * 4);
+    assert_eq!(ours.weights, (PARAMETERS + PACKED / 2 + 3 * filled(176) / 2 * 64 + POSITIONS) * 4);
     let page = PAGE / 2 + 3 * 2 * filled(16) / 2 * 32 * 4;
     assert_eq!((ours.optimizer, ours.cache, ours.sampling), (theirs.optimizer, 14 * page, theirs.sampling));
     // Packed inputs, weight and rows of logits, the stretches of the layer, and those of the attention's backward. Rows

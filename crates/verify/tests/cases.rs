@@ -38,6 +38,9 @@ fn auto_reads_the_last_box_then_the_last_hash_line_then_the_last_number() {
         &[
             ("First $\\boxed{17}$, no: $\\boxed{18}$.", "18", Correct),
             ("First $\\boxed{18}$, no: $\\boxed{17}$.", "18", Incorrect),
+            ("It is\nso \\boxed{\\frac{1}{2", "2", Incorrect),
+            ("The answer is 17, but not 18.", "17", Correct),
+            ("The answer is 17, but not 18.", "18", Incorrect),
             ("\\boxed{A} \\boxed{B} \\boxed{C} \\boxed{D}", "B", Incorrect),
             ("\\boxed{A} \\boxed{B} \\boxed{C} \\boxed{D}", "D", Incorrect),
             ("The total is \\boxed{18} and then 99 more words, 7.", "18", Correct),
