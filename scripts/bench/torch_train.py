@@ -38,5 +38,5 @@ def run(work, threads, repeats, compiled):
 
 def note(work):
     if work.precision == "f32":
-        return "fused AdamW, float32_matmul_precision medium"
+        return f"fused AdamW, float32_matmul_precision {torch.get_float32_matmul_precision()}"
     return f"fused AdamW, autocast bf16 over f32 weights, oneDNN bf16 native: {onednn_bf16_is_native()}"
