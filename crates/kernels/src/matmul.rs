@@ -456,6 +456,8 @@ impl Shape<'_> {
                 height,
                 right,
                 right_stride: PANEL,
+                run: STEPS_MAX,
+                run_stride: 0,
                 panel_stride: all_steps * PANEL,
                 panels: together,
                 steps: STEPS_MAX.min(all_steps - step),

@@ -9,7 +9,7 @@ use crate::{
         Output,
         left::RowTiles,
         packed::PANEL,
-        tile::{self, LEFT_STRIDE, LEFT_WORDS_BEYOND, LeftLayout, PANELS_MAX, STEPS_MAX, Target, Tile},
+        tile::{self, LEFT_STRIDE, LeftLayout, PANELS_MAX, STEPS_MAX, Target, Tile},
         words::{Compute, Steps, pairs_of_row, step_words, transposed_pairs},
     },
 };
@@ -62,7 +62,7 @@ impl LeftRows {
 
     fn make_room(&mut self, rows: usize, steps: usize) {
         self.rows = rows;
-        self.words.with_room(steps.div_ceil(STEPS_MAX) * rows * LEFT_STRIDE + LEFT_WORDS_BEYOND);
+        self.words.with_room(steps.div_ceil(STEPS_MAX) * rows * LEFT_STRIDE);
     }
 
     /// Words from `row` on of the block that holds `step`, from that step on.
@@ -122,6 +122,8 @@ pub(super) fn scores(
                     height,
                     right: &right[step * PANEL..],
                     right_stride: PANEL,
+                    run: STEPS_MAX,
+                    run_stride: 0,
                     panel_stride: stretch.page_words(),
                     panels,
                     steps: STEPS_MAX.min(steps - step),
@@ -154,21 +156,25 @@ pub(super) fn weighted_values(
     let tiles = RowTiles::new(rows.len(), compute);
     let low = rows.len() <= tile::low(compute) && padded.is_multiple_of(PANELS_MAX * PANEL);
     let panels = if low { PANELS_MAX } else { 1 };
-    for start in (0..seen).step_by(PAGE) {
-        let right = stretch.value_words(head, start / PAGE);
+    let page_steps = compute.steps(PAGE);
+    let steps = compute.steps(seen);
+    for first in (0..steps).step_by(STEPS_MAX) {
+        let right = stretch.value_words(head, first / page_steps);
         for index in 0..tiles.count() {
             let (row, height) = tiles.tile(index);
             for column in (0..padded).step_by(panels * PANEL) {
                 let tile = Tile {
-                    left: left.words(rows.start + row, compute.steps(start)),
+                    left: left.words(rows.start + row, first),
                     layout: LeftLayout::Rows,
                     left_stride: 0,
                     height,
                     right: &right[column..],
                     right_stride: padded,
+                    run: page_steps,
+                    run_stride: stretch.page_words(),
                     panel_stride: PANEL,
                     panels,
-                    steps: compute.steps(PAGE.min(seen - start)),
+                    steps: STEPS_MAX.min(steps - first),
                     compute,
                 };
                 let target = out.target((rows.start + row, column), (height, panels * PANEL), Output::Add);
@@ -247,6 +253,8 @@ pub(super) fn weighted_rows(
                 height,
                 right: &right.words[column..],
                 right_stride: right.columns,
+                run: STEPS_MAX,
+                run_stride: 0,
                 panel_stride: 0,
                 panels: 1,
                 steps: right.steps,

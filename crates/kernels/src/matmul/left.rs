@@ -61,7 +61,7 @@ impl PackedRows {
             LeftLayout::Steps => self.steps,
         };
         let tiles = RowTiles::new(matrix.rows, compute);
-        let words = self.words.with_room(matrix.rows * row_words + tile::LEFT_WORDS_BEYOND);
+        let words = self.words.with_room(matrix.rows * row_words);
         let words = &mut words[..matrix.rows * row_words];
         match layout {
             LeftLayout::Rows if in_rows => pack_by_rows(words, matrix, tiles, compute),
@@ -72,7 +72,7 @@ impl PackedRows {
 
     /// Bytes that a matrix of `rows` rows and `inner` columns takes at most.
     pub(crate) fn bytes(compute: Compute, rows: usize, inner: usize) -> usize {
-        let words = rows * compute.steps(inner).div_ceil(STEPS_MAX) * LEFT_STRIDE + tile::LEFT_WORDS_BEYOND;
+        let words = rows * compute.steps(inner).div_ceil(STEPS_MAX) * LEFT_STRIDE;
         words * size_of::<u32>()
     }
 
@@ -86,7 +86,7 @@ impl PackedRows {
             LeftLayout::Rows => {
                 let blocks = self.steps.div_ceil(STEPS_MAX);
                 let block = (row * blocks + height * (step / STEPS_MAX)) * LEFT_STRIDE;
-                &self.words[block..][..height * LEFT_STRIDE + tile::LEFT_WORDS_BEYOND]
+                &self.words[block..][..height * LEFT_STRIDE]
             }
             LeftLayout::Steps => {
                 &self.words[row * self.steps + step * height..][..height * STEPS_MAX.min(self.steps - step)]

@@ -39,6 +39,9 @@ pub(crate) struct Tile<'a> {
     pub(crate) right: &'a [u32],
     /// Words from one step of the right side to the next, at least PANEL.
     pub(crate) right_stride: usize,
+    /// Steps that lie so; those of a further run lie `run_stride` words later.
+    pub(crate) run: usize,
+    pub(crate) run_stride: usize,
     pub(crate) panel_stride: usize,
     /// Panels computed at once: 1, or [`PANELS_MAX`] for tiles of at most [`low`] rows.
     pub(crate) panels: usize,
@@ -70,8 +73,6 @@ pub(crate) const PANELS_MAX: usize = 4;
 
 /// Rows of a matrix register.
 pub(crate) const MATRIX_ROWS: usize = 16;
-/// Words behind the left rows of a tile that must be readable: matrix registers read whole.
-pub(crate) const LEFT_WORDS_BEYOND: usize = MATRIX_ROWS * LEFT_STRIDE;
 
 /// Tallest tile on any CPU.
 pub(crate) const HEIGHT_MAX: usize = 2 * MATRIX_ROWS;
@@ -98,7 +99,9 @@ pub(crate) unsafe fn compute(tile: &Tile<'_>, target: &Target) {
         LeftLayout::Steps => (steps.max(1) - 1) * tile.left_stride + height,
     };
     assert!(left_words <= tile.left.len() && steps <= STEPS_MAX, "{steps} steps of {} left words", tile.left.len());
-    let right_words = (tile.panels - 1) * tile.panel_stride + (steps.max(1) - 1) * tile.right_stride + PANEL;
+    let last = steps.max(1) - 1;
+    let last = last / tile.run * tile.run_stride + last % tile.run * tile.right_stride;
+    let right_words = (tile.panels - 1) * tile.panel_stride + last + PANEL;
     assert!(steps == 0 || right_words <= tile.right.len(), "{steps} steps of {} right words", tile.right.len());
     if target.columns == tile.panels * PANEL {
         // SAFETY: the rectangle is whole, and the caller vouches for it.
@@ -263,16 +266,18 @@ unsafe fn columns<V: Lanes, const M: usize, const N: usize, const PAIRS: bool, c
                 }
             }
         }
-        for step in 0..tile.steps {
-            let mut b = [zero; N];
-            for (b, right) in b.iter_mut().zip(right) {
-                *b = V::load(right.add(step * tile.right_stride));
-            }
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let at = if BY_STEP { step * tile.left_stride + row } else { row * LEFT_STRIDE + step };
-                let a = V::splat(left.add(at));
-                for (sum, &b) in sums.iter_mut().zip(&b) {
-                    *sum = if PAIRS { a.pair_mul_add(b, *sum) } else { a.mul_add(b, *sum) };
+        for (run, first) in (0..tile.steps).step_by(tile.run).enumerate() {
+            for step in first..tile.steps.min(first + tile.run) {
+                let mut b = [zero; N];
+                for (b, right) in b.iter_mut().zip(right) {
+                    *b = V::load(right.add(run * tile.run_stride + (step - first) * tile.right_stride));
+                }
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let at = if BY_STEP { step * tile.left_stride + row } else { row * LEFT_STRIDE + step };
+                    let a = V::splat(left.add(at));
+                    for (sum, &b) in sums.iter_mut().zip(&b) {
+                        *sum = if PAIRS { a.pair_mul_add(b, *sum) } else { a.mul_add(b, *sum) };
+                    }
                 }
             }
         }

@@ -6,11 +6,7 @@
 //! an element's bits depend on its row, its column and the multiples of 32 alone. 15,360,000 elements of random factors,
 //! among them subnormal ones and sums that overflow, were computed so in C and none differed (Xeon, Emerald Rapids).
 
-use std::{
-    arch::asm,
-    cell::{Cell, UnsafeCell},
-    ptr::NonNull,
-};
+use std::{arch::asm, cell::Cell, ptr::NonNull};
 
 use super::{LEFT_STRIDE, LeftLayout, MATRIX_ROWS, Target, Tile};
 use crate::matmul::packed::PANEL;
@@ -20,7 +16,7 @@ const STEPS: usize = 16;
 /// Bytes from a row of left words to the next.
 const LEFT_BYTES: usize = LEFT_STRIDE * size_of::<u32>();
 
-/// What `ldtilecfg` loads: palette 1, all eight registers whole.
+/// What `ldtilecfg` loads: palette 1, all eight registers 64 bytes wide.
 #[repr(C, align(64))]
 struct Configuration {
     palette: u8,
@@ -30,25 +26,33 @@ struct Configuration {
     rows: [u8; 16],
 }
 
-static WHOLE: Configuration = Configuration {
-    palette: 1,
-    start_row: 0,
-    reserved: [0; 14],
-    row_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
-};
+/// Rows of the registers that hold the first and the second group of left rows and their sums.
+type GroupRows = [u8; 2];
+
+const WHOLE: GroupRows = [MATRIX_ROWS as u8; 2];
 
 thread_local! {
-    static IS_CONFIGURED: Cell<bool> = const { Cell::new(false) };
+    static CONFIGURED: Cell<GroupRows> = const { Cell::new([0; 2]) };
 }
 
-/// Shapes the registers of this thread, once: a thread keeps them as long as it lives.
-fn configure() {
-    if !IS_CONFIGURED.replace(true) {
-        // SAFETY: the CPU has the instruction (only called where the instruction set is AMX), and the configuration is
-        // one that it takes.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const WHOLE, options(nostack, readonly)) };
+/// Shapes the registers of this thread, which keeps them until it needs another shape: a product of fewer rows takes
+/// less time, and loads and stores touch no row that is not there.
+fn configure(groups: GroupRows) {
+    if CONFIGURED.replace(groups) == groups {
+        return;
     }
+    let [first, second] = groups;
+    let whole = MATRIX_ROWS as u8;
+    let configuration = Configuration {
+        palette: 1,
+        start_row: 0,
+        reserved: [0; 14],
+        row_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+        rows: [first, first, second, second, first, second, whole, whole, 0, 0, 0, 0, 0, 0, 0, 0],
+    };
+    // SAFETY: the CPU has the instruction (only called where the instruction set is AMX), and the configuration is one
+    // that it takes: 1 to 16 rows.
+    unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const configuration, options(nostack, readonly)) };
 }
 
 /// Floating-point operations of a round of [`multiply_rounds`]: four products of registers, two operations a term.
@@ -56,7 +60,7 @@ pub(crate) const ROUND_FLOPS: usize = 4 * 2 * MATRIX_ROWS * STEPS * 2 * 16;
 
 /// Products of registers that stay where they are: what the CPU can multiply at most.
 pub(crate) fn multiply_rounds(rounds: usize) {
-    configure();
+    configure(WHOLE);
     // SAFETY: touches matrix registers alone, of which nobody expects a content.
     unsafe {
         asm!(
@@ -77,7 +81,7 @@ pub(crate) fn multiply_rounds(rounds: usize) {
     }
 }
 
-/// Sixteen rows of the output, 32 columns of each: a pair of registers.
+/// Up to sixteen rows of the output, 32 columns of each: a pair of registers.
 #[derive(Clone, Copy)]
 struct Sums {
     out: *mut f32,
@@ -87,7 +91,7 @@ struct Sums {
 }
 
 impl Sums {
-    /// 16 rows of a rectangle from element `at` on.
+    /// The rows of a rectangle from element `at` on.
     ///
     /// # Safety
     /// The rows must be there.
@@ -99,78 +103,59 @@ impl Sums {
     }
 }
 
+/// The right words of one panel.
+#[derive(Clone, Copy)]
+struct Right {
+    words: *const u32,
+    row_bytes: usize,
+    /// From one register's steps to the next.
+    block_bytes: usize,
+    blocks: usize,
+}
+
 /// # Safety
 /// As [`super::compute`], for a rectangle of whole panels; the CPU must have AMX.
 pub(super) unsafe fn compute(tile: &Tile<'_>, target: &Target) {
     assert_eq!(tile.layout, LeftLayout::Rows, "how matrix registers take the left side");
-    let groups = tile.height.div_ceil(MATRIX_ROWS);
     let blocks = tile.steps.div_ceil(STEPS);
-    let left_words = (groups * MATRIX_ROWS - 1) * LEFT_STRIDE + blocks * STEPS;
-    assert!(groups <= 2 && left_words <= tile.left.len(), "{left_words} left words of {}", tile.left.len());
-    let right_words = (tile.panels - 1) * tile.panel_stride + (blocks.max(1) * STEPS - 1) * tile.right_stride + PANEL;
+    assert!(tile.steps <= tile.run || tile.run == STEPS, "runs of {} steps in registers of {STEPS}", tile.run);
+    let block_words = if tile.run == STEPS { tile.run_stride } else { STEPS * tile.right_stride };
+    let left_words = (tile.height - 1) * LEFT_STRIDE + blocks * STEPS;
+    assert!(tile.height <= 2 * MATRIX_ROWS && left_words <= tile.left.len(), "{left_words} of {}", tile.left.len());
+    let last = (blocks.max(1) - 1) * block_words + (STEPS - 1) * tile.right_stride;
+    let right_words = (tile.panels - 1) * tile.panel_stride + last + PANEL;
     assert!(blocks == 0 || right_words <= tile.right.len(), "{right_words} right words of {}", tile.right.len());
-    configure();
-    let whole = tile.height.is_multiple_of(MATRIX_ROWS);
+    let second_rows = tile.height.saturating_sub(MATRIX_ROWS);
+    if second_rows > 0 {
+        configure([WHOLE[0], second_rows as u8]);
+    } else {
+        configure([tile.height as u8, CONFIGURED.get()[1].max(1)]);
+    }
     for panel in 0..tile.panels {
-        // SAFETY: words and sums of this panel are there (asserted; the caller vouches for the rectangle); rows of the
-        // last registers that are not the output's are computed elsewhere.
+        // SAFETY: words and sums of this panel are there (asserted; the caller vouches for the rectangle).
         unsafe {
-            let right = tile.right.as_ptr().add(panel * tile.panel_stride);
+            let right = Right {
+                words: tile.right.as_ptr().add(panel * tile.panel_stride),
+                row_bytes: tile.right_stride * size_of::<u32>(),
+                block_bytes: block_words * size_of::<u32>(),
+                blocks,
+            };
             let at = panel * PANEL;
-            let second = at + MATRIX_ROWS * target.stride;
-            match (groups, whole) {
-                (2, true) => multiply_two(tile, right, blocks, [Sums::of(target, at), Sums::of(target, second)]),
-                (2, false) => in_spare_rows(Sums::of(target, second), tile.height - MATRIX_ROWS, |last| {
-                    multiply_two(tile, right, blocks, [Sums::of(target, at), last]);
-                }),
-                (_, true) => multiply_one(tile, right, blocks, Sums::of(target, at)),
-                (_, false) => in_spare_rows(Sums::of(target, at), tile.height, |sums| {
-                    multiply_one(tile, right, blocks, sums);
-                }),
+            let first = Sums::of(target, at);
+            if second_rows > 0 {
+                multiply_two(tile.left, right, [first, Sums::of(target, at + MATRIX_ROWS * target.stride)]);
+            } else {
+                multiply_one(tile.left, right, first);
             }
         }
     }
 }
 
-/// Room for the sums of a pair of registers of which some rows are not the output's.
-#[repr(align(64))]
-struct SpareRows([[f32; PANEL]; MATRIX_ROWS]);
-
-thread_local! {
-    static SPARE: UnsafeCell<SpareRows> = const { UnsafeCell::new(SpareRows([[0.0; PANEL]; MATRIX_ROWS])) };
-}
-
-/// Runs `work` with sums in a buffer, of which the first `rows` rows come from and go to `sums`.
-///
 /// # Safety
-/// The rows must be there, and `work` must not come here again.
+/// The left words of both groups of rows, the right words and the sums must be there; the registers must have their rows.
 #[inline(always)]
-unsafe fn in_spare_rows(sums: Sums, rows: usize, work: impl FnOnce(Sums)) {
-    let stride = sums.row_bytes / size_of::<f32>();
-    SPARE.with(|spare| {
-        // SAFETY: the buffer is this thread's, and nobody else holds it (the caller vouches).
-        let SpareRows(spare) = unsafe { &mut *spare.get() };
-        if let Some(start) = sums.start {
-            for (index, row) in spare.iter_mut().enumerate().take(rows) {
-                // SAFETY: the caller vouches for the row.
-                *row = unsafe { start.add(index * stride).cast::<[f32; PANEL]>().read_unaligned() };
-            }
-        }
-        let out: *mut f32 = spare.as_mut_ptr().cast();
-        let start = sums.start.and(NonNull::new(out));
-        work(Sums { out, row_bytes: PANEL * size_of::<f32>(), start });
-        for (index, row) in spare.iter().enumerate().take(rows) {
-            // SAFETY: as above.
-            unsafe { sums.out.add(index * stride).cast::<[f32; PANEL]>().write_unaligned(*row) };
-        }
-    });
-}
-
-/// # Safety
-/// 32 rows of left words, a panel of right words and the sums must be there; the registers must be configured.
-#[inline(always)]
-unsafe fn multiply_two(tile: &Tile<'_>, right: *const u32, blocks: usize, [first, second]: [Sums; 2]) {
-    let left = tile.left.as_ptr();
+unsafe fn multiply_two(left: &[u32], right: Right, [first, second]: [Sums; 2]) {
+    let left = left.as_ptr();
     // SAFETY: reads and writes what the caller vouches for; the compiler itself uses no matrix register.
     unsafe {
         if let (Some(c0), Some(c1)) = (first.start, second.start) {
@@ -206,11 +191,11 @@ unsafe fn multiply_two(tile: &Tile<'_>, right: *const u32, blocks: usize, [first
             "3:",
             a0 = inout(reg) left => _,
             a1 = inout(reg) left.add(MATRIX_ROWS * LEFT_STRIDE) => _,
-            b = inout(reg) right => _,
-            n = inout(reg) blocks => _,
+            b = inout(reg) right.words => _,
+            n = inout(reg) right.blocks => _,
             lb = in(reg) LEFT_BYTES,
-            bs = in(reg) tile.right_stride * size_of::<u32>(),
-            bb = in(reg) tile.right_stride * STEPS * size_of::<u32>(),
+            bs = in(reg) right.row_bytes,
+            bb = in(reg) right.block_bytes,
             options(nostack, readonly)
         );
         asm!(
@@ -226,9 +211,9 @@ unsafe fn multiply_two(tile: &Tile<'_>, right: *const u32, blocks: usize, [first
 }
 
 /// # Safety
-/// As [`multiply_two`], for 16 rows.
+/// As [`multiply_two`], for one group.
 #[inline(always)]
-unsafe fn multiply_one(tile: &Tile<'_>, right: *const u32, blocks: usize, sums: Sums) {
+unsafe fn multiply_one(left: &[u32], right: Right, sums: Sums) {
     // SAFETY: as above.
     unsafe {
         if let Some(start) = sums.start {
@@ -255,12 +240,12 @@ unsafe fn multiply_one(tile: &Tile<'_>, right: *const u32, blocks: usize, sums: 
             "dec {n}",
             "jnz 2b",
             "3:",
-            a = inout(reg) tile.left.as_ptr() => _,
-            b = inout(reg) right => _,
-            n = inout(reg) blocks => _,
+            a = inout(reg) left.as_ptr() => _,
+            b = inout(reg) right.words => _,
+            n = inout(reg) right.blocks => _,
             lb = in(reg) LEFT_BYTES,
-            bs = in(reg) tile.right_stride * size_of::<u32>(),
-            bb = in(reg) tile.right_stride * STEPS * size_of::<u32>(),
+            bs = in(reg) right.row_bytes,
+            bb = in(reg) right.block_bytes,
             options(nostack, readonly)
         );
         asm!(
