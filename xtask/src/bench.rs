@@ -85,12 +85,12 @@ impl Measured {
     }
 
     /// By the mean of both probes: a disturbed one counts half.
-    fn limit_seconds(&self) -> Option<f64> {
+    fn limit_seconds(&self) -> f64 {
         limit::seconds(&self.row, &self.probe_before.mean(self.probe_after))
     }
 
     fn share_of_limit(&self) -> Option<f64> {
-        Some(self.limit_seconds()? / self.our_seconds()?)
+        Some(self.limit_seconds() / self.our_seconds()?)
     }
 
     /// Our speed over that of the fastest peer.

@@ -19,8 +19,10 @@ const SECONDS_TRIED: f64 = 0.01;
 const MEASUREMENTS: usize = 5;
 /// Tasks for each thread, so that one that is held up leaves its share to the others.
 const TASKS_PER_THREAD: usize = 16;
-/// Floats that are read: 512 MiB, more than any cache holds.
-const FLOATS: usize = 1 << 27;
+/// Floats that are read from memory: 512 MiB, more than any cache holds.
+const MEMORY_FLOATS: usize = 1 << 27;
+/// Floats that are read again and again: 64 MiB, more than the caches of two cores hold, less than a server's last.
+const CACHE_FLOATS: usize = 1 << 24;
 
 /// What a machine can do at most.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,6 +33,8 @@ pub struct Limits {
     pub bf16_flops_per_second: Option<f64>,
     /// Bytes that are read from main memory in a second.
     pub memory_bytes_per_second: f64,
+    /// Bytes that are read in a second of 64 MiB that are read again and again.
+    pub cache_bytes_per_second: f64,
 }
 
 impl Pool {
@@ -39,7 +43,8 @@ impl Pool {
         self.install(|| Limits {
             f32_flops_per_second: Chains::f32().flops_per_second(clock),
             bf16_flops_per_second: multiply_adds(Compute::Bf16, clock),
-            memory_bytes_per_second: memory_reads(clock),
+            memory_bytes_per_second: reads(MEMORY_FLOATS, clock),
+            cache_bytes_per_second: reads(CACHE_FLOATS, clock),
         })
     }
 }
@@ -53,14 +58,14 @@ pub fn multiply_adds(compute: Compute, clock: &dyn Fn() -> Duration) -> Option<f
     chains.map(|chains| chains.flops_per_second(clock))
 }
 
-/// Bytes per second that are read from memory, each thread a stretch of its own from start to end.
-pub fn memory_reads(clock: &dyn Fn() -> Duration) -> f64 {
+/// Bytes per second that are read of `length` floats, each thread a stretch of its own from start to end.
+pub fn reads(length: usize, clock: &dyn Fn() -> Duration) -> f64 {
     let mut buffer = Buffer::new();
     // Pages that nobody wrote are all one page of zeros.
-    threads::for_each_chunk(buffer.resize(FLOATS), FLOATS / TASKS_PER_THREAD, |_, floats| floats.fill(1.0));
+    threads::for_each_chunk(buffer.resize(length), length / TASKS_PER_THREAD, |_, floats| floats.fill(1.0));
     let floats: &[f32] = &buffer;
     let tasks = threads::count() * TASKS_PER_THREAD;
-    let stretch = FLOATS / tasks;
+    let stretch = length / tasks;
     let passes_per_second = rate(clock, |passes| {
         for _ in 0..passes {
             threads::for_each(tasks, |task| _ = black_box(sum(&floats[task * stretch..][..stretch])));

@@ -10,7 +10,8 @@
 use std::{convert::Infallible, time::Instant};
 
 use model::{
-    Batch, Compute, Gradients, Model, ModelConfig, Sampling, TrainerWorkspace,
+    Batch, Cache, Chunk, Compute, Gradients, Model, ModelConfig, SamplerWorkspace, Sampling, TrainerWorkspace,
+    sample::Scratch,
     threads::{self, Pool},
 };
 use rl::{
@@ -30,12 +31,16 @@ const SMOLLM2: &str = r#"{"model_type": "llama", "vocab_size": 49152, "hidden_si
     "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "rms_norm_eps": 1e-5,
     "rope_theta": 100000, "max_position_embeddings": 8192, "tie_word_embeddings": true}"#;
 
+const ANY_TOKEN: Sampling = Sampling { temperature: 1.0, top_k: 0, top_p: 1.0 };
+
 /// What a row measures.
 enum Work {
     /// One optimizer step on sequences of so many tokens.
     Train { sequences: usize, tokens: usize },
     /// New tokens after prompts of so many tokens, one sequence each.
     Decode { sequences: usize, prompt: usize, new: usize },
+    /// As `Decode`, but for the pass over the prompts, which is done once before all repeats.
+    Context { sequences: usize, prompt: usize, new: usize },
     /// A step of sampling and training: problems, completions of each, tokens of each after a prompt of 32.
     Step { problems: usize, completions: usize, tokens: usize },
 }
@@ -46,10 +51,10 @@ fn row(name: &str) -> Option<(&'static str, Work)> {
         "m-train" => (M, Work::Train { sequences: 1, tokens: 512 }),
         "m-train-1024" => (M, Work::Train { sequences: 1, tokens: 1024 }),
         "s-decode" => (S, Work::Decode { sequences: 64, prompt: 32, new: 128 }),
-        "s-decode-context-256" => (S, Work::Decode { sequences: 16, prompt: 256, new: 32 }),
-        "s-decode-context-1024" => (S, Work::Decode { sequences: 16, prompt: 1024, new: 32 }),
-        "s-decode-context-4096" => (S, Work::Decode { sequences: 16, prompt: 4096, new: 32 }),
-        "s-decode-context-8192" => (S, Work::Decode { sequences: 16, prompt: 8192, new: 32 }),
+        "s-decode-context-256" => (S, Work::Context { sequences: 16, prompt: 256, new: 32 }),
+        "s-decode-context-1024" => (S, Work::Context { sequences: 16, prompt: 1024, new: 32 }),
+        "s-decode-context-4096" => (S, Work::Context { sequences: 16, prompt: 4096, new: 32 }),
+        "s-decode-context-8192" => (S, Work::Context { sequences: 16, prompt: 8192, new: 32 }),
         "m-decode-1" => (M, Work::Decode { sequences: 1, prompt: 32, new: 32 }),
         "m-decode-16" => (M, Work::Decode { sequences: 16, prompt: 32, new: 32 }),
         "smollm2-decode" => (SMOLLM2, Work::Decode { sequences: 64, prompt: 32, new: 64 }),
@@ -78,6 +83,8 @@ struct Bench {
     workspace: TrainerWorkspace,
     /// Gradients and optimizer, where the row trains.
     training: Option<(Gradients, Optimizer)>,
+    /// Keys and values of the prompts, where the row does not time them.
+    prompts: Vec<Cache>,
 }
 
 impl Bench {
@@ -97,7 +104,7 @@ impl Bench {
             })
             .collect();
         let settings = SamplerSettings {
-            sampling: Sampling { temperature: 1.0, top_k: 0, top_p: 1.0 },
+            sampling: ANY_TOKEN,
             completion_tokens_max: tokens,
             sequences_max: problems * completions,
             cache_bytes_max: 0,
@@ -107,9 +114,38 @@ impl Bench {
         sampled.into_iter().map(|group| group.into_iter().map(|completion| completion.tokens).collect()).collect()
     }
 
+    /// Decodes after prompts that are held already.
+    fn decode(&mut self, sequences: usize, (prompt, new): (usize, usize)) {
+        const ROWS: usize = 2048;
+        let mut workspace = SamplerWorkspace::default();
+        if self.prompts.is_empty() {
+            for sequence in 0..sequences {
+                let mut own = Cache::new(&self.model);
+                for tokens in self.tokens(sequence as u64, prompt).chunks(ROWS) {
+                    self.model.advance(&mut [Chunk { tokens, shared: None, own: &mut own }], &mut workspace);
+                }
+                self.prompts.push(own);
+            }
+        }
+        let mut owns = vec![Cache::new(&self.model); sequences];
+        let mut tokens = vec![[1_u32]; sequences];
+        let mut scratch = Scratch::default();
+        let uniforms = vec![0.5; sequences];
+        for _ in 0..new {
+            let places = tokens.iter().zip(&self.prompts).zip(&mut owns);
+            let mut chunks: Vec<Chunk<'_>> =
+                places.map(|((tokens, prompt), own)| Chunk { tokens, shared: Some(prompt), own }).collect();
+            let rows = self.model.advance(&mut chunks, &mut workspace);
+            let drawn = self.model.draw(rows, &ANY_TOKEN, &uniforms, &mut scratch);
+            for (token, drawn) in tokens.iter_mut().zip(drawn) {
+                token[0] = drawn.token;
+            }
+        }
+    }
+
     /// Forward, backward and update over groups, in micro-batches of one group when they are many.
     fn train(&mut self, groups: &[(Vec<u32>, Vec<Vec<u32>>)], rows_max: usize) {
-        let Self { model, workspace, training } = self;
+        let Self { model, workspace, training, .. } = self;
         let (gradients, optimizer) = training.get_or_insert_with(|| (model.zero_gradients(), Optimizer::new(model)));
         gradients.clear();
         let rows = |group: &(Vec<u32>, Vec<Vec<u32>>)| group.0.len() + group.1.iter().map(Vec::len).sum::<usize>();
@@ -148,6 +184,10 @@ impl Bench {
                 self.sample(sequences, 1, (prompt, new));
                 sequences * new
             }
+            Work::Context { sequences, prompt, new } => {
+                self.decode(sequences, (prompt, new));
+                sequences * new
+            }
             Work::Step { problems, completions, tokens } => {
                 let sampled = self.sample(problems, completions, (32, tokens));
                 let prompts = (0..problems).map(|problem| self.tokens(problem as u64, 32));
@@ -165,9 +205,11 @@ fn probe(threads: usize) {
     let limits = Pool::new(threads).unwrap().limits(&|| start.elapsed());
     let bf16 = limits.bf16_flops_per_second.map_or("null".to_owned(), |flops| (flops * 1e-9).to_string());
     println!(
-        "{{\"row\": \"probe\", \"f32_gflops\": {}, \"bf16_gflops\": {bf16}, \"memory_gigabytes_per_second\": {}}}",
+        "{{\"row\": \"probe\", \"f32_gflops\": {}, \"bf16_gflops\": {bf16}, \"memory_gigabytes_per_second\": {}, \
+         \"cache_gigabytes_per_second\": {}}}",
         limits.f32_flops_per_second * 1e-9,
-        limits.memory_bytes_per_second * 1e-9
+        limits.memory_bytes_per_second * 1e-9,
+        limits.cache_bytes_per_second * 1e-9
     );
 }
 
@@ -196,7 +238,7 @@ fn main() {
     let (shape, work) = row(shape).unwrap_or_else(|| panic!("there is no row {name}"));
     Pool::new(threads).unwrap().install(|| {
         let workspace = TrainerWorkspace::new(number("--recomputed=").unwrap_or(0));
-        let mut bench = Bench { model: random_model(shape, compute), workspace, training: None };
+        let mut bench = Bench { model: random_model(shape, compute), workspace, training: None, prompts: Vec::new() };
         let mut tokens = bench.repeat(&work);
         let mut seconds = Vec::new();
         for _ in 0..repeats {

@@ -7,10 +7,11 @@
 //! | weights, forward | 2·P for each token | |
 //! | attention, forward | 4·H·D·L for each pair of a position and one that it sees, itself counted half | |
 //! | training | 3 times the forward | 28·P: weight, gradient and two moments read, all but the gradient written |
-//! | decoding a position | the forward of one token of each sequence | all weights in the type of the row |
+//! | decoding a position | the forward of one token of each sequence | all weights, and the keys and values of all positions seen, in the type of the row |
 //!
-//! Training takes the sum of both columns, decoding a position the larger one. The cache of keys and values is not
-//! counted among the bytes, nor are norms, activations and sampling.
+//! Training takes the sum of both columns, decoding a position the larger one. Bytes that fit the last-level cache of a
+//! server, 64 MiB, come at the rate of reads from that much memory, more of them at that from main memory. Norms,
+//! activations and sampling are not counted.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +24,12 @@ pub(super) struct Probe {
     /// None on a CPU without products of bf16 pairs.
     pub(super) bf16_gflops: Option<f64>,
     pub(super) memory_gigabytes_per_second: f64,
+    /// Of [`CACHE_BYTES`] that are read again and again.
+    pub(super) cache_gigabytes_per_second: f64,
 }
+
+/// What the probe takes for the size of the last-level cache.
+const CACHE_BYTES: f64 = 67_108_864.0;
 
 impl Probe {
     /// Halfway between two.
@@ -33,6 +39,7 @@ impl Probe {
             f32_gflops: mean(self.f32_gflops, other.f32_gflops),
             bf16_gflops: self.bf16_gflops.zip(other.bf16_gflops).map(|(a, b)| mean(a, b)),
             memory_gigabytes_per_second: mean(self.memory_gigabytes_per_second, other.memory_gigabytes_per_second),
+            cache_gigabytes_per_second: mean(self.cache_gigabytes_per_second, other.cache_gigabytes_per_second),
         }
     }
 
@@ -47,34 +54,43 @@ impl Probe {
     fn memory_seconds(&self, bytes: f64) -> f64 {
         bytes / (self.memory_gigabytes_per_second * 1e9)
     }
+
+    /// For `bytes` that are read in turn with nothing else.
+    fn rereading_seconds(&self, bytes: f64) -> f64 {
+        if bytes > CACHE_BYTES {
+            return self.memory_seconds(bytes);
+        }
+        bytes / (self.cache_gigabytes_per_second.max(self.memory_gigabytes_per_second) * 1e9)
+    }
 }
 
 /// Bytes that AdamW moves for each parameter in f32: it reads four numbers and writes three.
 const ADAMW_BYTES: f64 = 28.0;
 
-/// The least seconds of a repeat of `row`, none where the prompts' pass, which decode rows leave out, is most of it.
+/// The least seconds of a repeat of `row`.
 ///
 /// - training: (6·P·tokens + attention) FLOP at the row's type + 28·P bytes;
-/// - decode: new tokens × max((2·P·sequences + attention) FLOP, bytes of the weights at the row's type);
+/// - decode: new tokens × max((2·P·sequences + attention) FLOP, bytes of weights, keys and values at the row's type);
 /// - a GRPO step: 2·P·prompt tokens FLOP, each problem's prompt once + decode + training on prompts and completions.
-pub(super) fn seconds(row: &Row, probe: &Probe) -> Option<f64> {
+pub(super) fn seconds(row: &Row, probe: &Probe) -> f64 {
     let Row { shape, compute, .. } = row;
-    Some(match row.work {
+    match row.work {
         Work::Train { sequences, tokens } => {
             let forward = sequences as f64 * forward_flops(shape, 0, tokens);
             training_seconds(shape, *compute, forward, probe)
         }
-        Work::Decode { prompt, new, .. } if prompt > new => return None,
-        Work::Decode { sequences, prompt, new } => decode_seconds(row, sequences, (prompt, new), probe),
+        Work::Decode { sequences, prompt, new } | Work::Context { sequences, prompt, new } => {
+            decode_seconds(row, (sequences, sequences), (prompt, new), probe)
+        }
         Work::Step { problems, completions, tokens } => {
             let prefill = problems as f64 * forward_flops(shape, 0, STEP_PROMPT_TOKENS);
             let sequences = problems * completions;
             let sampled = sequences as f64 * forward_flops(shape, STEP_PROMPT_TOKENS, tokens);
             probe.flops_seconds(prefill, *compute)
-                + decode_seconds(row, sequences, (STEP_PROMPT_TOKENS, tokens), probe)
+                + decode_seconds(row, (problems, sequences), (STEP_PROMPT_TOKENS, tokens), probe)
                 + training_seconds(shape, *compute, prefill + sampled, probe)
         }
-    })
+    }
 }
 
 fn training_seconds(shape: &Shape, compute: Compute, forward_flops: f64, probe: &Probe) -> f64 {
@@ -82,16 +98,19 @@ fn training_seconds(shape: &Shape, compute: Compute, forward_flops: f64, probe: 
     probe.flops_seconds(3.0 * forward_flops, compute) + probe.memory_seconds(optimizer_bytes)
 }
 
-/// Decoding `new` positions of each sequence after `prompt` ones.
-fn decode_seconds(row: &Row, sequences: u64, (prompt, new): (u64, u64), probe: &Probe) -> f64 {
-    let weight_bytes = match row.compute {
-        Compute::F32 => 4.0,
-        Compute::Bf16 => 2.0,
+/// Decoding `new` positions of each sequence after `prompt` ones, of which only those of the problems differ.
+fn decode_seconds(row: &Row, (problems, sequences): (u64, u64), (prompt, new): (u64, u64), probe: &Probe) -> f64 {
+    let number_bytes = match row.compute {
+        Compute::F32 => 4,
+        Compute::Bf16 => 2,
     };
+    let Shape { layers, key_value_heads, head_width, .. } = row.shape;
     let flops = sequences as f64 * forward_flops(&row.shape, prompt, new);
-    let bytes = new as f64 * weight_bytes * row.shape.parameters() as f64;
-    // Both grow in step from position to position, but for the little that attention adds, so the larger sum counts.
-    probe.flops_seconds(flops, row.compute).max(probe.memory_seconds(bytes))
+    // Halfway through the new positions.
+    let positions = (problems * prompt) as f64 + (sequences * new) as f64 / 2.0;
+    let position_bytes = 2 * key_value_heads * head_width * layers * number_bytes;
+    let bytes = (number_bytes * row.shape.parameters()) as f64 + positions * position_bytes as f64;
+    probe.flops_seconds(flops, row.compute).max(new as f64 * probe.rereading_seconds(bytes))
 }
 
 /// FLOP of the forward of `tokens` positions of a sequence of which `before` are known.
@@ -107,9 +126,14 @@ mod tests {
     use super::*;
 
     /// The limits of two cores of Zen 5, rounded.
-    const PROBE: Probe = Probe { f32_gflops: 450.0, bf16_gflops: Some(800.0), memory_gigabytes_per_second: 40.0 };
+    const PROBE: Probe = Probe {
+        f32_gflops: 450.0,
+        bf16_gflops: Some(800.0),
+        memory_gigabytes_per_second: 40.0,
+        cache_gigabytes_per_second: 160.0,
+    };
 
-    fn limit(row: &str, probe: &Probe) -> Option<f64> {
+    fn limit(row: &str, probe: &Probe) -> f64 {
         seconds(Row::named(row).expect("the row is there"), probe)
     }
 
@@ -120,25 +144,31 @@ mod tests {
             ("s-train-f32", 0.286_533_9 + 0.003_397_4),
             // The same FLOP / 800e9.
             ("s-train-bf16", 0.161_175_3 + 0.003_397_4),
-            // 64 · 128 tokens · (2 · 4,853,376 + 6,144 · 96) FLOP / 450e9; the weights take 128 · 0.49 ms.
+            // 64 · 128 tokens · (2 · 4,853,376 + 6,144 · 96) FLOP / 450e9; the bytes take 128 · 0.36 ms.
             ("s-decode-f32", 0.187_443_5),
             // 512 · (6 · 596,049,920 + 3 · 229,376 · 256) / 800e9 + 28 · 596,049,920 / 40e9
             ("m-train-bf16", 2.401_574_6 + 0.417_234_9),
-            // 32 positions · 2 · 596,049,920 bytes / 40e9
-            ("m-decode-1-bf16", 0.953_679_9),
+            // 32 positions · (2 · 596,049,920 + 48 · 114,688) bytes / 40e9
+            ("m-decode-1-bf16", 0.958_083_9),
+            // 32 positions · (4 · 4,853,376 + 16 · 8,208 · 6,144) bytes / 40e9; the FLOP take 0.07 s.
+            ("s-decode-context-8192-f32", 0.661_034_2),
             // Prompts: 8 · 32 · (2 · 4,853,376 + 6,144 · 16) = 2.510_094e9 FLOP.
             // Completions: 128 · 128 · (2 · 4,853,376 + 6,144 · 96) = 168.699_101e9 FLOP.
             // (prompts + completions + 3 · (prompts + completions)) / 800e9 + 28 · 4,853,376 / 40e9
             ("s-grpo-bf16", 0.856_046_0 + 0.003_397_4),
         ] {
-            let seconds = limit(row, &PROBE).expect("the row has a limit");
+            let seconds = limit(row, &PROBE);
             assert!((seconds / expected - 1.0).abs() < 1e-6, "{row}: {seconds} s, by hand {expected} s");
         }
     }
 
     #[test]
-    fn rows_that_are_mostly_prompt_have_no_limit() {
-        assert_eq!(limit("s-decode-context-256-f32", &PROBE), None);
+    fn bytes_that_fit_the_cache_come_at_its_rate() {
+        // Without multiplications to wait for: 128 positions · (4 · 4,853,376 + 64 · 96 · 6,144) bytes / 160e9.
+        let probe = Probe { f32_gflops: 1e9, ..PROBE };
+        assert!((limit("s-decode-f32", &probe) / 0.045_729_8 - 1.0).abs() < 1e-6);
+        let slow_cache = Probe { cache_gigabytes_per_second: 1.0, ..probe };
+        assert!((limit("s-decode-f32", &slow_cache) / 0.182_919_2 - 1.0).abs() < 1e-6);
     }
 
     #[test]
@@ -149,8 +179,14 @@ mod tests {
 
     #[test]
     fn two_probes_count_by_their_mean() {
-        let other = Probe { f32_gflops: 350.0, bf16_gflops: Some(600.0), memory_gigabytes_per_second: 30.0 };
-        let mean = Probe { f32_gflops: 400.0, bf16_gflops: Some(700.0), memory_gigabytes_per_second: 35.0 };
+        let probe = |f32_gflops, bf16_gflops, memory_gigabytes_per_second, cache_gigabytes_per_second| Probe {
+            f32_gflops,
+            bf16_gflops: Some(bf16_gflops),
+            memory_gigabytes_per_second,
+            cache_gigabytes_per_second,
+        };
+        let other = probe(350.0, 600.0, 30.0, 40.0);
+        let mean = probe(400.0, 700.0, 35.0, 100.0);
         assert_eq!(PROBE.mean(other), mean);
         assert_eq!(PROBE.mean(Probe { bf16_gflops: None, ..other }).bf16_gflops, None);
     }

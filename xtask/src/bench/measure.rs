@@ -208,9 +208,13 @@ mod tests {
 
     #[test]
     fn a_probe_may_lack_bf16() {
-        let line =
-            "{\"row\": \"probe\", \"f32_gflops\": 50.5, \"bf16_gflops\": null, \"memory_gigabytes_per_second\": 20}";
-        let expected = Probe { f32_gflops: 50.5, bf16_gflops: None, memory_gigabytes_per_second: 20.0 };
+        let line = "{\"row\": \"probe\", \"f32_gflops\": 50.5, \"bf16_gflops\": null, \"memory_gigabytes_per_second\": 20, \"cache_gigabytes_per_second\": 80}";
+        let expected = Probe {
+            f32_gflops: 50.5,
+            bf16_gflops: None,
+            memory_gigabytes_per_second: 20.0,
+            cache_gigabytes_per_second: 80.0,
+        };
         assert_eq!(parse::<Probe>(line).expect("it is a probe"), expected);
     }
 

@@ -79,6 +79,8 @@ pub(super) enum Work {
     Train { sequences: u64, tokens: u64 },
     /// New tokens after prompts of so many tokens, one sequence each.
     Decode { sequences: u64, prompt: u64, new: u64 },
+    /// As `Decode`, but for the pass over the prompts, which is not timed.
+    Context { sequences: u64, prompt: u64, new: u64 },
     /// Sampling completions of so many tokens after prompts of [`STEP_PROMPT_TOKENS`], and one optimizer step on them.
     Step { problems: u64, completions: u64, tokens: u64 },
 }
@@ -118,7 +120,7 @@ impl Peer {
         let work = match row.work {
             // TRL computes in bf16 whatever the weights are in, so these rows carry no type.
             Work::Step { .. } => row.engine.trim_end_matches("-f32").trim_end_matches("-bf16"),
-            Work::Train { .. } | Work::Decode { .. } => row.engine,
+            Work::Train { .. } | Work::Decode { .. } | Work::Context { .. } => row.engine,
         };
         match self {
             Self::PyTorch => work.to_owned(),
@@ -174,7 +176,7 @@ const fn m_decode(sequences: u64) -> Work {
 }
 
 const fn s_context(prompt: u64) -> Work {
-    Work::Decode { sequences: 16, prompt, new: 32 }
+    Work::Context { sequences: 16, prompt, new: 32 }
 }
 
 const fn s_step(completions: u64) -> Work {

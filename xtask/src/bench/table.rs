@@ -32,7 +32,7 @@ pub(super) fn table(measured: &[Measured], form: Form) -> String {
     table
         + "\nTokens per second, for steps of GRPO seconds; medians. Times as fast: ours against the best peer. \
            Memory: ours, then the peers' in their order.\n\
-           Probe: f32 and bf16 GFLOP/s, GB/s from memory, before → after the row.\n"
+           Probe: f32 and bf16 GFLOP/s, GB/s from memory and from 64 MiB of it read again and again, before → after the row.\n"
 }
 
 fn headings(peers: &[Peer]) -> Vec<String> {
@@ -54,8 +54,8 @@ fn cells(measured: &Measured, peers: &[Peer]) -> Vec<String> {
     if !peers.is_empty() {
         cells.push(measured.times_as_fast().map_or(NONE.to_owned(), |ratio| format!("{ratio:.2}")));
     }
-    let limit = measured.limit_seconds().zip(measured.tokens());
-    cells.push(limit.map_or(NONE.to_owned(), |(seconds, tokens)| speed(seconds, tokens, work)));
+    let limit = measured.tokens().map(|tokens| speed(measured.limit_seconds(), tokens, work));
+    cells.push(limit.unwrap_or(NONE.to_owned()));
     cells.push(percent(measured.share_of_limit()));
     cells.push(percent(measured.row.aim));
     cells.push(memory(measured, peers));
@@ -82,7 +82,7 @@ fn outcome_cell(outcome: Option<&Outcome>, work: Work) -> String {
 fn speed(seconds: f64, tokens: u64, work: Work) -> String {
     match work {
         Work::Step { .. } => format!("{seconds:.2} s"),
-        Work::Train { .. } | Work::Decode { .. } => number(tokens as f64 / seconds),
+        Work::Train { .. } | Work::Decode { .. } | Work::Context { .. } => number(tokens as f64 / seconds),
     }
 }
 
@@ -90,7 +90,7 @@ fn spread(timing: &Timing, work: Work) -> String {
     let (fastest, slowest) = (timing.seconds_min(), timing.seconds_max());
     let (low, high) = match work {
         Work::Step { .. } => (fastest, slowest),
-        Work::Train { .. } | Work::Decode { .. } => (slowest, fastest),
+        Work::Train { .. } | Work::Decode { .. } | Work::Context { .. } => (slowest, fastest),
     };
     let low = speed(low, timing.tokens, work);
     format!("{}–{}", low.trim_end_matches(" s"), speed(high, timing.tokens, work))
@@ -128,7 +128,8 @@ fn memory(measured: &Measured, peers: &[Peer]) -> String {
 
 fn probe(probe: Probe) -> String {
     let bf16 = probe.bf16_gflops.map_or(NONE.to_owned(), |gflops| format!("{gflops:.0}"));
-    format!("{:.0}/{bf16}/{:.1}", probe.f32_gflops, probe.memory_gigabytes_per_second)
+    let (memory, cache) = (probe.memory_gigabytes_per_second, probe.cache_gigabytes_per_second);
+    format!("{:.0}/{bf16}/{memory:.1}/{cache:.1}", probe.f32_gflops)
 }
 
 /// The first column to the left, the others to the right.
@@ -166,7 +167,12 @@ mod tests {
     use super::*;
     use crate::bench::rows::Row;
 
-    const PROBE: Probe = Probe { f32_gflops: 450.0, bf16_gflops: Some(800.0), memory_gigabytes_per_second: 40.0 };
+    const PROBE: Probe = Probe {
+        f32_gflops: 450.0,
+        bf16_gflops: Some(800.0),
+        memory_gigabytes_per_second: 40.0,
+        cache_gigabytes_per_second: 160.0,
+    };
 
     fn timed(seconds: &[f64], tokens: u64) -> Outcome {
         Outcome::Timed(Timing {
@@ -210,8 +216,8 @@ mod tests {
         // Limits by hand: 4096 tokens / 0.2899313 s, and 4 · 171.209195e9 FLOP / 450e9 + 3.3974 ms.
         let expected = "\
 row             ours       min–max                                   PyTorch  bf16 weights  times as fast   limit  share of limit   aim               GiB  load                        probe
-s-train-f32    8,000  5,000–10,000                                     4,000             –           2.00  14,127            57 %  73 %        0.50, 0.50   0.2  450/800/40.0 → 450/800/40.0
-s-grpo-bf16   2.00 s   1.50–2.50 s  No module named 'trl' | exit status: 1        5.00 s           2.50  1.53 s            76 %  77 %  0.50, –, 0.50     –    450/–/40.0 → 450/800/40.0
+s-train-f32    8,000  5,000–10,000                                     4,000             –           2.00  14,127            57 %  73 %        0.50, 0.50   0.2  450/800/40.0/160.0 → 450/800/40.0/160.0
+s-grpo-bf16   2.00 s   1.50–2.50 s  No module named 'trl' | exit status: 1        5.00 s           2.50  1.53 s            76 %  77 %  0.50, –, 0.50     –    450/–/40.0/160.0 → 450/800/40.0/160.0
 ";
         assert_eq!(aligned_lines(&measured()), expected.lines().map(squeezed).collect::<Vec<_>>());
         let text = table(&measured(), Form::Aligned);
