@@ -114,18 +114,22 @@ impl Bench {
         sampled.into_iter().map(|group| group.into_iter().map(|completion| completion.tokens).collect()).collect()
     }
 
+    /// Keys and values of a prompt.
+    fn held(&self, prompt: &[u32], workspace: &mut SamplerWorkspace) -> Cache {
+        const ROWS: usize = 2048;
+        let mut own = Cache::new(&self.model);
+        for tokens in prompt.chunks(ROWS) {
+            self.model.advance(&mut [Chunk { tokens, shared: None, own: &mut own }], workspace);
+        }
+        own
+    }
+
     /// Decodes after prompts that are held already.
     fn decode(&mut self, sequences: usize, (prompt, new): (usize, usize)) {
-        const ROWS: usize = 2048;
         let mut workspace = SamplerWorkspace::default();
         if self.prompts.is_empty() {
-            for sequence in 0..sequences {
-                let mut own = Cache::new(&self.model);
-                for tokens in self.tokens(sequence as u64, prompt).chunks(ROWS) {
-                    self.model.advance(&mut [Chunk { tokens, shared: None, own: &mut own }], &mut workspace);
-                }
-                self.prompts.push(own);
-            }
+            let held = |sequence| self.held(&self.tokens(sequence as u64, prompt), &mut workspace);
+            self.prompts = (0..sequences).map(held).collect();
         }
         let mut owns = vec![Cache::new(&self.model); sequences];
         let mut tokens = vec![[1_u32]; sequences];
