@@ -88,14 +88,6 @@ dispatched! {
     pub fn add_row(y: &mut [f32], x: &[f32]) = add_body;
 }
 
-/// y ← y + x.
-///
-/// Shapes: both \[N\].
-pub fn add(y: &mut [f32], x: &[f32]) {
-    assert_eq!(y.len(), x.len(), "rows of different lengths");
-    threads::for_each_chunk(y, ELEMENTS, |index, y| add_row(y, &x[index * ELEMENTS..][..y.len()]));
-}
-
 /// Adds `bias` to every row of `rows`.
 ///
 /// Shapes: rows \[N, C\], bias \[C\].

@@ -88,7 +88,7 @@ fn an_element_does_not_depend_on_its_place_in_a_slice() {
         activation::gate(&mut out, &gate, &up);
         activation::gate_backward(&mut gate, &mut up, &z[at.clone()]);
         let (mut sum, mut scaled) = (x[at.clone()].to_vec(), x[at.clone()].to_vec());
-        vector::add(&mut sum, &y[at]);
+        vector::add_row(&mut sum, &y[at]);
         vector::scale(&mut scaled, 0.3);
         [out, gate, up, sum, scaled].map(|x| bits(&x))
     };

@@ -34,7 +34,7 @@ fn of_vectors() -> Outputs {
     let wide_gate: Vec<f32> = x.iter().map(|x| 20.0 * x).collect();
     let (mut sum, mut biased, mut rows, mut scaled, mut gated) =
         (x.clone(), x.clone(), [0.0; 37].to_vec(), x.clone(), x.clone());
-    vector::add(&mut sum, &y);
+    vector::add_row(&mut sum, &y);
     vector::add_bias(&mut biased, &y[..37]);
     vector::add_rows(&mut rows, &x);
     vector::scale(&mut scaled, 0.3);
@@ -44,7 +44,7 @@ fn of_vectors() -> Outputs {
     let dots = (0..99).map(|n| logprob::dot(&x[..n], &y[..n])).collect();
     let squares = vec![vector::sum_of_squares(&x) as f32];
     vec![
-        ("add", sum),
+        ("add_row", sum),
         ("add_bias", biased),
         ("add_rows", rows),
         ("scale", scaled),

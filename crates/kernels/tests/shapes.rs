@@ -30,7 +30,7 @@ fn check_refused(calls: Calls<'_>) {
 #[test]
 fn vectors_of_wrong_lengths_are_refused() {
     check_refused(vec![
-        ("add", Box::new(|| vector::add(&mut [0.0; 3], &[0.0; 4]))),
+        ("add_row", Box::new(|| vector::add_row(&mut [0.0; 3], &[0.0; 4]))),
         ("add_bias to a part of a row", Box::new(|| vector::add_bias(&mut [0.0; 5], &[0.0; 2]))),
         ("add_rows of a part of a row", Box::new(|| vector::add_rows(&mut [0.0; 2], &[0.0; 5]))),
         ("dot", Box::new(|| assert!(logprob::dot(&[0.0; 3], &[0.0; 17]) < 1.0))),
