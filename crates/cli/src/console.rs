@@ -149,10 +149,10 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
 }
 
 /// Verbs with which the messages of our crates begin their remedies.
-const REMEDY_VERBS: [&str; 26] = [
+const REMEDY_VERBS: [&str; 27] = [
     "add", "check", "choose", "correct", "download", "drop", "export", "give", "install", "leave", "lower", "make",
-    "mend", "pass", "put", "raise", "remove", "replace", "run", "set", "shorten", "split", "start", "use", "wait",
-    "write",
+    "mend", "move", "pass", "put", "raise", "remove", "replace", "run", "set", "shorten", "split", "start", "use",
+    "wait", "write",
 ];
 
 /// A message of the form `cause; remedy` in its two parts; the whole message where no remedy follows.

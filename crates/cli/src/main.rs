@@ -13,6 +13,7 @@ mod progress;
 mod report;
 mod sample;
 mod sft;
+mod sweep;
 mod table;
 mod train;
 mod verify;
@@ -49,7 +50,7 @@ Exit codes:
   0    done
   1    failed; the reason is on standard error
   2    the command line is wrong
-  130  interrupted; `train` leaves a checkpoint and says how to go on";
+  130  interrupted; `train` and `sweep` leave checkpoints and say how to go on";
 
 /// Trains reasoning language models to answer correctly in fewer tokens, and measures them.
 ///
@@ -71,6 +72,7 @@ struct CommandLine {
 enum Command {
     Demo(demo::Arguments),
     Train(train::Arguments),
+    Sweep(sweep::Arguments),
     Sft(sft::Arguments),
     Eval(Box<eval::Arguments>),
     Verify(verify::Arguments),
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments, &console),
         Command::Sft(arguments) => sft::run(arguments, &console),
         Command::Train(arguments) => train::run(arguments, &console),
+        Command::Sweep(arguments) => sweep::run(arguments, &console),
         Command::Eval(arguments) => eval::run(arguments, &console),
         Command::Verify(arguments) => verify::run(arguments, &console),
         Command::Sample(arguments) => sample::run(arguments, &console),

@@ -48,9 +48,10 @@ impl Progress {
         StepBar { progress: self.clone(), bar }
     }
 
-    /// A bar for `units` units of work of several jobs at once.
-    pub(crate) fn work(&self, units: u64) -> WorkBar {
-        let bar = self.bars.add(bar(units, "{bar:24} {percent} %, {left}\n{wide_msg}", 0));
+    /// A bar for `units` units of work of several jobs at once, of which `done` are done.
+    pub(crate) fn work(&self, done: u64, units: u64) -> WorkBar {
+        let bar = self.bars.add(bar(units, "{bar:24} {percent} %, {left}\n{wide_msg}", done));
+        bar.set_position(done);
         bar.enable_steady_tick(TICK);
         WorkBar { progress: self.clone(), bar }
     }

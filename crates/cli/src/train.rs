@@ -83,8 +83,9 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
     if !path.is_dir() {
         let mut config: RunConfig = read_config(path, overrides)?;
         config.compute = Some(ComputeType::resolve(config.compute).into());
-        config.seed = seed.unwrap_or(config.seed);
-        let default = || Path::new("runs").join(format!("{}-seed{}", config.arm(), config.seed));
+        let seed = seed.unwrap_or(config.seed);
+        let config = config.for_seed(seed);
+        let default = || Path::new("runs").join(config.directory_name());
         let root = out.clone().unwrap_or_else(default);
         if *resume {
             refuse_other_config(&config, path, &root)?;
@@ -114,18 +115,11 @@ fn refuse_other_config(config: &RunConfig, path: &Path, root: &Path) -> Result<(
     refuse_missing_run(root)?;
     let recorded = root.join("config.toml");
     let recorded = fs::read_to_string(&recorded).with_context(|| format!("cannot read {}", recorded.display()))?;
-    let asked = config.to_toml();
-    if asked == recorded {
-        return Ok(());
-    }
-    let line = |text: &str, index: usize| text.lines().nth(index).unwrap_or("nothing there").to_owned();
-    let index = asked.lines().zip(recorded.lines()).take_while(|(asked, recorded)| asked == recorded).count();
+    let Some([asked, recorded]) = config.first_difference(&recorded) else { return Ok(()) };
     bail!(
-        "{} asks for `{}` where the run in {} has `{}`; run `brevity train --resume {}` to go on as it was started",
+        "{} asks for `{asked}` where the run in {} has `{recorded}`; run `brevity train --resume {}` to go on as it was started",
         path.display(),
-        line(&asked, index),
         root.display(),
-        line(&recorded, index),
         shell_word(root)
     )
 }

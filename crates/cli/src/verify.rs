@@ -120,7 +120,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let mut out = arguments.out.as_deref().map(begin).transpose()?;
     let mut lines = Lines::new(source, LINE_BYTES_MAX);
     let next = || lines.next_batch().with_context(|| format!("cannot read {}", name(&arguments.file)));
-    let bar = bytes.map(|bytes| Progress::new(console).work(bytes));
+    let bar = bytes.map(|bytes| Progress::new(console).work(0, bytes));
     let mut totals = Totals::default();
     let consume = |judged: Judged| {
         match &mut out {

@@ -1,14 +1,17 @@
 //! The records of an evaluation under way, and whether another may go on with it.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 use serde_json::Value;
 
-use crate::{EvaluationHeader, EvaluationRecord, RecordError, write::json_lines};
+use crate::{
+    EvaluationHeader, EvaluationRecord, RecordError,
+    write::{json_lines, lock},
+};
 
 /// Settings of a header in which one evaluation may differ from the one that it goes on with.
 const FREE_SETTINGS: [&str; 3] = ["started_unix_seconds", "problems", "problems_left_out"];
@@ -28,14 +31,7 @@ impl RecordLog {
     pub(crate) fn open(path: &Path) -> Result<Self, RecordError> {
         let failed = |source| RecordError::Io { action: "open", path: path.to_owned(), source };
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let message = "another program writes to it; wait until that has ended".into();
-                return Err(RecordError::Unusable { path: path.to_owned(), message });
-            }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
-        }
+        lock(&file, path)?;
         let bytes = whole_lines_bytes(&mut file).map_err(failed)?;
         file.set_len(bytes).map_err(failed)?;
         Ok(Self { file, path: path.to_owned() })

@@ -1,7 +1,7 @@
 //! The one place that creates files: whole files appear at once or not at all, logs grow by whole lines.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
@@ -110,6 +110,29 @@ pub fn create_directory(path: &Path) -> Result<(), RecordError> {
         action: "create the directory",
         path: path.to_owned(),
         source,
+    })
+}
+
+/// Locks the directory `root` for this program, until what is returned is dropped: an empty file `lock` stays in it.
+///
+/// # Errors
+/// [`RecordError::Unusable`] when another program has it locked; [`RecordError::Io`].
+pub fn lock_directory(root: &Path) -> Result<File, RecordError> {
+    let path = root.join("lock");
+    let failed = |source| RecordError::Io { action: "open", path: path.clone(), source };
+    let file = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
+    lock(&file, &path)?;
+    Ok(file)
+}
+
+/// Locks an open file for this program.
+pub(crate) fn lock(file: &File, path: &Path) -> Result<(), RecordError> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            let message = "another program writes to it; wait until that has ended".into();
+            RecordError::Unusable { path: path.to_owned(), message }
+        }
+        TryLockError::Error(source) => RecordError::Io { action: "lock", path: path.to_owned(), source },
     })
 }
 

@@ -3,11 +3,15 @@
 //! Every setting is documented here, and `docs/config.md` is generated from this file's types by way of a commented
 //! example. Ranges are checked once, in [`RunConfig::check`]; nothing below asks again.
 
+mod overrides;
+
 use std::path::{Path, PathBuf};
 
 use model::Compute;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use verify::Extraction;
+
+pub(crate) use overrides::{apply, merge};
 
 use crate::{
     ProblemFields, RlError,
@@ -24,7 +28,7 @@ pub struct RunConfig {
     /// Name of the run in reports; runs of one arm with different seeds share it. Default: the shaper's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arm: Option<String>,
-    /// Seed of every random stream.
+    /// Seed of every random stream; it stands for `{seed}` in the paths of model and problems.
     #[serde(default)]
     pub seed: u64,
     /// Threads of the kernels; 0 takes all cores. No number depends on it.
@@ -327,35 +331,51 @@ pub fn parse_config<T: DeserializeOwned>(text: &str, overrides: &[String]) -> Re
     }
     let mut table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
     for change in overrides {
-        apply_override(&mut table, change)?;
+        apply(&mut table, change)?;
     }
-    serde_path_to_error::deserialize(toml::Value::Table(table))
-        .map_err(|error| format!("setting `{}`: {}", error.path(), error.inner().to_string().trim_end()))
+    from_table(table)
 }
 
-fn apply_override(table: &mut toml::Table, change: &str) -> Result<(), String> {
-    let (path, value) =
-        change.split_once('=').ok_or(format!("--set {change} has no `=`; write --set section.key=value"))?;
-    // A bare word is a string: --set model.path=models/tiny needs no quotes.
-    let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"))
-        .ok()
-        .and_then(|mut parsed| parsed.remove("value"))
-        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-    let mut keys: Vec<&str> = path.trim().split('.').collect();
-    let last = keys.pop().unwrap_or_default();
-    let mut at = table;
-    for key in keys {
-        let next = at.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        at = next.as_table_mut().ok_or(format!("--set {change}: `{key}` is a value, not a section"))?;
-    }
-    at.insert(last.to_owned(), parsed);
-    Ok(())
+/// The config that a table holds.
+///
+/// # Errors
+/// What is wrong, with the setting.
+pub(crate) fn from_table<T: DeserializeOwned>(table: toml::Table) -> Result<T, String> {
+    serde_path_to_error::deserialize(toml::Value::Table(table))
+        .map_err(|error| format!("setting `{}`: {}", error.path(), error.inner().to_string().trim_end()))
 }
 
 impl RunConfig {
     /// Name of the run in reports.
     pub fn arm(&self) -> &str {
         self.arm.as_deref().unwrap_or(self.train.shaping.name())
+    }
+
+    /// Name of the run's directory: `ARM-seedSEED`.
+    pub fn directory_name(&self) -> String {
+        format!("{}-seed{}", self.arm(), self.seed)
+    }
+
+    /// The config of the run under `seed`, which takes the place of `{seed}` in the paths of model and problems.
+    #[must_use]
+    pub fn for_seed(mut self, seed: u64) -> Self {
+        let with_seed = |path: &str| path.replace("{seed}", &seed.to_string());
+        let with_seed_in = |path: &PathBuf| path.to_str().map_or_else(|| path.clone(), |path| with_seed(path).into());
+        self.model.path = with_seed(&self.model.path);
+        self.problems.path = with_seed_in(&self.problems.path);
+        if let Some(evaluation) = &mut self.evaluation {
+            evaluation.path = with_seed_in(&evaluation.path);
+        }
+        self.seed = seed;
+        self
+    }
+
+    /// The first line in which this config and a recorded one differ, as they stand in each; none when they are the same.
+    pub fn first_difference(&self, recorded: &str) -> Option<[String; 2]> {
+        let ours = self.to_toml();
+        let line = |text: &str, index: usize| text.lines().nth(index).unwrap_or("nothing there").to_owned();
+        let same = ours.lines().zip(recorded.lines()).take_while(|(ours, theirs)| ours == theirs).count();
+        (ours != recorded).then(|| [line(&ours, same), line(recorded, same)])
     }
 
     /// The resolved config, every default written out.

@@ -21,6 +21,7 @@ use crate::{
     ring,
     sft::{DemonstrationSettings, SftConfig, SftMetrics, SftTrainSettings, fine_tune},
     shaping::{LengthPenalty, Shaping, TopLambda, Which},
+    sweep::SweepRun,
 };
 
 /// Seeds of the demonstration. Each has a start of its own, which its arms share.
@@ -111,14 +112,11 @@ impl Demo {
         Ok(demo)
     }
 
-    /// Directory of all run directories.
-    pub fn runs(&self) -> PathBuf {
-        self.root.join("runs")
-    }
-
-    /// Run directory of an arm and seed.
-    pub fn run(&self, arm: &str, seed: u64) -> PathBuf {
-        self.runs().join(format!("{arm}-seed{seed}"))
+    /// Every run, in the order of the arms.
+    pub fn runs(&self) -> Vec<SweepRun> {
+        let of_arm = |(arm, shaping): (&str, Shaping)| SEEDS.map(|seed| self.run_config(arm, shaping.clone(), seed));
+        let root = self.root.join("runs");
+        arms().into_iter().flat_map(of_arm).map(|config| SweepRun::new(config, &root)).collect()
     }
 
     /// The model that every arm of `seed` starts from; made by [`Demo::start`].

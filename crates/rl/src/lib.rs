@@ -29,6 +29,7 @@ pub mod sft;
 pub mod shaping;
 pub mod statistics;
 pub mod summary;
+pub mod sweep;
 pub mod trainer;
 pub mod update;
 

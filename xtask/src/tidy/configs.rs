@@ -21,18 +21,24 @@ fn check_syntax(file: &TextFile) -> Option<Finding> {
     Some(Finding::new(&file.path, line, format!("is no TOML: {}", error.message()), "mend the syntax"))
 }
 
-/// Findings for the configs that `brevity train --check` refuses.
+/// The command of `brevity` that a config is for: files of sweeps are named `sweep-…`.
+fn command_of(path: &str) -> &'static str {
+    if path.starts_with("configs/sweep-") { "sweep" } else { "train" }
+}
+
+/// Findings for the configs that `brevity train --check` or `brevity sweep --check` refuses.
 pub(super) fn check_with_brevity(root: &Path, files: &[TextFile]) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for file in configs(files) {
+        let command = command_of(&file.path);
         let output = Command::new("cargo")
-            .args(["run", "--quiet", "--package", "cli", "--", "train", "--check", &file.path])
+            .args(["run", "--quiet", "--package", "cli", "--", command, "--check", &file.path])
             .current_dir(root)
             .output()
             .context("cannot start cargo")?;
         if !output.status.success() {
             let wrong = format!("is refused: {}", String::from_utf8_lossy(&output.stderr).trim());
-            let remedy = format!("mend it until `brevity train --check {}` passes", file.path);
+            let remedy = format!("mend it until `brevity {command} --check {}` passes", file.path);
             findings.push(Finding::new(&file.path, 1, wrong, remedy));
         }
     }

@@ -204,6 +204,16 @@ mod tests {
     }
 
     #[test]
+    fn an_alternative_that_is_set_takes_the_place_of_the_choice_before_it() {
+        let headers = REFERENCE.lines().filter_map(|line| line.strip_prefix("#= [")?.strip_suffix(']'));
+        for (path, mut table) in headers.zip(alternatives()) {
+            let (inner, key) = parent(&mut table, path);
+            let change = format!("{path}={}", inner[key]);
+            parse_config::<RunConfig>(REFERENCE, std::slice::from_ref(&change)).expect(&change);
+        }
+    }
+
+    #[test]
     fn the_page_shows_alternatives_as_comments() {
         assert!(page().contains("\n# [train.shaping.length-penalty]\n# # α"));
         assert!(!page().contains(ALTERNATIVE));

@@ -5,4 +5,5 @@ mod engine;
 mod refusals;
 mod scratch;
 mod server;
+mod sweep;
 mod verify;

@@ -1,0 +1,94 @@
+//! The runs of a comparison, one after another or several at a time. What they are is `rl`'s; where their models come
+//! from, the caller says.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use anyhow::Result;
+use rl::{
+    sweep::{Standing, SweepRun},
+    trainer::{Event, Provenance, Surroundings},
+};
+
+use crate::{
+    machine,
+    progress::{Progress, WorkBar},
+    table::percent,
+};
+
+/// What a step counts for in the progress of all runs: about what it costs in supervised steps, which only the time left
+/// depends on.
+pub(crate) const STEP_UNITS: u64 = 4;
+
+/// Where the runs are made.
+pub(crate) struct Floor<'a> {
+    /// All runs, in the order in which they begin.
+    pub(crate) runs: &'a [SweepRun],
+    /// Runs at a time. Each has one thread where there are several, and its share of the memory.
+    pub(crate) jobs: usize,
+    /// The model that a run starts from, made or found when the run begins.
+    pub(crate) model: &'a (dyn Fn(&SweepRun) -> Result<PathBuf> + Sync),
+    /// Told of what stays on the screen.
+    pub(crate) progress: &'a Progress,
+    /// Moved on by [`STEP_UNITS`] a step.
+    pub(crate) bar: &'a WorkBar,
+}
+
+impl Floor<'_> {
+    /// Makes every run that is not finished, until someone asks to stop. A run that fails is told of at once, and the
+    /// others go on; returns the names of those that failed.
+    pub(crate) fn work(&self) -> Vec<String> {
+        let next = AtomicUsize::new(0);
+        let memory = machine::memory_bytes_available().map(|bytes| bytes / self.jobs as u64);
+        let failed = Mutex::new(Vec::new());
+        let work = |run: &SweepRun| {
+            if let Err(error) = self.train(run, memory) {
+                self.progress.line(&format!("{} failed: {error:#}", run.name()));
+                failed.lock().unwrap_or_else(PoisonError::into_inner).push(run.name());
+            }
+        };
+        let waiting = || self.runs.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !machine::stop_requested());
+        let worker = || std::iter::from_fn(waiting).for_each(work);
+        thread::scope(|scope| (0..self.jobs).for_each(|_| drop(scope.spawn(worker))));
+        failed.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn train(&self, run: &SweepRun, memory_bytes_available: Option<u64>) -> Result<()> {
+        if run.standing()? == Standing::Finished {
+            return Ok(());
+        }
+        let model = (self.model)(run)?;
+        if machine::stop_requested() {
+            return Ok(());
+        }
+        let provenance = Provenance {
+            brevity_version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_unix_seconds: machine::unix_seconds(),
+            memory_bytes_available,
+        };
+        let threads = if self.jobs > 1 { 1 } else { run.config.threads };
+        machine::thread_pool(threads)?.install(|| {
+            let mut trainer = run.trainer(&model, &provenance)?;
+            trainer.run(&mut Surroundings {
+                clock: &machine::clock(),
+                interrupted: &machine::stop_requested,
+                watch: &mut |event| self.show(run, &event),
+            })?;
+            Ok(())
+        })
+    }
+
+    fn show(&self, run: &SweepRun, event: &Event<'_>) {
+        let Event::StepEnded(metrics) = event else { return };
+        let (step, steps) = (metrics.step + 1, run.config.train.steps);
+        let (accuracy, tokens) = (percent(metrics.correctness_ratio), metrics.completion_tokens.mean);
+        let message = format!("{}, step {step} of {steps}: accuracy {accuracy}, tokens {tokens:.1}", run.name());
+        self.bar.advance(STEP_UNITS, message);
+    }
+}

@@ -1,0 +1,206 @@
+//! A sweep: every arm of a comparison under every seed, from one base config. Which runs there are, where each is, and how
+//! far it has come; whoever calls decides how many run at a time, and shows progress.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use record::RunDirectory;
+use serde::Deserialize;
+use toml::Table;
+
+use crate::{
+    RlError,
+    config::{ComputeType, RunConfig, from_table, merge, parse_config},
+    trainer::{Provenance, Trainer},
+};
+
+/// `brevity sweep SWEEP.toml`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sweep {
+    /// The `brevity train` config that every run starts from. `{seed}` in its paths of model and problems stands for the
+    /// seed of the run. All paths are relative to where the program runs.
+    pub base: PathBuf,
+    /// Seeds, each with every arm.
+    pub seeds: Vec<u64>,
+    /// What is compared, in the order of the report.
+    pub arms: Vec<SweepArm>,
+}
+
+/// `[[arms]]`: one side of the comparison.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SweepArm {
+    /// Name in reports, and of its runs' directories.
+    pub name: String,
+    /// Settings in which the arm differs from the base config, as they would stand there.
+    #[serde(default)]
+    pub set: Table,
+}
+
+/// One run of a sweep.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SweepRun {
+    /// Its config.
+    pub config: RunConfig,
+    /// Its run directory.
+    pub root: PathBuf,
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing is there.
+    New,
+    /// It stopped on the way.
+    Unfinished {
+        /// Steps of its latest checkpoint; 0 without one, when it begins again.
+        step: u64,
+    },
+    /// Its numbers are complete.
+    Finished,
+}
+
+impl Sweep {
+    /// Reads a sweep.
+    ///
+    /// # Errors
+    /// [`RlError`] naming the file, the line or the setting, and what would be right.
+    pub fn read(path: &Path) -> Result<Self, RlError> {
+        let refused = |message| RlError::File { path: path.into(), message };
+        let sweep: Self = parse_config(&read_text(path)?, &[]).map_err(refused)?;
+        sweep.check().map_err(refused)?;
+        Ok(sweep)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.seeds.is_empty() || self.arms.is_empty() {
+            return Err("has no run; give `seeds` and `arms` at least one entry each".into());
+        }
+        if let Some(seed) = repeated(self.seeds.iter()) {
+            return Err(format!("`seeds` holds {seed} twice; leave one out"));
+        }
+        if let Some(name) = repeated(self.arms.iter().map(|arm| &arm.name)) {
+            return Err(format!("two arms have the name \"{name}\"; give each its own"));
+        }
+        let is_file_name = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
+        match self.arms.iter().find(|arm| !is_file_name(&arm.name)) {
+            Some(arm) => {
+                Err(format!("the arm name \"{}\" is no file name; use letters, digits, `-` and `_`", arm.name))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Every run, seed after seed for each arm in turn, in directories below `out`. `overrides` change the base config, as
+    /// `--set` does.
+    ///
+    /// # Errors
+    /// [`RlError`] when the base config cannot be read, or an arm makes a config of it that is out of range.
+    pub fn runs(&self, out: &Path, overrides: &[String]) -> Result<Vec<SweepRun>, RlError> {
+        let mut base: Table = toml::from_str(&read_text(&self.base)?)
+            .map_err(|error| RlError::File { path: self.base.clone(), message: error.to_string() })?;
+        let refused = |message| RlError::File { path: self.base.clone(), message };
+        for change in overrides {
+            crate::config::apply(&mut base, change).map_err(refused)?;
+        }
+        let mut runs = Vec::new();
+        for arm in &self.arms {
+            let of_arm = |message: String| refused(format!("under arm {}: {message}", arm.name));
+            let mut table = base.clone();
+            merge(&mut table, arm.set.clone()).map_err(of_arm)?;
+            let mut config: RunConfig = from_table(table).map_err(of_arm)?;
+            config.check().map_err(|error| of_arm(error.to_string()))?;
+            config.arm = Some(arm.name.clone());
+            config.compute = Some(ComputeType::resolve(config.compute).into());
+            let of_seed = |&seed| config.clone().for_seed(seed);
+            runs.extend(self.seeds.iter().map(of_seed).map(|config| SweepRun::new(config, out)));
+        }
+        Ok(runs)
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, RlError> {
+    fs::read_to_string(path).map_err(|source| RlError::Io { action: "read", path: path.into(), source })
+}
+
+fn repeated<T: Ord>(values: impl Iterator<Item = T>) -> Option<T> {
+    let mut seen = BTreeSet::new();
+    for value in values {
+        if seen.contains(&value) {
+            return Some(value);
+        }
+        seen.insert(value);
+    }
+    None
+}
+
+impl SweepRun {
+    /// The run of `config` in its own directory below `out`.
+    pub fn new(config: RunConfig, out: &Path) -> Self {
+        let root = out.join(config.directory_name());
+        Self { config, root }
+    }
+
+    /// Arm and seed, for messages.
+    pub fn name(&self) -> String {
+        format!("{}, seed {}", self.config.arm(), self.config.seed)
+    }
+
+    /// How far the run has come.
+    ///
+    /// A run is finished when all its steps are recorded, the last evaluation is, and its model is written; one without
+    /// checkpoints needs no model, so that the records can be kept alone.
+    ///
+    /// # Errors
+    /// [`RlError`] when its directory holds another run or something else, naming it.
+    pub fn standing(&self) -> Result<Standing, RlError> {
+        if !self.root.join("run.json").is_file() {
+            if fs::read_dir(&self.root).is_ok_and(|mut entries| entries.next().is_some()) {
+                let message = "holds files and no run; move them away, or choose another directory with --out".into();
+                return Err(RlError::File { path: self.root.clone(), message });
+            }
+            return Ok(Standing::New);
+        }
+        let run = RunDirectory::open(&self.root)?;
+        if let Some([asked, recorded]) = self.config.first_difference(&run.config_toml()?) {
+            let message = format!(
+                "the run there has `{recorded}` where `{asked}` is asked for; choose another directory with --out, or \
+                 move that run away"
+            );
+            return Err(RlError::File { path: self.root.clone(), message });
+        }
+        let steps = self.config.train.steps;
+        let is_complete = run.metrics()?.last().map_or(0, |row| row.step + 1) == steps
+            && (self.config.evaluation.is_none() || run.evaluations()?.last().is_some_and(|row| row.step == steps));
+        let has_model = self.root.join("model").join("model.safetensors").is_file();
+        if is_complete && (has_model || !run.checkpoints().exists()) {
+            return Ok(Standing::Finished);
+        }
+        let latest = fs::read_to_string(run.checkpoints().join("latest")).unwrap_or_default();
+        let step = latest.trim().strip_prefix("step-").and_then(|step| step.parse().ok()).unwrap_or(0);
+        Ok(Standing::Unfinished { step })
+    }
+
+    /// The run from where it stands, started from the model at `model`: from its beginning, or from its latest checkpoint.
+    /// One that left no checkpoint is removed and begins again.
+    ///
+    /// # Errors
+    /// [`RlError`] as [`Self::standing`], [`Trainer::start`] and [`Trainer::resume`].
+    pub fn trainer(&self, model: &Path, provenance: &Provenance) -> Result<Trainer, RlError> {
+        match self.standing()? {
+            Standing::Unfinished { step: 0 } => {
+                let failed = |source| RlError::Io { action: "remove", path: self.root.clone(), source };
+                fs::remove_dir_all(&self.root).map_err(failed)?;
+                Trainer::start(self.config.clone(), model, &self.root, provenance)
+            }
+            Standing::New => Trainer::start(self.config.clone(), model, &self.root, provenance),
+            Standing::Unfinished { .. } | Standing::Finished => {
+                Trainer::resume(&self.root, |_| Ok(model.to_owned()), provenance.memory_bytes_available)
+            }
+        }
+    }
+}
