@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use record::StepMetrics;
+use record::{EvaluationSummary, StepMetrics};
 use rl::{
     config::{ComputeType, RunConfig, read_config},
     estimate::{gibibytes, limit_bytes},
@@ -255,17 +255,25 @@ impl RunView {
             Event::EvaluationEnded(summary) => {
                 self.completion_bar = None;
                 self.progress.line(&format!(
-                    "after {}: {} accuracy {} ± {:.1}, tokens {:.1}",
+                    "after {}: {} accuracy {} ± {:.1}, tokens {:.1}{}",
                     counted(summary.step as usize, "step"),
                     summary.benchmark,
                     percent(summary.accuracy),
                     summary.accuracy_error * 100.0,
-                    summary.completion_tokens
+                    summary.completion_tokens,
+                    collapse_said(summary).map_or_else(String::new, |said| format!("; {said}"))
                 ));
             }
             Event::CheckpointWritten(path) => self.progress.line(&format!("checkpoint {}", path.display())),
         }
     }
+}
+
+/// `collapsed: 21.3 points and 6.2 tokens below step 20`; nothing of an evaluation within the bounds.
+pub(crate) fn collapse_said(summary: &EvaluationSummary) -> Option<String> {
+    let decline = summary.decline.as_ref().filter(|decline| decline.collapsed)?;
+    let (points, tokens) = (decline.accuracy_fall * 100.0, decline.completion_tokens_fall);
+    Some(format!("collapsed: {points:.1} points and {tokens:.1} tokens below step {}", decline.best_step))
 }
 
 fn numbers(metrics: &StepMetrics) -> String {

@@ -168,6 +168,25 @@ pub struct FirstCorrectSummary {
     pub lost_share: f64,
 }
 
+/// How an evaluation of a run stands to the best one before it, problem by problem.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Decline {
+    /// Step of the highest accuracy so far, the first of equals; the evaluation's own step when that is it.
+    pub best_step: u64,
+    /// Accuracy there minus accuracy here.
+    pub accuracy_fall: f64,
+    /// Standard error of `accuracy_fall`: that of the mean over problems of each one's difference.
+    pub accuracy_fall_error: f64,
+    /// Mean completion tokens there minus those here.
+    pub completion_tokens_fall: f64,
+    /// Standard error of `completion_tokens_fall`, of each problem's difference.
+    pub completion_tokens_fall_error: f64,
+    /// Whether this evaluation is beyond the bounds of a collapse.
+    pub collapsed: bool,
+    /// The first step at which one was; none as long as none is.
+    pub collapse_step: Option<u64>,
+}
+
 /// One line of `evaluations.jsonl`: a policy version measured on one benchmark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationSummary {
@@ -219,6 +238,9 @@ pub struct EvaluationSummary {
     pub first_correct: Option<FirstCorrectSummary>,
     /// The same by difficulty level, in the order of level names; empty where the benchmark names none.
     pub levels: Vec<LevelSummary>,
+    /// How it stands to the best evaluation of its run so far; none outside of training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decline: Option<Decline>,
 }
 
 #[cfg(test)]

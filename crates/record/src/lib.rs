@@ -15,8 +15,8 @@ pub mod write;
 
 pub use error::RecordError;
 pub use evaluation::{
-    BudgetSummary, EvaluationRecord, EvaluationSummary, FirstCorrectSummary, LengthSummary, Lengths, LevelSummary,
-    PREFIXES_MAX, PassAtK, PrefixVerdicts, TokenSource, prefix_stride, token_budgets,
+    BudgetSummary, Decline, EvaluationRecord, EvaluationSummary, FirstCorrectSummary, LengthSummary, Lengths,
+    LevelSummary, PREFIXES_MAX, PassAtK, PrefixVerdicts, TokenSource, prefix_stride, token_budgets,
 };
 pub use evaluation_directory::{EvaluationDirectory, EvaluationHeader, PolicySource, ProblemLeftOut};
 pub use metrics::{PhaseSeconds, SelectionMetrics, StepMetrics, TokenStatistics};

@@ -7,6 +7,7 @@ pub mod advantage;
 pub mod batch;
 mod benchmark;
 pub mod checkpoint;
+pub mod collapse;
 pub mod comparison;
 pub mod config;
 pub mod demo;

@@ -109,6 +109,7 @@ pub fn summarise(records: &[EvaluationRecord], settings: &EvaluationSettings) ->
         budgets: budgets(&problems, settings.completion_tokens_max),
         first_correct: first_correct(records),
         levels: level_summaries(&problems),
+        decline: None,
     }
 }
 

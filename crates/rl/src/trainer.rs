@@ -12,6 +12,7 @@ use crate::{
     advantage::advantages,
     batch::{GroupPart, TrainedCompletion},
     checkpoint,
+    collapse::CollapseWatch,
     config::{ComputeType, ProblemOrder, RunConfig, Truncated},
     estimate::{self, Plan},
     evaluation::{Evaluation, evaluate},
@@ -97,6 +98,7 @@ pub struct Trainer {
     source: ModelDirectory,
     prompts: Vec<Prompt>,
     evaluation: Option<Evaluation>,
+    collapse: CollapseWatch,
     updater: Updater,
     step: u64,
 }
@@ -130,7 +132,8 @@ impl Trainer {
         let reference = (config.train.loss.kl_weight > 0.0).then(|| source.model.clone());
         let optimizer = Optimizer::new(&source.model);
         let updater = Updater::new(&source.model, optimizer, reference, plan.recomputed_layers);
-        Ok(Self { config, plan, run, source, prompts, evaluation, updater, step: 0 })
+        let collapse = CollapseWatch::default();
+        Ok(Self { config, plan, run, source, prompts, evaluation, collapse, updater, step: 0 })
     }
 
     /// Continues the run in `root` from its latest checkpoint, dropping what was recorded after it; `resolve` finds the
@@ -157,7 +160,8 @@ impl Trainer {
         let prompts = training_prompts(&config, &source)?;
         let evaluation = evaluation_of(&config, &source, &plan)?;
         run.rewind(restored.step)?;
-        Ok(Self { config, plan, run, source, prompts, evaluation, updater, step: restored.step })
+        let collapse = CollapseWatch::of_run(&run)?;
+        Ok(Self { config, plan, run, source, prompts, evaluation, collapse, updater, step: restored.step })
     }
 
     /// The run's config.
@@ -229,9 +233,10 @@ impl Trainer {
         evaluation.settings.step = self.step;
         let completions = evaluation.prompts.len() * evaluation.settings.samples as usize;
         (surroundings.watch)(Event::EvaluationBegan { completions });
-        let (summary, records) = evaluate(&self.source.model, &self.source.tokenizer, evaluation, |tokens| {
+        let (mut summary, records) = evaluate(&self.source.model, &self.source.tokenizer, evaluation, |tokens| {
             (surroundings.watch)(Event::CompletionEnded { tokens });
         });
+        summary.decline = self.collapse.observe(self.step, &records);
         self.run.append_evaluation(&summary, &records)?;
         (surroundings.watch)(Event::EvaluationEnded(&summary));
         Ok(())

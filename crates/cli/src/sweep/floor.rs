@@ -20,6 +20,7 @@ use crate::{
     machine,
     progress::{Progress, WorkBar},
     table::percent,
+    train::collapse_said,
 };
 
 /// What a step counts for in the progress of all runs: about what it costs in supervised steps, which only the time left
@@ -85,10 +86,17 @@ impl Floor<'_> {
     }
 
     fn show(&self, run: &SweepRun, event: &Event<'_>) {
-        let Event::StepEnded(metrics) = event else { return };
-        let (step, steps) = (metrics.step + 1, run.config.train.steps);
-        let (accuracy, tokens) = (percent(metrics.correctness_ratio), metrics.completion_tokens.mean);
-        let message = format!("{}, step {step} of {steps}: accuracy {accuracy}, tokens {tokens:.1}", run.name());
-        self.bar.advance(STEP_UNITS, message);
+        if let Event::EvaluationEnded(summary) = event {
+            let is_first = summary.decline.is_some_and(|decline| decline.collapse_step == Some(summary.step));
+            if let Some(said) = collapse_said(summary).filter(|_| is_first) {
+                self.progress.line(&format!("{}, step {}: {said}", run.name(), summary.step));
+            }
+        }
+        if let Event::StepEnded(metrics) = event {
+            let (step, steps) = (metrics.step + 1, run.config.train.steps);
+            let (accuracy, tokens) = (percent(metrics.correctness_ratio), metrics.completion_tokens.mean);
+            let message = format!("{}, step {step} of {steps}: accuracy {accuracy}, tokens {tokens:.1}", run.name());
+            self.bar.advance(STEP_UNITS, message);
+        }
     }
 }

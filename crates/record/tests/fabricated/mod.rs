@@ -282,5 +282,6 @@ fn summary(seed: u64, step: u64, records: &[EvaluationRecord]) -> EvaluationSumm
         budgets: Vec::new(),
         first_correct: None,
         levels: LEVELS.into_iter().map(level).collect(),
+        decline: None,
     }
 }
