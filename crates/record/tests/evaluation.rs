@@ -102,6 +102,7 @@ fn summary() -> EvaluationSummary {
             lost_share: 0.25,
         }),
         levels: vec![LevelSummary { level: "5".to_owned(), problems: 2, accuracy: 0.5, completion_tokens: 32.5 }],
+        decline: None,
     }
 }
 

@@ -2,10 +2,10 @@
 
 use record::{Decline, EvaluationRecord, StopReason, TokenSource};
 use rl::collapse::CollapseWatch;
-use verify::Verdict;
+use verify::Verdict::{self, Correct, Incorrect};
 
 /// One completion of problem number `problem`.
-fn record(problem: usize, correct: bool, completion_tokens: u32) -> EvaluationRecord {
+fn record(problem: usize, verdict: Verdict, completion_tokens: u32) -> EvaluationRecord {
     EvaluationRecord {
         problem: format!("{problem:04}"),
         sample: 0,
@@ -16,7 +16,7 @@ fn record(problem: usize, correct: bool, completion_tokens: u32) -> EvaluationRe
         completion_tokens,
         tokens_from: TokenSource::Engine,
         stop: StopReason::End,
-        verdict: if correct { Verdict::Correct } else { Verdict::Incorrect },
+        verdict,
         answer: None,
         reason: String::new(),
         prefixes: None,
@@ -25,7 +25,8 @@ fn record(problem: usize, correct: bool, completion_tokens: u32) -> EvaluationRe
 
 /// An evaluation of `problems` problems, those in `correct` being solved, all of one length.
 fn evaluation(problems: usize, correct: std::ops::Range<usize>, completion_tokens: u32) -> Vec<EvaluationRecord> {
-    (0..problems).map(|problem| record(problem, correct.contains(&problem), completion_tokens)).collect()
+    let verdict = |problem| if correct.contains(&problem) { Correct } else { Incorrect };
+    (0..problems).map(|problem| record(problem, verdict(problem), completion_tokens)).collect()
 }
 
 /// What the last of some evaluations, 10 steps apart, comes to.
@@ -109,11 +110,12 @@ fn the_best_so_far_counts_and_the_first_collapse_is_remembered() {
 
 #[test]
 fn several_completions_of_a_problem_count_as_its_mean() {
-    let twice = |correct: [bool; 4], tokens: u32| -> Vec<EvaluationRecord> {
-        correct.iter().enumerate().map(|(index, &correct)| record(index / 2, correct, tokens + index as u32)).collect()
+    let twice = |verdicts: [Verdict; 4], tokens: u32| -> Vec<EvaluationRecord> {
+        let numbered = verdicts.into_iter().enumerate();
+        numbered.map(|(index, verdict)| record(index / 2, verdict, tokens + index as u32)).collect()
     };
     // Problem 0: 1 → 0.5, problem 1: 1 → 0: falls 0.5 and 1, mean 0.75, variance 0.125, error √(0.125/2) = 0.25.
-    let decline = last_of(&[twice([true; 4], 20), twice([true, false, false, false], 10)]);
+    let decline = last_of(&[twice([Correct; 4], 20), twice([Correct, Incorrect, Incorrect, Incorrect], 10)]);
     assert_eq!((decline.accuracy_fall, decline.accuracy_fall_error), (0.75, 0.25));
     assert_eq!((decline.completion_tokens_fall, decline.completion_tokens_fall_error), (10.0, 0.0));
 }
