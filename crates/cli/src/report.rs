@@ -107,6 +107,8 @@ fn expanded(path: &Path) -> Result<Vec<PathBuf>> {
 
 fn rows(arms: &[ArmRow]) -> Vec<Vec<String>> {
     let mut rows = vec![["arm", "seeds", "steps", "accuracy, %", "completion tokens"].map(str::to_owned).to_vec()];
+    let is_followed = arms.iter().any(|arm| arm.followed > 0);
+    rows[0].extend(is_followed.then(|| "collapsed".to_owned()));
     rows.extend(arms.iter().map(|arm| {
         let steps = if arm.steps_min == arm.steps_max {
             arm.steps_max.to_string()
@@ -115,6 +117,7 @@ fn rows(arms: &[ArmRow]) -> Vec<Vec<String>> {
         };
         let mut row = vec![arm.arm.clone(), arm.seeds.to_string(), steps];
         row.extend(arm.outcome.as_ref().map_or(["–".to_owned(), "–".to_owned()], measures));
+        row.extend(is_followed.then(|| format!("{} of {}", arm.collapsed, arm.followed)));
         row
     }));
     rows

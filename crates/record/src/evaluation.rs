@@ -69,6 +69,10 @@ pub struct PrefixVerdicts {
     /// Tokens of the first beginning that is correct, among those of [`prefix_stride`], thoughts that are still open
     /// being read as text; none when none is.
     pub first_correct_tokens: Option<u32>,
+    /// Bytes of that beginning in the completion's text; none when there is none, and in records of versions that did not
+    /// keep them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_correct_bytes: Option<u32>,
 }
 
 /// Beginnings of one completion at which the first correct answer is looked for.

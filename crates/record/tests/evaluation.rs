@@ -29,7 +29,7 @@ fn record(problem: &str, sample: u32, verdict: Verdict, tokens: u32) -> Evaluati
         answer: Some("7".to_owned()),
         reason: "numbers are equal".to_owned(),
         tokens_from: TokenSource::Engine,
-        prefixes: Some(PrefixVerdicts { budgets: Vec::new(), first_correct_tokens: None }),
+        prefixes: Some(PrefixVerdicts { budgets: Vec::new(), first_correct_tokens: None, first_correct_bytes: None }),
     }
 }
 
@@ -110,7 +110,8 @@ fn records() -> Vec<EvaluationRecord> {
     let mut truncated = record("b", 1, Verdict::Correct, 100);
     truncated.stop = StopReason::Limit;
     let mut overthought = record("a", 1, Verdict::Correct, 40);
-    overthought.prefixes = Some(PrefixVerdicts { budgets: Vec::new(), first_correct_tokens: Some(12) });
+    overthought.prefixes =
+        Some(PrefixVerdicts { budgets: Vec::new(), first_correct_tokens: Some(12), first_correct_bytes: None });
     vec![record("b", 0, Verdict::TooLarge, 30), truncated, overthought, record("a", 0, Verdict::Correct, 20)]
 }
 

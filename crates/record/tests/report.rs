@@ -24,7 +24,7 @@ fn options() -> ReportOptions {
 
 fn page(name: &str, runs: &[RunDirectory]) -> String {
     let page = html(runs, &options()).expect("a report");
-    let path = directory(&format!("{name}-page"));
+    let path = directory(&format!("{name}-page-{}", runs.len()));
     write::create_directory(&path).expect("a directory");
     write::replace(&path.join("report.html"), page.as_bytes()).expect("the page is written");
     page
@@ -44,7 +44,7 @@ fn a_comparison_of_three_arms_is_one_page_without_anything_from_outside() {
     assert!(!page.contains('\u{1b}') && !page.contains('\u{202e}') && page.contains("⟨U+001B⟩[31m⟨U+202E⟩evil"));
     assert!(!page.contains("NaN") && !page.contains("inf\"") && !page.contains("<b>not bold"));
     assert_eq!(page.matches("<figure>").count(), page.matches("<figcaption>").count());
-    assert_eq!(page.matches("<figure>").count(), 10);
+    assert_eq!(page.matches("<figure>").count(), 14);
     assert_eq!(page.matches("<article").count(), 8);
     assert!(!page.contains(env!("CARGO_TARGET_TMPDIR")), "the page names where the runs are on this machine");
 
@@ -54,6 +54,68 @@ fn a_comparison_of_three_arms_is_one_page_without_anything_from_outside() {
     let outcome = table[1].outcome.expect("it was evaluated");
     assert_eq!((outcome.source, outcome.seeds, table[1].unfinished), (Source::Evaluation, 3, 0));
     assert!(outcome.accuracy.difference.mean < -0.1 && outcome.completion_tokens.kept() < 0.8);
+}
+
+/// The text of the table row that begins with `name`, without markup, cells apart by ` | `.
+fn row(page: &str, name: &str) -> String {
+    let heading = format!("<bdi>{name}</bdi></th>");
+    let cells = page.split(&heading).nth(1).and_then(|rest| rest.split("</tr>").next()).expect(name);
+    let mut text = String::new();
+    for part in cells.replace("</td><td", " | </td><td").split('<') {
+        text += part.split_once('>').map_or("", |(_, text)| text);
+    }
+    text
+}
+
+#[test]
+fn policies_are_compared_at_one_step_and_those_that_collapsed_before_that_too() {
+    let root = directory("policies");
+    let runs: Vec<RunDirectory> =
+        ARMS.iter().flat_map(|plan| (0..3).map(|seed| run(&root, plan, seed, WHOLE)).collect::<Vec<_>>()).collect();
+    let page = page("policies", &runs);
+    assert!(page.contains("<h2>Policies compared on <bdi>ring-held-out</bdi></h2>"));
+    assert!(row(&page, "length penalty, before collapse").starts_with("3 | 30–40 | "));
+    assert!(row(&page, "length penalty*, after collapse").starts_with("3 | 70 | "));
+    assert!(!page.contains("GRPO-λ 20 %, before collapse") && !page.contains("GRPO, before collapse"));
+
+    // What the table says of the start is the mean over the three seeds' first evaluations.
+    let first = |seed: usize| runs[seed].evaluations().unwrap()[0].clone();
+    let mean = |value: fn(&record::EvaluationSummary) -> f64| (0..3).map(|seed| value(&first(seed))).sum::<f64>() / 3.0;
+    let start = row(&page, "start");
+    let (accuracy, tokens) = (mean(|row| row.accuracy * 100.0), mean(|row| row.completion_tokens));
+    assert!(start.starts_with(&format!("3 | 0 | {accuracy:.1} ± ")), "{start}");
+    assert!(start.contains(&format!(" | – | {tokens:.1} ± ")), "{start}");
+
+    let collapse = page.split("<h2>Collapse</h2>").nth(1).expect("the section");
+    // Collapses at 40, 40 and 50; the evaluations before them are at 30, 30 and 40.
+    assert_eq!(row(collapse, "length penalty"), "3 of 3 | 40 | 30, 30, 40 | −12.5 | −4.5 | 0");
+    assert_eq!(row(collapse, "GRPO"), "0 of 3 | – | 70+, 70+, 70+ | – | – | –");
+}
+
+#[test]
+fn arms_that_differ_in_lambda_alone_are_drawn_over_it() {
+    let root = directory("lambda");
+    let runs: Vec<RunDirectory> = ARMS.iter().map(|plan| run(&root, plan, 0, WHOLE)).collect();
+    let whole = page("lambda", &runs);
+    assert!(whole.contains("<h3>Accuracy by λ</h3>") && whole.contains("top groups, α = 0.2, divided by std"));
+    for category in ["0", "20", "100"] {
+        assert!(whole.contains(&format!(", share of groups under length penalty (λ), % {category}: ")), "{category}");
+    }
+    assert!(!whole.contains("<h3>Accuracy by α</h3>"));
+    let two = page("lambda", &runs[..2]);
+    assert!(!two.contains("<h2>Ablations</h2>"), "two values are no ablation");
+
+    let strong = ArmPlan { arm: "strong", shaping: "length-penalty]\nalpha = 1", ..ARMS[1].clone() };
+    let with_alpha = page("lambda", &[runs[1].clone(), run(&root, &strong, 0, WHOLE)]);
+    assert!(with_alpha.contains("<h3>Accuracy by α</h3>") && with_alpha.contains("every group, divided by std"));
+}
+
+#[test]
+fn what_was_written_after_the_first_correct_answer_is_set_apart() {
+    let root = directory("first-correct");
+    let page = page("first-correct", &[run(&root, &ARMS[0], 0, WHOLE)]);
+    assert!(page.contains("correct from token 4 on the way") && page.contains("&lt;c&gt; a<span class=\"after\"> "));
+    assert!(page.contains("<h3>Accuracy under a token budget</h3>") && page.contains("20 tokens: "));
 }
 
 #[test]

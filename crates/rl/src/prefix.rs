@@ -43,9 +43,11 @@ impl PrefixReader<'_> {
         let before_end = (stride..all)
             .step_by(stride as usize)
             .find(|&tokens| of(without_open_thoughts(beginning(tokens))).is_correct());
+        let first_correct_tokens = before_end.or_else(|| verdict.is_correct().then_some(all));
         PrefixVerdicts {
             budgets: budgets.map(|budget| of(beginning(budget))).collect(),
-            first_correct_tokens: before_end.or_else(|| verdict.is_correct().then_some(all)),
+            first_correct_tokens,
+            first_correct_bytes: first_correct_tokens.map(|tokens| beginning(tokens).len() as u32),
         }
     }
 }
@@ -75,11 +77,16 @@ mod tests {
     #[test]
     fn beginnings_are_judged_as_they_stand() {
         let tokenizer = tokenizer();
-        for (completion, limit, budgets, first_correct_tokens) in [
+        for (completion, limit, budgets, first_correct) in [
             // The answer is right after five tokens, and changed after seven.
-            ("<c> a 1 A 9 A 5", 10, vec![NoAnswer, NoAnswer, NoAnswer, Correct], Some(5)),
-            ("<c> a 1 A 9 A 5", 16, vec![NoAnswer, NoAnswer, NoAnswer], Some(5)),
-            ("<c> a 1 A 5 b 2 A 9", 14, vec![NoAnswer, NoAnswer, NoAnswer, Incorrect], Some(9)),
+            ("<c> a 1 A 9 A 5", 10, vec![NoAnswer, NoAnswer, NoAnswer, Correct], Some((5, "<c> a 1 A 9"))),
+            ("<c> a 1 A 9 A 5", 16, vec![NoAnswer, NoAnswer, NoAnswer], Some((5, "<c> a 1 A 9"))),
+            (
+                "<c> a 1 A 5 b 2 A 9",
+                14,
+                vec![NoAnswer, NoAnswer, NoAnswer, Incorrect],
+                Some((9, "<c> a 1 A 5 b 2 A 9")),
+            ),
             ("<c> a 1 A 5", 80, vec![], None),
             ("", 80, vec![], None),
         ] {
@@ -93,7 +100,10 @@ mod tests {
                 completion_tokens_max: limit,
             };
             let verdicts = reader.verdicts(&tokenizer.encode(completion).unwrap(), verdict);
-            assert_eq!(verdicts, PrefixVerdicts { budgets, first_correct_tokens }, "{completion} under {limit}");
+            let (first_correct_tokens, text): (Option<u32>, Option<&str>) = first_correct.unzip();
+            let first_correct_bytes = text.map(|text| text.len() as u32);
+            let expected = PrefixVerdicts { budgets, first_correct_tokens, first_correct_bytes };
+            assert_eq!(verdicts, expected, "{completion} under {limit}");
         }
     }
 

@@ -103,7 +103,8 @@ fn records_with_prefixes() -> Vec<EvaluationRecord> {
     use StopReason::{End, Limit};
     use Verdict::{Correct, Incorrect, NoAnswer};
     let with = |mut record: EvaluationRecord, budgets: &[Verdict], first_correct_tokens| {
-        record.prefixes = Some(PrefixVerdicts { budgets: budgets.to_vec(), first_correct_tokens });
+        record.prefixes =
+            Some(PrefixVerdicts { budgets: budgets.to_vec(), first_correct_tokens, first_correct_bytes: None });
         record
     };
     vec![

@@ -47,7 +47,14 @@ fn a_sweep_runs_every_arm_under_every_seed_and_draws_the_report() {
     ] {
         assert!(ran.stderr.contains(part), "{part} is not in\n{}", ran.stderr);
     }
-    for part in ["arm   seeds  steps", "\ngrpo ", "\nhalf ", "\nsweeps/sweep/report.html\n"] {
+    for part in [
+        "arm   seeds  steps",
+        "completion tokens  collapsed\n",
+        "\ngrpo ",
+        "\nhalf ",
+        "  0 of 2\n",
+        "\nsweeps/sweep/report.html\n",
+    ] {
         assert!(ran.stdout.contains(part), "{part} is not in\n{}", ran.stdout);
     }
     for run in RUNS {

@@ -71,6 +71,10 @@ pub struct ArmRow {
     pub steps_max: u64,
     /// Runs with fewer steps than they were asked for: still going, or stopped early.
     pub unfinished: usize,
+    /// Runs whose evaluations say whether they collapsed.
+    pub followed: usize,
+    /// Those of them that did.
+    pub collapsed: usize,
     /// None until something was measured.
     pub outcome: Option<ArmOutcome>,
 }
@@ -99,12 +103,15 @@ pub(super) fn rows(comparison: &Comparison) -> Vec<ArmRow> {
 
 fn row(arm: &Arm, outcome: Option<ArmOutcome>) -> ArmRow {
     let steps = || arm.runs.iter().map(super::series::Run::steps_done);
+    let followed = || arm.runs.iter().filter_map(super::series::Run::followed);
     ArmRow {
         arm: arm.name.clone(),
         seeds: arm.runs.len(),
         steps_min: steps().min().unwrap_or(0),
         steps_max: steps().max().unwrap_or(0),
         unfinished: arm.runs.iter().filter(|run| run.steps_done() < run.header.steps).count(),
+        followed: followed().count(),
+        collapsed: followed().filter(|run| run.collapsed).count(),
         outcome,
     }
 }

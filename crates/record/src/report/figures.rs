@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    budgets,
     escape::{Markup, line},
     series::{Arm, Comparison, Measure, SeriesPoint, Source, aggregate, mean, standard_error},
     svg::{Axes, Dots, Line, Path, Size, dot_chart, dot_key, key, line_chart, path_chart},
@@ -50,6 +51,7 @@ pub(super) fn outcomes(comparison: &Comparison, out: &mut Markup) {
     over_steps(comparison, &tokens, &measure_lines(comparison, |measure| measure.tokens), out);
     against_length(comparison, &measured, out);
     by_level(comparison, out);
+    budgets::figure(comparison, out);
     out.put_str("</div></section>");
 }
 
@@ -279,13 +281,29 @@ fn against_length(comparison: &Comparison, measured: &str, out: &mut Markup) {
         y_label: "accuracy, %".to_owned(),
         decimals: 1,
     };
-    out.put_str(&path_chart(&axes, &paths));
+    let places: Vec<(f64, f64)> =
+        paths.iter().flat_map(|path| path.points.iter().map(|&(_, tokens, accuracy)| (tokens, accuracy))).collect();
+    out.put_str(&path_chart(&axes, &paths, &pareto_front(&places)));
     out.put(format_args!(
         "<figcaption>The path of each arm through the steps, from the hollow marker to the large one, over the steps that \
          all its seeds have; vertical: accuracy {0}, percent; horizontal: mean completion tokens; both means over \
-         seeds.</figcaption></figure>",
+         seeds. Dotted: the Pareto front, places with no other at least as accurate in as few tokens; chance flatters \
+         it.</figcaption></figure>",
         line(measured)
     ));
+}
+
+/// Those of (tokens, accuracy) that no other place beats in one and matches in the other, by tokens.
+fn pareto_front(places: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut sorted = places.to_vec();
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
+    let mut best = f64::NEG_INFINITY;
+    sorted.retain(|&(_, accuracy)| {
+        let is_better = accuracy > best;
+        best = best.max(accuracy);
+        is_better
+    });
+    sorted
 }
 
 /// Accuracy by level over runs: level → one value for each run that has the level.
@@ -349,14 +367,14 @@ fn by_level(comparison: &Comparison, out: &mut Markup) {
 }
 
 /// The first number in a level's name, so that level 10 comes after level 2; names without one come last.
-fn number_in(level: &str) -> f64 {
+pub(super) fn number_in(level: &str) -> f64 {
     let digits = level.chars().skip_while(|character| !character.is_ascii_digit());
     let digits: String = digits.take_while(char::is_ascii_digit).collect();
     digits.parse().unwrap_or(f64::INFINITY)
 }
 
 /// Opens a figure with its heading and a legend of the arms in it.
-fn open(heading: &str, comparison: &Comparison, styles: impl Iterator<Item = usize>, out: &mut Markup) {
+pub(super) fn open(heading: &str, comparison: &Comparison, styles: impl Iterator<Item = usize>, out: &mut Markup) {
     out.put(format_args!("<figure><h3>{heading}</h3><ul class=\"legend\">"));
     for style in styles {
         out.put(format_args!("<li>{}<bdi>{}</bdi></li>", key(style), line(&comparison.arms[style].name)));
@@ -369,7 +387,7 @@ fn close_empty(out: &mut Markup) {
 }
 
 /// Least and greatest of `values`; none of none.
-fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+pub(super) fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values.fold(None, |extent, value| match extent {
         None => Some((value, value)),
         Some((low, high)) => Some((value.min(low), value.max(high))),
@@ -385,6 +403,13 @@ mod tests {
         let mut levels = ["Level 10", "Level 2", "hard", "Level 1"];
         levels.sort_by(|a, b| number_in(a).total_cmp(&number_in(b)).then_with(|| a.cmp(b)));
         assert_eq!(levels, ["Level 1", "Level 2", "Level 10", "hard"]);
+    }
+
+    #[test]
+    fn the_pareto_front_has_no_place_that_another_beats() {
+        let places = [(20.0, 90.0), (15.0, 60.0), (15.0, 70.0), (22.0, 90.0), (25.0, 95.0), (14.0, 65.0)];
+        assert_eq!(pareto_front(&places), [(14.0, 65.0), (15.0, 70.0), (20.0, 90.0), (25.0, 95.0)]);
+        assert_eq!(pareto_front(&[]), []);
     }
 
     #[test]

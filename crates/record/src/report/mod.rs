@@ -5,13 +5,18 @@
 //! is escaped. Only the first seeds' records of one evaluation are read in full; everything else is drawn from
 //! metrics and summaries.
 
+mod ablations;
 mod arms;
 mod bars;
+mod budgets;
+mod collapse;
 mod escape;
 mod evaluation;
 mod figures;
+mod first_correct;
 mod series;
 mod side_by_side;
+mod states;
 mod svg;
 mod tables;
 mod ticks;
@@ -60,6 +65,12 @@ pub fn html(runs: &[RunDirectory], options: &ReportOptions) -> Result<String, Re
     tables::summary(&arms::rows(&comparison), &comparison, &mut page);
     tables::unfinished(&comparison, &mut page);
     figures::outcomes(&comparison, &mut page);
+    states::section(&comparison, &mut page);
+    for other in &comparison.benchmarks_left_out {
+        states::section(&Comparison::read(runs, Some(other))?, &mut page);
+    }
+    collapse::section(&comparison, &mut page);
+    ablations::section(&comparison, &mut page)?;
     figures::training(&comparison, &mut page);
     side_by_side::section(&comparison, &mut page)?;
     tables::runs(&comparison, &mut page)?;
@@ -91,7 +102,7 @@ fn facts(comparison: &Comparison) -> String {
     });
     let left_out = match comparison.benchmarks_left_out.as_slice() {
         [] => String::new(),
-        others => format!(" Also evaluated, and not shown here: {}.", line(&others.join(", "))),
+        others => format!(" Also evaluated, and shown in a table alone: {}.", line(&others.join(", "))),
     };
     format!("{compared} Evaluated on {}{}.{left_out}", line(benchmark), evaluation.unwrap_or_default())
 }

@@ -6,6 +6,7 @@ use verify::Verdict;
 
 use super::{
     escape::{Markup, block, clip, line},
+    first_correct,
     series::{Comparison, Run, Source},
     svg::key,
     ticks::number,
@@ -64,7 +65,7 @@ pub(super) fn section(comparison: &Comparison, out: &mut Markup) -> Result<(), R
         "<p class=\"caption choice\">{} of the {} problems that every arm shown answered in {what}, by the first seed of each arm and \
          its first completion. They are chosen, not sampled: first problems on which the arms differ ({differing} do), \
          one of each pattern of right and wrong by turns, then others; within a pattern those whose lengths \
-         differ most in proportion.</p>",
+         differ most in proportion. Underlined: what a completion wrote after it first stood at a correct answer.</p>",
         chosen.len(),
         common.len()
     ));
@@ -198,12 +199,13 @@ fn article(problem: &str, answers: &[Answers<'_>], out: &mut Markup) {
         };
         out.put(format_args!(
             "<div><p class=\"arm\">{}<bdi>{}</bdi></p><p class=\"meta\"><span class=\"outcome\">{outcome}</span>{verdict} · \
-             {} tokens{answer}{reason}</p><pre tabindex=\"0\" role=\"group\" aria-label=\"completion of {}\">{}</pre></div>",
+             {} tokens{answer}{reason}{}</p><pre tabindex=\"0\" role=\"group\" aria-label=\"completion of {}\">{}</pre></div>",
             key(of_arm.style),
             line(of_arm.arm),
             number(f64::from(record.completion_tokens), 0),
+            first_correct::said(record),
             line(of_arm.arm),
-            block(&clip(&record.completion, COMPLETION_CHARACTERS_MAX))
+            first_correct::marked(record, COMPLETION_CHARACTERS_MAX)
         ));
     }
     out.put_str("</div></article>");

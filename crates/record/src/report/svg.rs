@@ -231,13 +231,14 @@ fn seeds(count: usize) -> String {
 }
 
 /// A value with its spread, in words.
-fn said(name: &str, point: &SeriesPoint, decimals: usize) -> String {
+fn said(axes: &Axes, name: &str, point: &SeriesPoint) -> String {
+    let decimals = axes.decimals;
     let spread = if point.runs > 1 {
         format!(" ({} to {})", number(point.low, decimals), number(point.high, decimals))
     } else {
         String::new()
     };
-    format!("{name}, step {}: {}{spread}, {}", point.step, number(point.mean, decimals), seeds(point.runs))
+    format!("{name}, {} {}: {}{spread}, {}", axes.x_label, point.step, number(point.mean, decimals), seeds(point.runs))
 }
 
 /// Lines over steps, each a mean over seeds with a band from the lowest to the highest seed.
@@ -267,7 +268,7 @@ pub(super) fn line_chart(axes: &Axes, lines: &[Line]) -> String {
                 "<circle class=\"hit\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"7\"><title>{}</title></circle>",
                 axes.x_at(*x),
                 axes.y_at(point.mean),
-                line(&said(&series.name, point, axes.decimals))
+                line(&said(axes, &series.name, point))
             ));
         }
     }
@@ -322,8 +323,9 @@ fn polyline(places: &[(f64, f64)], class: &str, dash: &str, out: &mut Markup) {
     out.put_str("\"/>");
 }
 
-/// Paths through a plane: a hollow marker at the start, small ones on the way, a large one at the end.
-pub(super) fn path_chart(axes: &Axes, paths: &[Path]) -> String {
+/// Paths through a plane: a hollow marker at the start, small ones on the way, a large one at the end; below them the
+/// stairs of `front`, whose places are (x, y) by x.
+pub(super) fn path_chart(axes: &Axes, paths: &[Path], front: &[(f64, f64)]) -> String {
     let at = |&(step, x, y): &(u64, f64, f64)| format!("{} at {}, step {step}", number(y, axes.decimals), number(x, 1));
     let ends = paths.iter().filter_map(|path| Some((path, path.points.first()?, path.points.last()?)));
     let description: Vec<String> =
@@ -331,6 +333,12 @@ pub(super) fn path_chart(axes: &Axes, paths: &[Path]) -> String {
     let mut out = Markup::default();
     axes.open(&mut out, &description.join(" "), "");
     axes.ticks_below(&mut out);
+    let mut stairs: Vec<(f64, f64)> = Vec::new();
+    for &(x, y) in front {
+        stairs.extend(stairs.last().map(|&(_, before)| (axes.x_at(x), before)));
+        stairs.push((axes.x_at(x), axes.y_at(y)));
+    }
+    polyline(&stairs, "front", "", &mut out);
     let place = |&(_, x, y): &(u64, f64, f64)| (axes.x_at(x), axes.y_at(y));
     for path in paths {
         let places: Vec<(f64, f64)> = path.points.iter().map(place).collect();
@@ -464,7 +472,7 @@ mod tests {
         let none = Dots { style: None, name: "start".to_owned(), values: vec![None] };
         for svg in [
             line_chart(&axes(), &[]),
-            path_chart(&axes(), &[Path { style: 0, name: "a".to_owned(), points: Vec::new() }]),
+            path_chart(&axes(), &[Path { style: 0, name: "a".to_owned(), points: Vec::new() }], &[]),
             dot_chart(&axes(), &["2".to_owned()], &[none]),
         ] {
             assert!(svg.starts_with("<svg") && svg.ends_with("</svg>") && !svg.contains("NaN"), "{svg}");

@@ -97,7 +97,8 @@ fn outcome_cells(outcome: &ArmOutcome, out: &mut Markup) {
     ));
 }
 
-fn with_error(estimate: &Estimate) -> String {
+/// `12.3 ± 0.4`.
+pub(super) fn with_error(estimate: &Estimate) -> String {
     format!("{}{}", number(estimate.mean, decimals(estimate)), error_of(estimate))
 }
 
@@ -106,7 +107,8 @@ fn decimals(estimate: &Estimate) -> usize {
     usize::from(estimate.mean.abs() < 1000.0)
 }
 
-fn error_of(estimate: &Estimate) -> String {
+/// ` ± 0.4`; nothing where the error is not known.
+pub(super) fn error_of(estimate: &Estimate) -> String {
     let Some((error, _)) = estimate.error else { return String::new() };
     let decimals = decimals(estimate);
     let least = if decimals == 0 { 1.0 } else { 0.1 };

@@ -4,9 +4,9 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use record::{
-    EvaluationRecord, EvaluationSummary, LengthSummary, Lengths, LevelSummary, PhaseSeconds, PrefixVerdicts,
-    RolloutRecord, RunDirectory, RunHeader, SCHEMA_VERSION, SelectionMetrics, StepMetrics, StopReason, TokenSource,
-    TokenStatistics,
+    BudgetSummary, Decline, EvaluationRecord, EvaluationSummary, LengthSummary, Lengths, LevelSummary, PhaseSeconds,
+    PrefixVerdicts, RolloutRecord, RunDirectory, RunHeader, SCHEMA_VERSION, SelectionMetrics, StepMetrics, StopReason,
+    TokenSource, TokenStatistics,
 };
 use verify::Verdict;
 
@@ -21,6 +21,8 @@ pub(crate) struct ArmPlan {
     pub(crate) tokens: f64,
     /// Share of groups under length penalty.
     pub(crate) selected: f64,
+    /// The shaper in the arm's config.
+    pub(crate) shaping: &'static str,
 }
 
 /// Steps and evaluations of a run.
@@ -36,9 +38,21 @@ pub(crate) struct Extent {
 
 /// The arms of the demo.
 pub(crate) const ARMS: [ArmPlan; 3] = [
-    ArmPlan { arm: "GRPO", accuracy: 0.97, tokens: 24.6, selected: 0.0 },
-    ArmPlan { arm: "length penalty", accuracy: 0.67, tokens: 15.2, selected: 1.0 },
-    ArmPlan { arm: "GRPO-λ 20 %", accuracy: 0.965, tokens: 19.4, selected: 0.2 },
+    ArmPlan { arm: "GRPO", accuracy: 0.97, tokens: 24.6, selected: 0.0, shaping: "grpo]" },
+    ArmPlan {
+        arm: "length penalty",
+        accuracy: 0.67,
+        tokens: 15.2,
+        selected: 1.0,
+        shaping: "length-penalty]\nalpha = 0.2",
+    },
+    ArmPlan {
+        arm: "GRPO-λ 20 %",
+        accuracy: 0.965,
+        tokens: 19.4,
+        selected: 0.2,
+        shaping: "top-lambda]\nlambda = 0.2\nalpha = 0.2\nselect = \"top\"",
+    },
 ];
 
 /// A run of the demo's length.
@@ -89,7 +103,11 @@ pub(crate) fn run(root: &std::path::Path, plan: &ArmPlan, seed: u64, extent: Ext
         started_unix_seconds: 1_767_225_600 + seed * 60,
     };
     let slug: String = plan.arm.chars().filter(char::is_ascii_alphanumeric).collect();
-    let config = format!("[train]\nsteps = {}\nseed = {seed}\n# <b>not bold</b>\n", extent.steps);
+    let config = format!(
+        "arm = '{}'\nseed = {seed}\n# <b>not bold</b>\n[model]\npath = 'start/{seed}'\n[problems]\npath = 'p.jsonl'\n\
+         [train]\nsteps = {}\nadvantage = 'group-std'\n[train.shaping.{}\n",
+        plan.arm, extent.steps, plan.shaping
+    );
     let run = RunDirectory::create(&root.join(format!("{slug}-{seed}")), &header, &config).expect("a new directory");
     let salt: u64 = plan.arm.bytes().map(u64::from).sum();
     let mut noise = Noise(seed * 7919 + salt);
@@ -97,7 +115,8 @@ pub(crate) fn run(root: &std::path::Path, plan: &ArmPlan, seed: u64, extent: Ext
         if extent.evaluate_every.is_some_and(|every| step % every == 0) {
             // Every arm starts from the same policy, measured in the same way.
             let mut start = Noise(seed + 1);
-            let (summary, records) = evaluation(plan, seed, step, if step == 0 { &mut start } else { &mut noise });
+            let (mut summary, records) = evaluation(plan, seed, step, if step == 0 { &mut start } else { &mut noise });
+            summary.decline = Some(decline(plan, seed, step));
             run.append_evaluation(&summary, &records).expect("the evaluation is written");
         }
         if step < extent.steps_done {
@@ -110,6 +129,21 @@ pub(crate) fn run(root: &std::path::Path, plan: &ArmPlan, seed: u64, extent: Ext
         run.write_rollouts(last, &rollouts).expect("the rollouts are written");
     }
     run
+}
+
+/// An arm that ends below 0.7 collapses at step 40, that of seed 2 at step 50.
+fn decline(plan: &ArmPlan, seed: u64, step: u64) -> Decline {
+    let collapse_step = if seed == 2 { 50 } else { 40 };
+    let collapsed = plan.accuracy < 0.7 && step >= collapse_step;
+    Decline {
+        best_step: 20,
+        accuracy_fall: if collapsed { 0.125 } else { 0.01 },
+        accuracy_fall_error: 0.02,
+        completion_tokens_fall: if collapsed { 4.5 } else { 0.5 },
+        completion_tokens_fall_error: 0.3,
+        collapsed,
+        collapse_step: collapsed.then_some(collapse_step),
+    }
 }
 
 fn rollout(step: u64, record: EvaluationRecord) -> RolloutRecord {
@@ -229,8 +263,19 @@ fn record(level: u32, index: u32, verdict: Verdict, tokens: f64) -> EvaluationRe
         answer: Some(answer.to_string()),
         reason: if verdict.is_correct() { "equal".to_owned() } else { format!("{answer} is not {gold}") },
         tokens_from: TokenSource::Engine,
-        prefixes: Some(PrefixVerdicts { budgets: Vec::new(), first_correct_tokens: None }),
+        prefixes: Some(PrefixVerdicts {
+            budgets: Vec::new(),
+            first_correct_tokens: verdict.is_correct().then_some(4),
+            first_correct_bytes: verdict.is_correct().then_some("<c> a".len() as u32),
+        }),
     }
+}
+
+/// Accuracy under a smaller token limit.
+fn within(records: &[EvaluationRecord], budget_tokens: u32) -> BudgetSummary {
+    let ended = |record: &&EvaluationRecord| record.is_correct() && record.completion_tokens <= budget_tokens;
+    let accuracy = records.iter().filter(ended).count() as f64 / records.len() as f64;
+    BudgetSummary { budget_tokens, accuracy, accuracy_error: 0.02, accuracy_cut: None, accuracy_cut_error: None }
 }
 
 fn summary(seed: u64, step: u64, records: &[EvaluationRecord]) -> EvaluationSummary {
@@ -279,7 +324,7 @@ fn summary(seed: u64, step: u64, records: &[EvaluationRecord]) -> EvaluationSumm
         truncated_share: 0.0,
         no_answer_share: 0.0,
         verdicts: BTreeMap::new(),
-        budgets: Vec::new(),
+        budgets: [20, 40, 80].map(|budget| within(records, budget)).to_vec(),
         first_correct: None,
         levels: LEVELS.into_iter().map(level).collect(),
         decline: None,

@@ -8,6 +8,7 @@ use crate::{
     EvaluationRecord, StopReason,
     report::{
         escape::{Markup, block, clip, line},
+        first_correct,
         ticks::number,
     },
 };
@@ -139,22 +140,15 @@ fn completion(record: &EvaluationRecord, characters_max: usize, out: &mut Markup
         StopReason::Limit => format!(" · its text reads {}", verdict_words(record.verdict)),
         StopReason::End => String::new(),
     };
-    let first = record.prefixes.as_ref().and_then(|prefixes| prefixes.first_correct_tokens);
-    let first = match first {
-        Some(tokens) if record.is_correct() && tokens < record.completion_tokens => {
-            format!(" · correct from token {} on the way", number(f64::from(tokens), 0))
-        }
-        Some(tokens) if !record.is_correct() => format!(" · was correct at token {}", number(f64::from(tokens), 0)),
-        Some(_) | None => String::new(),
-    };
     out.put(format_args!(
         "<div class=\"completion\" data-outcome=\"{}\" data-tokens=\"{}\"><p class=\"meta\"><span class=\"outcome {}\">{}</span>\
-         {text_verdict} · {} tokens{answer}{reason}{first}</p><pre tabindex=\"0\">{}</pre></div>",
+         {text_verdict} · {} tokens{answer}{reason}{}</p><pre tabindex=\"0\">{}</pre></div>",
         outcome(record),
         record.completion_tokens,
         if record.is_correct() { "right" } else { "wrong" },
         decided(record),
         number(f64::from(record.completion_tokens), 0),
-        block(&clip(&record.completion, characters_max))
+        first_correct::said(record),
+        first_correct::marked(record, characters_max)
     ));
 }
