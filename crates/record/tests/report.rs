@@ -87,6 +87,7 @@ fn policies_are_compared_at_one_step_and_those_that_collapsed_before_that_too() 
     assert!(start.contains(&format!(" | – | {tokens:.1} ± ")), "{start}");
 
     let collapse = page.split("<h2>Collapse</h2>").nth(1).expect("the section");
+    assert_eq!(page.matches("<path class=\"cross a1\"").count(), 3, "a cross for each seed that collapsed");
     // Collapses at 40, 40 and 50; the evaluations before them are at 30, 30 and 40.
     assert_eq!(row(collapse, "length penalty"), "3 of 3 | 40 | 30, 30, 40 | −12.5 | −4.5 | 0");
     assert_eq!(row(collapse, "GRPO"), "0 of 3 | – | 70+, 70+, 70+ | – | – | –");

@@ -5,7 +5,7 @@ use super::{
     escape::{Markup, line},
     figures::open,
     series::{Arm, Comparison, Run, SeriesPoint, mean},
-    svg::{Axes, Line, Size, key, line_chart},
+    svg::{Axes, Cross, Line, Size, key, line_chart},
     ticks::{Limits, Ticks, number},
 };
 use crate::Decline;
@@ -73,6 +73,20 @@ impl Run {
         let before = self.evaluations.iter().rev().map(|row| row.step).find(|&step| step < followed.steps);
         if followed.collapsed { before.unwrap_or(0) } else { followed.steps }
     }
+}
+
+/// A cross at the evaluation at which each run collapsed, at its accuracy in percent.
+pub(super) fn crosses(comparison: &Comparison) -> Vec<Cross> {
+    let mut crosses = Vec::new();
+    for (style, arm) in comparison.arms.iter().enumerate() {
+        for run in &arm.runs {
+            let collapse = run.followed().filter(|run| run.collapsed).map(|run| run.steps);
+            let Some(row) = run.evaluations.iter().find(|row| Some(row.step) == collapse) else { continue };
+            let name = format!("{}, seed {}: collapsed at step {}", arm.name, run.header.seed, row.step);
+            crosses.push(Cross { style, name, place: (row.step as f64, row.accuracy * 100.0) });
+        }
+    }
+    crosses
 }
 
 /// The section; nothing when no evaluation says how it stands to the best.
@@ -158,7 +172,7 @@ fn curves(comparison: &Comparison, measured: &[FollowedArm<'_>], out: &mut Marku
         y_label: "runs left, %".to_owned(),
         decimals: 0,
     };
-    out.put_str(&line_chart(&axes, &lines));
+    out.put_str(&line_chart(&axes, &lines, &[]));
     let seeds = measured.iter().map(|one| one.runs.len());
     let (fewest, most) = (seeds.clone().min().unwrap_or(0), seeds.max().unwrap_or(0));
     let seeds = if fewest == most { most.to_string() } else { format!("{fewest} to {most}") };

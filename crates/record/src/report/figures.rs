@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    budgets,
+    budgets, collapse,
     escape::{Markup, line},
     series::{Arm, Comparison, Measure, SeriesPoint, Source, aggregate, mean, standard_error},
-    svg::{Axes, Dots, Line, Path, Size, dot_chart, dot_key, key, line_chart, path_chart},
+    svg::{Axes, Cross, Dots, Line, Path, Size, dot_chart, dot_key, key, line_chart, path_chart},
     ticks::{Limits, Ticks},
 };
 use crate::{LevelSummary, StepMetrics};
@@ -39,7 +39,8 @@ pub(super) fn outcomes(comparison: &Comparison, out: &mut Markup) {
         size: Size::Wide,
         decimals: 1,
     };
-    over_steps(comparison, &accuracy, &measure_lines(comparison, |measure| measure.accuracy * 100.0), out);
+    let lines = measure_lines(comparison, |measure| measure.accuracy * 100.0);
+    over_steps(comparison, &accuracy, (&lines, &collapse::crosses(comparison)), out);
     let tokens = OverSteps {
         heading: "Completion tokens by step",
         y_label: "mean completion tokens",
@@ -48,7 +49,7 @@ pub(super) fn outcomes(comparison: &Comparison, out: &mut Markup) {
         size: Size::Wide,
         decimals: 1,
     };
-    over_steps(comparison, &tokens, &measure_lines(comparison, |measure| measure.tokens), out);
+    over_steps(comparison, &tokens, (&measure_lines(comparison, |measure| measure.tokens), &[]), out);
     against_length(comparison, &measured, out);
     by_level(comparison, out);
     budgets::figure(comparison, out);
@@ -139,7 +140,7 @@ fn training_figure(
         width => format!("; each point is the mean of {width} steps"),
     };
     let meaning = format!("{}{averaged}", figure.meaning);
-    over_steps(comparison, &OverSteps { meaning: &meaning, ..*figure }, &lines, out);
+    over_steps(comparison, &OverSteps { meaning: &meaning, ..*figure }, (&lines, &[]), out);
 }
 
 fn arms(comparison: &Comparison) -> impl Iterator<Item = (usize, &Arm)> {
@@ -151,7 +152,12 @@ fn middle_of_point(comparison: &Comparison) -> f64 {
     (comparison.steps_per_point - 1) as f64 / 2.0
 }
 
-fn over_steps(comparison: &Comparison, figure: &OverSteps<'_>, lines: &[Line], out: &mut Markup) {
+fn over_steps(
+    comparison: &Comparison,
+    figure: &OverSteps<'_>,
+    (lines, crosses): (&[Line], &[Cross]),
+    out: &mut Markup,
+) {
     open(figure.heading, comparison, lines.iter().filter(|line| !line.points.is_empty()).map(|line| line.style), out);
     let spread = lines.iter().flat_map(|line| &line.points);
     let values = spread.flat_map(|(_, point)| [point.low, point.high]);
@@ -168,13 +174,14 @@ fn over_steps(comparison: &Comparison, figure: &OverSteps<'_>, lines: &[Line], o
         y_label: figure.y_label.to_owned(),
         decimals: figure.decimals,
     };
-    out.put_str(&line_chart(&axes, lines));
+    out.put_str(&line_chart(&axes, lines, crosses));
     let runs = lines.iter().flat_map(|line| &line.points).map(|(_, point)| point.runs).max().unwrap_or(0);
     out.put(format_args!(
-        "<figcaption>Vertical: {}; horizontal: optimizer step; {}{}.</figcaption></figure>",
+        "<figcaption>Vertical: {}; horizontal: optimizer step; {}{}{}.</figcaption></figure>",
         line(figure.meaning),
         band_described(comparison, runs),
-        faint_described(lines)
+        faint_described(lines),
+        if crosses.is_empty() { "" } else { "; crosses: evaluations at which a seed collapsed" }
     ));
 }
 

@@ -231,11 +231,10 @@ fn levels_table(states: &[State<'_>], benchmark: &str, out: &mut Markup) {
         }
         out.put_str("</tr>");
     }
-    let problems: Vec<String> =
-        levels.iter().map(|(level, problems)| format!("{problems} of {}", line(level))).collect();
+    let problems: Vec<String> = levels.iter().map(|(level, problems)| format!("{}: {problems}", line(level))).collect();
     out.put(format_args!(
-        "</tbody></table></div><p class=\"caption\">The same policies by difficulty level, of {} problems; ± is the standard \
-         error over seeds.</p>",
+        "</tbody></table></div><p class=\"caption\">The same policies by difficulty level (problems of each: {}); ± is the \
+         standard error over seeds.</p>",
         problems.join(", ")
     ));
 }

@@ -54,6 +54,17 @@ pub(super) struct Line {
     pub(super) points: Vec<(f64, SeriesPoint)>,
 }
 
+/// A cross at a place of a chart.
+#[derive(Debug)]
+pub(super) struct Cross {
+    /// Index of the arm.
+    pub(super) style: usize,
+    /// What is there, not escaped.
+    pub(super) name: String,
+    /// Horizontal and vertical value.
+    pub(super) place: (f64, f64),
+}
+
 /// The path of an arm through a plane.
 #[derive(Debug)]
 pub(super) struct Path {
@@ -241,8 +252,8 @@ fn said(axes: &Axes, name: &str, point: &SeriesPoint) -> String {
     format!("{name}, {} {}: {}{spread}, {}", axes.x_label, point.step, number(point.mean, decimals), seeds(point.runs))
 }
 
-/// Lines over steps, each a mean over seeds with a band from the lowest to the highest seed.
-pub(super) fn line_chart(axes: &Axes, lines: &[Line]) -> String {
+/// Lines over steps, each a mean over seeds with a band from the lowest to the highest seed, and crosses above them.
+pub(super) fn line_chart(axes: &Axes, lines: &[Line], crosses: &[Cross]) -> String {
     let area = axes.size.area();
     let ends = lines.iter().filter_map(|line| Some((line, line.points.first()?, line.points.last()?)));
     let description: Vec<String> = ends
@@ -261,6 +272,16 @@ pub(super) fn line_chart(axes: &Axes, lines: &[Line]) -> String {
     }
     for line in lines {
         stroke(axes, line, &mut out);
+    }
+    for cross in crosses {
+        let (x, y) = (axes.x_at(cross.place.0), axes.y_at(cross.place.1));
+        out.put(format_args!(
+            "<path class=\"cross {}\" d=\"M{:.1} {:.1}l8 8m0 -8l-8 8\"><title>{}</title></path>",
+            colour(Some(cross.style)),
+            x - 4.0,
+            y - 4.0,
+            line(&cross.name)
+        ));
     }
     for series in lines {
         for (x, point) in &series.points {
@@ -457,21 +478,27 @@ mod tests {
     #[test]
     fn a_line_has_a_band_where_there_are_several_seeds_and_is_faint_beyond_the_last_common_step() {
         let points = vec![point(0, 50.0, 2), point(5, 60.0, 2), point(10, 70.0, 1)];
-        let svg = line_chart(&axes(), &[Line { style: 1, name: "a&b".to_owned(), points }]);
+        let svg = line_chart(&axes(), &[Line { style: 1, name: "a&b".to_owned(), points }], &[]);
         assert!(svg.contains("<title>Accuracy &lt;by&gt; step</title>"));
         assert!(svg.contains("a&amp;b, step 10: 70.0, 1 seed<"));
         assert!(svg.contains("a&amp;b, step 5: 60.0 (59.0 to 61.0), 2 seeds<"));
         assert_eq!((svg.matches("class=\"band a1\"").count(), svg.matches("line faint").count()), (1, 1));
+        let cross = Cross { style: 2, name: "<c>".to_owned(), place: (5.0, 50.0) };
         // By hand: the plot area is 44..470 by 30..260, so step 5 at 50 % lies at its centre, 257 by 145.
-        let centre = line_chart(&axes(), &[Line { style: 0, name: "a".to_owned(), points: vec![point(5, 50.0, 1)] }]);
+        let centre =
+            line_chart(&axes(), &[Line { style: 0, name: "a".to_owned(), points: vec![point(5, 50.0, 1)] }], &[cross]);
         assert!(centre.contains("cx=\"257.0\" cy=\"145.0\""), "{centre}");
+        assert!(
+            centre.contains("<path class=\"cross a2\" d=\"M253.0 141.0l8 8m0 -8l-8 8\"><title>&lt;c&gt;<"),
+            "{centre}"
+        );
     }
 
     #[test]
     fn charts_of_nothing_are_still_charts() {
         let none = Dots { style: None, name: "start".to_owned(), values: vec![None] };
         for svg in [
-            line_chart(&axes(), &[]),
+            line_chart(&axes(), &[], &[]),
             path_chart(&axes(), &[Path { style: 0, name: "a".to_owned(), points: Vec::new() }], &[]),
             dot_chart(&axes(), &["2".to_owned()], &[none]),
         ] {
