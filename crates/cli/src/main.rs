@@ -1,6 +1,7 @@
 //! The program `brevity`: what was typed in, one command run, an exit code out. What a command does is in its module.
 
 mod console;
+mod convert;
 mod demo;
 mod docs;
 mod engine;
@@ -78,6 +79,7 @@ enum Command {
     Verify(verify::Arguments),
     Sample(sample::Arguments),
     Report(report::Arguments),
+    Convert(convert::Arguments),
     ImportGguf(import_gguf::Arguments),
     #[command(hide = true)]
     Docs(docs::Arguments),
@@ -102,6 +104,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(arguments, &console),
         Command::Sample(arguments) => sample::run(arguments, &console),
         Command::Report(arguments) => report::run(arguments, &console),
+        Command::Convert(arguments) => convert::run(arguments, &console),
         Command::ImportGguf(arguments) => import_gguf::run(arguments, &console),
         Command::Docs(arguments) => docs::run(arguments, &CommandLine::command(), &console),
     };

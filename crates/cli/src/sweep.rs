@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use record::{
-    RunDirectory,
+    RunDirectory, RunLock,
     report::{ReportOptions, html},
     write,
 };
@@ -84,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     }
     let models = models(&runs, console)?;
     write::create_directory(&out)?;
-    let _lock = write::lock_directory(&out)?;
+    let _lock = RunLock::take(&out)?;
     let jobs = arguments.jobs.get().min(runs.len());
     describe(&runs, &standings, (&out, jobs), console);
     let progress = Progress::new(console);

@@ -6,10 +6,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use record::{EvaluationSummary, StepMetrics};
+use record::{EvaluationSummary, FaultOutcome, FaultRecord, StepMetrics};
 use rl::{
     config::{ComputeType, RunConfig, read_config},
     estimate::{gibibytes, limit_bytes},
+    inputs::other_surroundings,
     trainer::{Ending, Event, Provenance, Surroundings, Trainer},
 };
 
@@ -52,16 +53,30 @@ pub(crate) struct Arguments {
     /// Check the config and its ranges, and stop; needs neither model nor problems.
     #[arg(long, conflicts_with = "resume")]
     check: bool,
-    /// Go on from the latest checkpoint of a run that was interrupted.
+    /// Go on from the newest checkpoint of a run that was interrupted.
     #[arg(long)]
     resume: bool,
+    /// Where the newest checkpoint is damaged, go on from the one before.
+    #[arg(long, requires = "resume")]
+    fallback: bool,
 }
 
 /// What is to be run, and where.
 struct Plan {
     config: RunConfig,
     root: PathBuf,
-    resume: bool,
+    start: Start,
+}
+
+/// From where the run goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// The beginning.
+    New,
+    /// Its newest checkpoint.
+    Resume,
+    /// Its newest checkpoint that is whole.
+    FallBack,
 }
 
 /// Runs `brevity train`.
@@ -78,7 +93,12 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
 }
 
 fn plan(arguments: &Arguments) -> Result<Plan> {
-    let Arguments { path, out, overrides, seed, resume, .. } = arguments;
+    let Arguments { path, out, overrides, seed, resume, fallback, .. } = arguments;
+    let start = match (resume, fallback) {
+        (false, _) => Start::New,
+        (true, false) => Start::Resume,
+        (true, true) => Start::FallBack,
+    };
     let shown = path.display();
     if !path.is_dir() {
         let mut config: RunConfig = read_config(path, overrides)?;
@@ -90,7 +110,7 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
         if *resume {
             refuse_other_config(&config, path, &root)?;
         }
-        return Ok(Plan { config, root, resume: *resume });
+        return Ok(Plan { config, root, start });
     }
     if !resume {
         bail!(
@@ -101,7 +121,7 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
         bail!("a run goes on as it was started; leave out --set, --seed and --out, or start a new run");
     }
     refuse_missing_run(path)?;
-    Ok(Plan { config: read_config(&path.join("config.toml"), &[])?, root: path.clone(), resume: true })
+    Ok(Plan { config: read_config(&path.join("config.toml"), &[])?, root: path.clone(), start })
 }
 
 fn refuse_missing_run(root: &Path) -> Result<()> {
@@ -125,17 +145,25 @@ fn refuse_other_config(config: &RunConfig, path: &Path, root: &Path) -> Result<(
 }
 
 fn train(plan: Plan, model: &Path, console: &Console) -> Result<Outcome> {
-    let Plan { config, root, resume } = plan;
+    let Plan { config, root, start } = plan;
     let provenance = Provenance {
         brevity_version: env!("CARGO_PKG_VERSION").to_owned(),
         started_unix_seconds: machine::unix_seconds(),
         memory_bytes_available: machine::memory_bytes_available(),
     };
-    let mut trainer = if resume {
-        Trainer::resume(&root, |_| Ok(model.to_owned()), provenance.memory_bytes_available)?
-    } else {
-        Trainer::start(config, model, &root, &provenance)?
+    let memory = provenance.memory_bytes_available;
+    let resolved = |_: &str| Ok(model.to_owned());
+    let mut trainer = match start {
+        Start::New => Trainer::start(config, model, &root, &provenance)?,
+        Start::Resume => Trainer::resume(&root, resolved, memory)?,
+        Start::FallBack => Trainer::resume_or_fall_back(&root, resolved, memory)?,
     };
+    for damaged in trainer.passed_over() {
+        console.warning(format!("passed over a checkpoint: {damaged}"));
+    }
+    for other in other_surroundings(&trainer.run_directory().header()?, &provenance.brevity_version) {
+        console.warning(other);
+    }
     describe(&trainer, &provenance, console)?;
     let progress = Progress::new(console);
     let told = progress.clone();
@@ -265,6 +293,10 @@ impl RunView {
                 ));
             }
             Event::CheckpointWritten(path) => self.progress.line(&format!("checkpoint {}", path.display())),
+            Event::FaultSettled(fault) => {
+                self.completion_bar = None;
+                self.progress.line(&settled(fault));
+            }
         }
     }
 }
@@ -274,6 +306,17 @@ pub(crate) fn collapse_said(summary: &EvaluationSummary) -> Option<String> {
     let decline = summary.decline.as_ref().filter(|decline| decline.collapsed)?;
     let (points, tokens) = (decline.accuracy_fall * 100.0, decline.completion_tokens_fall);
     Some(format!("collapsed: {points:.1} points and {tokens:.1} tokens below step {}", decline.best_step))
+}
+
+/// `step 3: the loss is NaN, from 2 rollouts; the step is skipped`.
+fn settled(fault: &FaultRecord) -> String {
+    let FaultRecord { step, quantity, value, rollouts, outcome, .. } = fault;
+    let done = match outcome {
+        FaultOutcome::Stopped => "the run stops",
+        FaultOutcome::Skipped => "the step is skipped",
+        FaultOutcome::Returned => "the run goes back to its last checkpoint",
+    };
+    format!("step {step}: the {quantity} is {value}, from {}; {done}", counted(rollouts.len(), "rollout"))
 }
 
 fn numbers(metrics: &StepMetrics) -> String {

@@ -5,12 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use verify::Extraction;
 
 use crate::{
-    EvaluationRecord, EvaluationSummary, RecordError, RecordLog, SCHEMA_VERSION,
-    lines::{read_bytes, read_lines},
+    EVALUATION_SCHEMA_VERSION, EvaluationRecord, EvaluationSummary, RecordError, RecordLog, Versioned,
+    lines::{read_json, read_lines},
     write,
 };
 
@@ -56,7 +56,7 @@ pub struct ProblemLeftOut {
 /// `evaluation.json`: what is measured with which settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationHeader {
-    /// [`SCHEMA_VERSION`] of the writer.
+    /// [`EVALUATION_SCHEMA_VERSION`] of the writer.
     pub schema: u32,
     /// Version of the writing program.
     pub brevity_version: String,
@@ -128,27 +128,13 @@ impl EvaluationDirectory {
     /// # Errors
     /// [`RecordError`] when `evaluation.json` is missing, malformed or of another schema version.
     pub fn open(root: &Path) -> Result<Self, RecordError> {
-        /// What every schema version has in common.
-        #[derive(Deserialize)]
-        struct Versioned {
-            schema: Option<u32>,
-            brevity_version: Option<String>,
-        }
         let directory = Self { root: root.to_owned() };
         if !directory.header_path().is_file() {
             let message = "holds no evaluation.json; give a directory that `brevity eval` made".into();
             return Err(RecordError::Unusable { path: root.to_owned(), message });
         }
-        let Versioned { schema, brevity_version } = read_json(&directory.header_path())?;
-        if schema != Some(SCHEMA_VERSION) {
-            let written = schema.map_or("no schema number".to_owned(), |schema| format!("schema {schema}"));
-            let message = format!(
-                "was written with {written}, and this version reads schema {SCHEMA_VERSION}; use the version {} of \
-                 brevity that wrote it, or evaluate again",
-                brevity_version.unwrap_or_default()
-            );
-            return Err(RecordError::Unusable { path: root.to_owned(), message });
-        }
+        let remedy = "use the version of brevity that wrote it, or evaluate again";
+        Versioned::read(&directory.header_path())?.refuse_other(root, EVALUATION_SCHEMA_VERSION, remedy)?;
         Ok(directory)
     }
 
@@ -236,12 +222,4 @@ impl EvaluationDirectory {
         }
         read_json(&self.summary_path())
     }
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
-    serde_json::from_slice(&read_bytes(path)?).map_err(|error| RecordError::Malformed {
-        path: path.to_owned(),
-        line: error.line(),
-        message: error.to_string(),
-    })
 }

@@ -5,12 +5,16 @@
 mod error;
 mod evaluation;
 mod evaluation_directory;
+mod fault;
 mod lines;
+pub mod manifest;
 mod metrics;
 mod record_log;
 pub mod report;
 mod rollout;
 mod run_directory;
+mod run_lock;
+mod schema;
 pub mod write;
 
 pub use error::RecordError;
@@ -19,7 +23,11 @@ pub use evaluation::{
     LevelSummary, PREFIXES_MAX, PassAtK, PrefixVerdicts, TokenSource, prefix_stride, token_budgets,
 };
 pub use evaluation_directory::{EvaluationDirectory, EvaluationHeader, PolicySource, ProblemLeftOut};
+pub use fault::{FaultOutcome, FaultRecord, RolloutPlace};
+pub use lines::whole_lines;
 pub use metrics::{PhaseSeconds, SelectionMetrics, StepMetrics, TokenStatistics};
 pub use record_log::{RecordLog, SettingDifference, setting_difference};
 pub use rollout::{RolloutRecord, StopReason};
-pub use run_directory::{RunDirectory, RunHeader, SCHEMA_VERSION};
+pub use run_directory::{RunDirectory, RunHeader};
+pub use run_lock::RunLock;
+pub use schema::{EVALUATION_SCHEMA_VERSION, SCHEMA_VERSION, Versioned};

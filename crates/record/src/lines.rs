@@ -1,30 +1,65 @@
 //! Reading files of records. Writing them is `write`'s.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
 
+use flate2::read::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 
 use crate::RecordError;
 
+/// Of a compressed file no more than this is read: a few kilobytes can claim to be terabytes.
+const EXPANDED_BYTES_MAX: u64 = 1 << 32;
+
+/// The error of a read of `path`.
+pub(crate) fn read_failed(path: &Path, source: io::Error) -> RecordError {
+    RecordError::Io { action: "read", path: path.to_owned(), source }
+}
+
 /// The bytes of `path`.
 pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, RecordError> {
-    fs::read(path).map_err(|source| RecordError::Io { action: "read", path: path.to_owned(), source })
+    fs::read(path).map_err(|source| read_failed(path, source))
 }
 
-/// The text of `path`; empty where there is no such file.
-pub(crate) fn read_text(path: &Path) -> Result<String, RecordError> {
-    match fs::read_to_string(path) {
-        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        read => read.map_err(|source| RecordError::Io { action: "read", path: path.to_owned(), source }),
+/// The whole lines of `path`, each with its line break; none where there is no such file. A last line without a break,
+/// which a crash tore, is left out. A file whose name ends in `.gz` is expanded.
+///
+/// # Errors
+/// [`RecordError`] when the file cannot be read, is not UTF-8, or expands to more than 4 GiB.
+pub fn whole_lines(path: &Path) -> Result<String, RecordError> {
+    let mut bytes = match File::open(path) {
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        opened => opened.and_then(|file| expanded(path, file)).map_err(|source| read_failed(path, source))?,
+    };
+    if bytes.len() as u64 > EXPANDED_BYTES_MAX {
+        let message = format!("expands to more than {EXPANDED_BYTES_MAX} bytes, which no run writes; remove it");
+        return Err(RecordError::Unusable { path: path.to_owned(), message });
     }
+    bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1));
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|&byte| byte == b'\n').count();
+        RecordError::Malformed { path: path.to_owned(), line, message: "is not UTF-8".into() }
+    })
 }
 
-/// Reads one JSON object per line; a missing file is empty, an unfinished last line (no newline) is ignored.
+fn expanded(path: &Path, mut file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if path.extension().is_some_and(|extension| extension == "gz") {
+        MultiGzDecoder::new(file).take(EXPANDED_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    } else {
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// Reads one JSON object per line, as [`whole_lines`] gives them.
 pub(crate) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
-    read_text(path)?
-        .split_inclusive('\n')
+    whole_lines(path)?
+        .lines()
         .enumerate()
-        .filter(|(_, line)| line.ends_with('\n'))
         .map(|(index, line)| {
             serde_json::from_str(line).map_err(|error| RecordError::Malformed {
                 path: path.to_owned(),
@@ -33,4 +68,13 @@ pub(crate) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Rec
             })
         })
         .collect()
+}
+
+/// The one JSON value in `path`.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
+    serde_json::from_slice(&read_bytes(path)?).map_err(|error| RecordError::Malformed {
+        path: path.to_owned(),
+        line: error.line(),
+        message: error.to_string(),
+    })
 }

@@ -1,6 +1,6 @@
 //! One line of `rollouts/step-NNNNNN.jsonl`: a completion with everything that was decided about it.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use verify::Verdict;
 
 /// Why a completion ended.
@@ -43,10 +43,13 @@ pub struct RolloutRecord {
     /// Whether the group was under length penalty in this step (for top-λ: efficiency-prioritised).
     pub selected: bool,
     /// Shaped reward.
+    #[serde(deserialize_with = "null_as_nan")]
     pub reward: f64,
     /// Advantage, the same for every token of the completion.
+    #[serde(deserialize_with = "null_as_nan")]
     pub advantage: f64,
     /// Sum of the behavior logprobs of the completion's tokens, nats.
+    #[serde(deserialize_with = "null_as_nan")]
     pub behavior_logprob_nats: f64,
 }
 
@@ -55,4 +58,9 @@ impl RolloutRecord {
     pub fn is_correct(&self) -> bool {
         self.verdict.is_correct() && self.stop == StopReason::End
     }
+}
+
+/// JSON has no number that is not finite; one is written as `null`.
+fn null_as_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }

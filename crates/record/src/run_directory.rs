@@ -1,6 +1,7 @@
 //! The layout of a run directory, and reading and writing its files. Not what is in a checkpoint: see `rl`.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -8,13 +9,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EvaluationRecord, EvaluationSummary, RecordError, RolloutRecord, StepMetrics,
-    lines::{read_bytes, read_lines, read_text},
+    EvaluationRecord, EvaluationSummary, FaultOutcome, FaultRecord, RecordError, RolloutRecord, RunLock,
+    SCHEMA_VERSION, StepMetrics, Versioned,
+    lines::{read_json, read_lines, whole_lines},
     write,
 };
-
-/// Version of the schema of run and evaluation directories; readers refuse others.
-pub const SCHEMA_VERSION: u32 = 2;
 
 /// `run.json`: what was run, with what, where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +30,12 @@ pub struct RunHeader {
     pub brevity_version: String,
     /// Instruction set that the kernels ran on.
     pub cpu: String,
+    /// Type of the factors of matrix products: `f32` or `bf16`.
+    pub compute: String,
+    /// Digest of functions of the system's mathematical library at fixed arguments; another library rounds otherwise.
+    pub mathematics: String,
+    /// BLAKE3 checksums of the files that decide numbers, by what they are to the run.
+    pub inputs: BTreeMap<String, String>,
     /// Threads that the kernels used.
     pub threads: u32,
     /// The policy's starting checkpoint, as configured.
@@ -41,6 +46,12 @@ pub struct RunHeader {
     pub started_unix_seconds: u64,
 }
 
+/// Name of the header.
+const HEADER: &str = "run.json";
+
+/// Directories that every run directory has from its start.
+const PARTS: [&str; 3] = ["rollouts", "evaluations", "checkpoints"];
+
 /// A run directory on disk.
 #[derive(Debug, Clone)]
 pub struct RunDirectory {
@@ -48,24 +59,39 @@ pub struct RunDirectory {
 }
 
 impl RunDirectory {
-    /// Makes a run directory at `root`, which must not exist or be empty, and writes its header and resolved config.
+    /// Makes a run directory at `root`, which must not exist or be empty, and writes its header and resolved config. What
+    /// a start that was cut short left there is taken for nothing.
     ///
     /// # Errors
     /// [`RecordError::Unusable`] when the directory holds files; [`RecordError::Io`].
     pub fn create(root: &Path, header: &RunHeader, config_toml: &str) -> Result<Self, RecordError> {
-        if fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some()) {
-            return Err(RecordError::Unusable {
-                path: root.to_owned(),
-                message: "is not empty; pass --resume to continue the run in it, or choose another directory".into(),
-            });
-        }
+        Self::refuse_taken(root)?;
         let directory = Self { root: root.to_owned() };
-        for part in [directory.root.clone(), directory.root.join("rollouts"), directory.root.join("evaluations")] {
+        for part in PARTS.map(|part| root.join(part)) {
             write::create_directory(&part)?;
         }
         write::replace(&directory.root.join("config.toml"), config_toml.as_bytes())?;
-        write::replace_json(&directory.root.join("run.json"), header)?;
+        write::replace_json(&directory.root.join(HEADER), header)?;
         Ok(directory)
+    }
+
+    /// Refuses a directory in which no run can be started.
+    ///
+    /// # Errors
+    /// [`RecordError::Unusable`] when it holds files; [`RecordError::Io`].
+    pub fn refuse_taken(root: &Path) -> Result<(), RecordError> {
+        if !root.exists() {
+            return Ok(());
+        }
+        let unfinished = [RunLock::NAME, "config.toml", "config.toml.partial", "run.json.partial"];
+        for name in write::list(root)? {
+            let is_empty_part = PARTS.contains(&name.as_str()) && write::list(&root.join(&name))?.is_empty();
+            if !is_empty_part && !unfinished.contains(&name.as_str()) {
+                let message = "is not empty; pass --resume to continue the run in it, or choose another directory";
+                return Err(RecordError::Unusable { path: root.to_owned(), message: message.into() });
+            }
+        }
+        Ok(())
     }
 
     /// Opens the run directory at `root`.
@@ -73,18 +99,9 @@ impl RunDirectory {
     /// # Errors
     /// [`RecordError`] when `run.json` is missing, malformed or of another schema version.
     pub fn open(root: &Path) -> Result<Self, RecordError> {
-        let directory = Self { root: root.to_owned() };
-        let header = directory.header()?;
-        if header.schema != SCHEMA_VERSION {
-            return Err(RecordError::Unusable {
-                path: root.to_owned(),
-                message: format!(
-                    "was written with schema {}, and this version reads schema {SCHEMA_VERSION}; use the version {} of brevity that wrote it",
-                    header.schema, header.brevity_version
-                ),
-            });
-        }
-        Ok(directory)
+        let remedy = format!("run `brevity convert {}` to make it one of this version", root.display());
+        Versioned::read(&root.join(HEADER))?.refuse_other(root, SCHEMA_VERSION, &remedy)?;
+        Ok(Self { root: root.to_owned() })
     }
 
     /// The directory itself.
@@ -102,12 +119,7 @@ impl RunDirectory {
     /// # Errors
     /// [`RecordError`] when it is missing or malformed.
     pub fn header(&self) -> Result<RunHeader, RecordError> {
-        let path = self.root.join("run.json");
-        serde_json::from_slice(&read_bytes(&path)?).map_err(|error| RecordError::Malformed {
-            path,
-            line: error.line(),
-            message: error.to_string(),
-        })
+        read_json(&self.root.join(HEADER))
     }
 
     /// `config.toml`, the resolved config as text.
@@ -141,7 +153,7 @@ impl RunDirectory {
     /// # Errors
     /// [`RecordError::Io`].
     pub fn write_rollouts(&self, step: u64, rollouts: &[RolloutRecord]) -> Result<(), RecordError> {
-        write::replace(&self.rollout_path(step), &write::json_lines(rollouts))
+        write::replace(&self.rollout_path(step), &write::compressed(&write::json_lines(rollouts)))
     }
 
     /// The rollouts of `step`; empty when that step has not been run.
@@ -161,7 +173,8 @@ impl RunDirectory {
         summary: &EvaluationSummary,
         records: &[EvaluationRecord],
     ) -> Result<(), RecordError> {
-        write::replace(&self.evaluation_path(summary.step, &summary.benchmark), &write::json_lines(records))?;
+        let compressed = write::compressed(&write::json_lines(records));
+        write::replace(&self.evaluation_path(summary.step, &summary.benchmark), &compressed)?;
         write::append_line(&self.root.join("evaluations.jsonl"), summary)
     }
 
@@ -181,38 +194,108 @@ impl RunDirectory {
         read_lines(&self.evaluation_path(step, benchmark))
     }
 
-    /// Drops what was recorded for `step` and later, and evaluations after `step` updates, so that a run resumed
-    /// there continues without gap or repeat.
+    /// Writes the rollouts that caused a fault, then appends its line.
     ///
     /// # Errors
-    /// [`RecordError`].
+    /// [`RecordError::Io`].
+    pub fn append_fault(&self, fault: &FaultRecord, rollouts: &[RolloutRecord]) -> Result<(), RecordError> {
+        write::create_directory(&self.root.join("faults"))?;
+        write::replace(&self.fault_path(fault), &write::compressed(&write::json_lines(rollouts)))?;
+        write::append_line(&self.root.join("faults.jsonl"), fault)
+    }
+
+    /// The faults so far, in order.
+    ///
+    /// # Errors
+    /// [`RecordError`] when a whole line is malformed.
+    pub fn faults(&self) -> Result<Vec<FaultRecord>, RecordError> {
+        read_lines(&self.root.join("faults.jsonl"))
+    }
+
+    /// The rollouts that caused a fault.
+    ///
+    /// # Errors
+    /// [`RecordError`] when a whole line is malformed.
+    pub fn fault_rollouts(&self, fault: &FaultRecord) -> Result<Vec<RolloutRecord>, RecordError> {
+        read_lines(&self.fault_path(fault))
+    }
+
+    /// Where the rollouts that caused a fault are kept.
+    pub fn fault_path(&self, fault: &FaultRecord) -> PathBuf {
+        self.root.join("faults").join(format!("step-{:06}-{}.jsonl.gz", fault.step, fault.detours))
+    }
+
+    /// Drops what was recorded for `step` and later, and evaluations after `step` updates, so that a run that goes on
+    /// there continues without gap or repeat. At step 0 nothing is kept. Faults stay.
+    ///
+    /// # Errors
+    /// [`RecordError`], also when what the steps before have recorded is not there.
     pub fn rewind(&self, step: u64) -> Result<(), RecordError> {
         let metrics = self.metrics()?;
+        self.refuse_gaps(step, &metrics)?;
         let steps_recorded = metrics.last().map_or(0, |last| last.step + 1);
         keep_lines(&self.root.join("metrics.jsonl"), metrics.iter().map(|row| row.step < step))?;
         let evaluations = self.evaluations()?;
-        keep_lines(&self.root.join("evaluations.jsonl"), evaluations.iter().map(|row| row.step <= step))?;
+        let stays = |row: &EvaluationSummary| row.step <= step && step > 0;
+        keep_lines(&self.root.join("evaluations.jsonl"), evaluations.iter().map(stays))?;
         // A crash between a step's rollouts and its metrics leaves one step more of rollouts than of metrics.
         let rollouts = (step..=steps_recorded).map(|stale| self.rollout_path(stale));
-        let dropped = evaluations.iter().filter(|row| row.step > step);
+        let dropped = evaluations.iter().filter(|row| !stays(row));
         rollouts
             .chain(dropped.map(|row| self.evaluation_path(row.step, &row.benchmark)))
             .try_for_each(|path| write::remove(&path))
     }
 
+    /// Drops faults that a run which goes on at `step`, `detours` times returned by then, comes to again.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub fn rewind_faults(&self, step: u64, detours: u64) -> Result<(), RecordError> {
+        let faults = self.faults()?;
+        let stays = |fault: &FaultRecord| (fault.detours, fault.step) < (detours, step);
+        for fault in faults.iter().filter(|fault| !stays(fault)) {
+            write::remove(&self.fault_path(fault))?;
+        }
+        let path = self.root.join("faults.jsonl");
+        if faults.iter().any(stays) {
+            return keep_lines(&path, faults.iter().map(stays));
+        }
+        // A run without faults has no such file.
+        write::remove(&path)
+    }
+
+    fn refuse_gaps(&self, step: u64, metrics: &[StepMetrics]) -> Result<(), RecordError> {
+        let skipped = self.faults()?.into_iter().filter(|fault| fault.outcome == FaultOutcome::Skipped);
+        let recorded: BTreeSet<u64> =
+            metrics.iter().map(|row| row.step).chain(skipped.map(|fault| fault.step)).collect();
+        match (0..step).find(|done| !recorded.contains(done)) {
+            Some(missing) => Err(RecordError::Unusable {
+                path: self.root.join("metrics.jsonl"),
+                message: format!(
+                    "has no line of step {missing}, and the run goes on after {step} steps; put the whole file back, \
+                     or start the run again in another directory"
+                ),
+            }),
+            None => Ok(()),
+        }
+    }
+
     fn rollout_path(&self, step: u64) -> PathBuf {
-        self.root.join("rollouts").join(format!("step-{step:06}.jsonl"))
+        self.root.join("rollouts").join(format!("step-{step:06}.jsonl.gz"))
     }
 
     fn evaluation_path(&self, step: u64, benchmark: &str) -> PathBuf {
-        self.root.join("evaluations").join(format!("step-{step:06}-{benchmark}.jsonl"))
+        self.root.join("evaluations").join(format!("step-{step:06}-{benchmark}.jsonl.gz"))
     }
 }
 
 /// Keeps those whole lines of `path` for which `keeps` says so, byte for byte: a number that is read and written again
 /// may end in another digit, and a resumed run must not differ from one that was never interrupted.
 fn keep_lines(path: &Path, keeps: impl Iterator<Item = bool>) -> Result<(), RecordError> {
-    let text = read_text(path)?;
+    if !path.exists() {
+        return Ok(());
+    }
+    let text = whole_lines(path)?;
     let kept: String = text.split_inclusive('\n').zip(keeps).filter(|(_, keep)| *keep).map(|(line, _)| line).collect();
     write::replace(path, kept.as_bytes())
 }

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flate2::{Compression, write::GzEncoder};
 use serde::Serialize;
 
 use crate::RecordError;
@@ -52,7 +53,7 @@ impl Replacement {
         self.file.write_all(bytes).map_err(|source| write_failed(&self.path, source))
     }
 
-    /// Syncs the file and gives it its name.
+    /// Syncs the file, gives it its name, and syncs the directory that holds it.
     ///
     /// # Errors
     /// [`RecordError::Io`] naming the file.
@@ -60,7 +61,8 @@ impl Replacement {
         let failed = |source| write_failed(&self.path, source);
         self.file.flush().map_err(failed)?;
         self.file.get_ref().sync_all().map_err(failed)?;
-        fs::rename(&self.temporary, &self.path).map_err(failed)
+        fs::rename(&self.temporary, &self.path).map_err(failed)?;
+        sync_directory(parent(&self.path))
     }
 }
 
@@ -113,18 +115,6 @@ pub fn create_directory(path: &Path) -> Result<(), RecordError> {
     })
 }
 
-/// Locks the directory `root` for this program, until what is returned is dropped: an empty file `lock` stays in it.
-///
-/// # Errors
-/// [`RecordError::Unusable`] when another program has it locked; [`RecordError::Io`].
-pub fn lock_directory(root: &Path) -> Result<File, RecordError> {
-    let path = root.join("lock");
-    let failed = |source| RecordError::Io { action: "open", path: path.clone(), source };
-    let file = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
-    lock(&file, &path)?;
-    Ok(file)
-}
-
 /// Locks an open file for this program.
 pub(crate) fn lock(file: &File, path: &Path) -> Result<(), RecordError> {
     file.try_lock().map_err(|error| match error {
@@ -134,6 +124,67 @@ pub(crate) fn lock(file: &File, path: &Path) -> Result<(), RecordError> {
         }
         TryLockError::Error(source) => RecordError::Io { action: "lock", path: path.to_owned(), source },
     })
+}
+
+/// Syncs the entries of the directory `path`, so that what was created or renamed in it survives a power failure.
+///
+/// # Errors
+/// [`RecordError::Io`] naming the directory.
+pub fn sync_directory(path: &Path) -> Result<(), RecordError> {
+    match File::open(path).and_then(|directory| directory.sync_all()) {
+        // Some file systems have no such thing for a directory, and say so with EINVAL.
+        Err(source) if source.kind() != io::ErrorKind::InvalidInput => {
+            Err(RecordError::Io { action: "sync the directory", path: path.to_owned(), source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Gives the directory `from` the name `to` beside it, in place of what has it, and syncs their parent.
+///
+/// # Errors
+/// [`RecordError::Io`] naming the directory.
+pub fn rename_directory(from: &Path, to: &Path) -> Result<(), RecordError> {
+    remove_directory(to)?;
+    let failed = |source| RecordError::Io { action: "rename", path: from.to_owned(), source };
+    fs::rename(from, to).map_err(failed)?;
+    sync_directory(parent(to))
+}
+
+/// Removes the directory `path` with all in it, where it exists.
+///
+/// # Errors
+/// [`RecordError::Io`] naming the directory.
+pub fn remove_directory(path: &Path) -> Result<(), RecordError> {
+    match fs::remove_dir_all(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(RecordError::Io { action: "remove", path: path.to_owned(), source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The names in the directory `path`, sorted.
+///
+/// # Errors
+/// [`RecordError::Io`] naming the directory.
+pub fn list(path: &Path) -> Result<Vec<String>, RecordError> {
+    let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = entries.map_err(|source| RecordError::Io { action: "list", path: path.to_owned(), source })?;
+    let mut names: Vec<String> = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// The directory that holds `path`.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// `bytes` as gzip, the same for the same bytes: there is no time in it.
+pub fn compressed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("writing to memory does not fail")
 }
 
 /// One JSON object per line.

@@ -7,9 +7,9 @@ use std::{
 };
 
 use record::{
-    BudgetSummary, EvaluationDirectory, EvaluationHeader, EvaluationRecord, EvaluationSummary, FirstCorrectSummary,
-    LengthSummary, Lengths, LevelSummary, PassAtK, PolicySource, PrefixVerdicts, ProblemLeftOut, SCHEMA_VERSION,
-    StopReason, TokenSource, report::evaluation_page, write,
+    BudgetSummary, EVALUATION_SCHEMA_VERSION, EvaluationDirectory, EvaluationHeader, EvaluationRecord,
+    EvaluationSummary, FirstCorrectSummary, LengthSummary, Lengths, LevelSummary, PassAtK, PolicySource,
+    PrefixVerdicts, ProblemLeftOut, StopReason, TokenSource, report::evaluation_page, write,
 };
 use verify::{Extraction, Verdict};
 
@@ -35,7 +35,7 @@ fn record(problem: &str, sample: u32, verdict: Verdict, tokens: u32) -> Evaluati
 
 fn header() -> EvaluationHeader {
     EvaluationHeader {
-        schema: SCHEMA_VERSION,
+        schema: EVALUATION_SCHEMA_VERSION,
         brevity_version: "0.1.0".to_owned(),
         model: "models/tiny".to_owned(),
         policy: PolicySource::Engine {
@@ -231,7 +231,9 @@ fn directories_of_other_versions_are_refused_with_the_version_that_wrote_them() 
         EvaluationDirectory::open(&root).expect_err("another schema").to_string()
     };
     let with_schema = refused(r#"{"schema": 1, "brevity_version": "0.0.9", "model": "x"}"#);
-    assert!(with_schema.contains("was written with schema 1, and this version reads schema 2; use the version 0.0.9"));
+    let expected =
+        "was written with schema 1 by version 0.0.9 of brevity, and this version reads schema 2; use the version";
+    assert!(with_schema.contains(expected), "{with_schema}");
     let without = refused(r#"{"brevity_version": "0.1.0", "model": "x"}"#);
     assert!(without.contains("was written with no schema number"), "{without}");
     let missing = EvaluationDirectory::open(&root.join("nowhere")).expect_err("nothing there").to_string();

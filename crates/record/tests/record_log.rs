@@ -3,14 +3,14 @@
 use std::{fs, path::Path};
 
 use record::{
-    EvaluationDirectory, EvaluationHeader, EvaluationRecord, PolicySource, ProblemLeftOut, SCHEMA_VERSION, StopReason,
-    TokenSource, setting_difference, write,
+    EVALUATION_SCHEMA_VERSION, EvaluationDirectory, EvaluationHeader, EvaluationRecord, PolicySource, ProblemLeftOut,
+    StopReason, TokenSource, setting_difference, write,
 };
 use verify::{Extraction, Verdict};
 
 fn header() -> EvaluationHeader {
     EvaluationHeader {
-        schema: SCHEMA_VERSION,
+        schema: EVALUATION_SCHEMA_VERSION,
         brevity_version: "0.1.0".to_owned(),
         model: "tiny".to_owned(),
         policy: PolicySource::Server {

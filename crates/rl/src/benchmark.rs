@@ -248,6 +248,7 @@ pub fn left_out(error: RlError) -> ProblemLeftOut {
         | RlError::File { .. }
         | RlError::Setting { .. }
         | RlError::NotFinite { .. }
+        | RlError::Fault { .. }
         | RlError::Memory { .. }
         | RlError::Model(_)
         | RlError::Record(_)) => ProblemLeftOut { problem: "unknown".to_owned(), reason: other.to_string() },

@@ -1,47 +1,76 @@
 //! Checkpoints of a run: a model directory that any tool loads, with the optimizer's state beside it.
 //!
-//! A checkpoint is written under another name and renamed when complete; `latest` is replaced last. A crash at any
-//! moment leaves the old checkpoint or the new one. The random streams need no state: they are keyed by place.
+//! A checkpoint is written under another name, synced, listed with a checksum for each file, and made current by one
+//! rename: a crash at any moment leaves it whole or not there. It is read only when every file is as it was listed.
+//! The random streams need no state: they are keyed by place.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use model::{Compute, Model, StoredType, TensorFiles, TensorView, read_weights, write_directory, write_tensors};
-use record::{RunDirectory, write};
+use model::{
+    Compute, Model, ModelDirectory, StoredType, TensorFiles, TensorView, read_weights, write_directory, write_tensors,
+};
+use record::{RunDirectory, manifest, write};
 use serde::{Deserialize, Serialize};
 
-use crate::{RlError, optimizer::Optimizer};
+use crate::{RlError, config::CheckpointSettings, optimizer::Optimizer, retention};
 
 /// `state.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct State {
+pub(crate) struct State {
     /// Steps done; the run goes on with this one.
-    step: u64,
+    pub(crate) step: u64,
     /// Optimizer updates done.
-    updates: u64,
+    pub(crate) updates: u64,
+    /// How often the run went back to a checkpoint because of a fault.
+    pub(crate) detours: u64,
 }
 
 /// Where the optimizer's moments are; a directory, because a tensor file is found as `model.safetensors` in one.
 const OPTIMIZER: &str = "optimizer";
 
-/// Writes a checkpoint after `step` steps, makes it the latest, and removes all but the last `keep_last` (0: none).
+/// What a run is after a step.
+#[derive(Clone, Copy)]
+pub struct Snapshot<'a> {
+    /// Parameters.
+    pub model: &'a Model,
+    /// Model directory whose tokenizer and other files go along.
+    pub source: &'a Path,
+    /// Moments and count of updates.
+    pub optimizer: &'a Optimizer,
+    /// Steps done.
+    pub step: u64,
+    /// How often the run went back to a checkpoint.
+    pub detours: u64,
+}
+
+/// Writes a checkpoint, and removes those that `settings` no longer keep.
 ///
 /// # Errors
-/// [`RlError`] naming the file; the previous checkpoint stays the latest.
-pub fn save(
-    run: &RunDirectory,
-    step: u64,
-    (model, source): (&Model, &Path),
-    optimizer: &Optimizer,
-    keep_last: usize,
-) -> Result<PathBuf, RlError> {
-    let name = format!("step-{step:06}");
-    let directory = run.checkpoints().join(&name);
-    let partial = run.checkpoints().join(format!("{name}.partial"));
-    remove(&partial)?;
-    write_directory(model, source, &partial, StoredType::F32)?;
+/// [`RlError`] naming the file; the checkpoints before stay, and nothing of this one.
+pub fn save(run: &RunDirectory, snapshot: &Snapshot<'_>, settings: &CheckpointSettings) -> Result<PathBuf, RlError> {
+    retention::make_room(run, settings)?;
+    let directory = path(run, snapshot.step);
+    let partial = directory.with_extension("partial");
+    if let Err(error) = write_partial(snapshot, &partial) {
+        // The first failure is the one to report; a leftover is removed by the next attempt.
+        let _ = write::remove_directory(&partial);
+        return Err(error);
+    }
+    write::rename_directory(&partial, &directory)?;
+    retention::prune(run, settings)?;
+    Ok(directory)
+}
+
+fn write_partial(snapshot: &Snapshot<'_>, partial: &Path) -> Result<(), RlError> {
+    let &Snapshot { model, source, optimizer, step, detours } = snapshot;
+    write::remove_directory(partial)?;
+    // Not with its parents: a run directory that was taken away is not made again.
+    let failed = |source| RlError::Io { action: "create the directory", path: partial.to_owned(), source };
+    fs::create_dir(partial).map_err(failed)?;
+    write_directory(model, source, partial, StoredType::F32)?;
     let moments = [("first", &optimizer.first_moments), ("second", &optimizer.second_moments)];
     let named: Vec<(String, &Vec<usize>, &Vec<f32>)> = moments
         .into_iter()
@@ -55,13 +84,36 @@ pub fn save(
         named.iter().map(|(name, shape, values)| TensorView { name, shape: (*shape).clone(), values }).collect();
     write::create_directory(&partial.join(OPTIMIZER))?;
     write_tensors(&partial.join(OPTIMIZER).join("model.safetensors"), &tensors, StoredType::F32)?;
-    let state = State { step, updates: optimizer.updates };
+    let state = State { step, updates: optimizer.updates, detours };
     write::replace(&partial.join("state.json"), &serde_json::to_vec(&state).expect("the state serialises to JSON"))?;
-    remove(&directory)?;
-    fs::rename(&partial, &directory).map_err(|source| RlError::Io { action: "rename", path: partial, source })?;
-    write::replace(&run.checkpoints().join("latest"), name.as_bytes())?;
-    prune(run, keep_last)?;
-    Ok(directory)
+    Ok(manifest::write(partial)?)
+}
+
+/// Refuses a budget that a checkpoint of `parameters` does not fit in while the one before is still there.
+///
+/// # Errors
+/// [`RlError::Setting`].
+pub fn refuse_small_budget(settings: &CheckpointSettings, parameters: usize) -> Result<(), RlError> {
+    // Parameters and two moments in f32.
+    let least = 2 * 12 * parameters as u64;
+    if settings.bytes_max == 0 || settings.bytes_max >= least {
+        return Ok(());
+    }
+    let message =
+        format!("is {}, and two checkpoints take {least}; raise it, or set 0 for no bound", settings.bytes_max);
+    Err(RlError::Setting { field: "checkpoint.bytes_max", message })
+}
+
+/// Writes the model of `source` to the directory `path`, which appears whole.
+///
+/// # Errors
+/// [`RlError`] naming the file.
+pub fn write_model(source: &ModelDirectory, path: &Path) -> Result<(), RlError> {
+    let partial = path.with_extension("partial");
+    write::remove_directory(&partial)?;
+    write_directory(&source.model, &source.path, &partial, source.stored)?;
+    write::sync_directory(&partial)?;
+    Ok(write::rename_directory(&partial, path)?)
 }
 
 /// What a run goes on from.
@@ -72,25 +124,60 @@ pub struct Restored {
     pub optimizer: Optimizer,
     /// Steps done.
     pub step: u64,
+    /// How often the run had gone back to a checkpoint.
+    pub detours: u64,
 }
 
-/// Reads the latest checkpoint of `run`, whose products compute with `compute`.
+/// What is done about a checkpoint that is not as it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// The run does not go on.
+    Refuse,
+    /// The run goes on from the one before.
+    FallBack,
+}
+
+/// Reads the newest checkpoint of `run`, whose products compute with `compute`; none where there is none yet. With it
+/// come what is wrong with those that were passed over.
 ///
 /// # Errors
-/// [`RlError`] when there is none, or a file of it is missing or malformed.
-pub fn load_latest(run: &RunDirectory, compute: Compute) -> Result<Restored, RlError> {
-    let latest = run.checkpoints().join("latest");
-    let name = fs::read_to_string(&latest).map_err(|_| RlError::File {
-        path: run.root().into(),
-        message: "has no checkpoint to resume from; start the run again in another directory".into(),
-    })?;
-    let directory = run.checkpoints().join(name.trim());
-    let state_path = directory.join("state.json");
-    let text =
-        fs::read(&state_path).map_err(|source| RlError::Io { action: "read", path: state_path.clone(), source })?;
-    let state: State = serde_json::from_slice(&text)
-        .map_err(|error| RlError::File { path: state_path, message: error.to_string() })?;
-    let (model, _) = read_weights(&directory, model::ModelConfig::read(&directory)?, compute)?;
+/// [`RlError::File`] naming the checkpoint, the file and in what it differs.
+pub fn load_newest(
+    run: &RunDirectory,
+    compute: Compute,
+    damage: Damage,
+) -> Result<(Option<Restored>, Vec<String>), RlError> {
+    let mut passed_over = Vec::new();
+    for step in steps(run)?.into_iter().rev() {
+        match load(&path(run, step), compute) {
+            Ok(restored) => return Ok((Some(restored), passed_over)),
+            Err(error) => passed_over.push(error.to_string()),
+        }
+        if damage == Damage::Refuse {
+            break;
+        }
+    }
+    match passed_over.last() {
+        None => Ok((None, passed_over)),
+        Some(last) => {
+            let remedy = match damage {
+                Damage::Refuse => "pass --fallback to go on from the checkpoint before it",
+                Damage::FallBack => "start the run again in another directory",
+            };
+            let message = format!("holds no checkpoint that is whole: {last}; {remedy}");
+            Err(RlError::File { path: run.checkpoints(), message })
+        }
+    }
+}
+
+/// Reads the checkpoint in `directory` when all its files are as they were written.
+fn load(directory: &Path, compute: Compute) -> Result<Restored, RlError> {
+    manifest::check(directory)?;
+    let path = directory.join("state.json");
+    let text = fs::read(&path).map_err(|source| RlError::Io { action: "read", path: path.clone(), source })?;
+    let state: State =
+        serde_json::from_slice(&text).map_err(|error| RlError::File { path, message: error.to_string() })?;
+    let (model, _) = read_weights(directory, model::ModelConfig::read(directory)?, compute)?;
     let files = TensorFiles::open(&directory.join(OPTIMIZER))?;
     let moments = |prefix: &str| {
         let read = |parameter: &model::Parameter| files.read(&format!("{prefix}.{}", parameter.name), &parameter.shape);
@@ -98,24 +185,35 @@ pub fn load_latest(run: &RunDirectory, compute: Compute) -> Result<Restored, RlE
     };
     let optimizer =
         Optimizer { first_moments: moments("first")?, second_moments: moments("second")?, updates: state.updates };
-    Ok(Restored { optimizer, step: state.step, model })
+    Ok(Restored { optimizer, step: state.step, detours: state.detours, model })
 }
 
-fn prune(run: &RunDirectory, keep_last: usize) -> Result<(), RlError> {
-    let path = run.checkpoints();
-    let entries = fs::read_dir(&path).map_err(|source| RlError::Io { action: "list", path: path.clone(), source })?;
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.starts_with("step-") && !name.contains('.'))
-        .collect();
-    names.sort();
-    let excess = if keep_last == 0 { 0 } else { names.len().saturating_sub(keep_last) };
-    names.iter().take(excess).try_for_each(|name| remove(&path.join(name)))
-}
-
-fn remove(directory: &Path) -> Result<(), RlError> {
-    if !directory.exists() {
-        return Ok(());
+/// Removes what a run that goes on after `step` steps writes again: later checkpoints, and parts of one.
+///
+/// # Errors
+/// [`RlError`] naming the directory.
+pub fn forget_after(run: &RunDirectory, step: u64) -> Result<(), RlError> {
+    for later in steps(run)?.into_iter().filter(|later| *later > step) {
+        write::remove_directory(&path(run, later))?;
     }
-    fs::remove_dir_all(directory).map_err(|source| RlError::Io { action: "remove", path: directory.into(), source })
+    for name in write::list(&run.checkpoints())?.iter().filter(|name| name.ends_with(".partial")) {
+        write::remove_directory(&run.checkpoints().join(name))?;
+    }
+    Ok(())
+}
+
+/// The directory of the checkpoint after `step` steps.
+pub fn path(run: &RunDirectory, step: u64) -> PathBuf {
+    run.checkpoints().join(format!("step-{step:06}"))
+}
+
+/// Steps of the checkpoints of `run`, ascending.
+///
+/// # Errors
+/// [`RlError`] when the directory cannot be listed.
+pub fn steps(run: &RunDirectory) -> Result<Vec<u64>, RlError> {
+    let names = write::list(&run.checkpoints())?;
+    let mut steps: Vec<u64> = names.iter().filter_map(|name| name.strip_prefix("step-")?.parse().ok()).collect();
+    steps.sort_unstable();
+    Ok(steps)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use record::{PolicySource, SCHEMA_VERSION, StopReason, TokenSource};
+use record::{EVALUATION_SCHEMA_VERSION, PolicySource, StopReason, TokenSource};
 use verify::{Extraction, Verdict};
 
 use super::*;
@@ -109,7 +109,7 @@ fn records_of_other_problems_are_refused_with_both_values() {
 
 fn header() -> EvaluationHeader {
     EvaluationHeader {
-        schema: SCHEMA_VERSION,
+        schema: EVALUATION_SCHEMA_VERSION,
         brevity_version: "0.1.0".to_owned(),
         model: "a".to_owned(),
         policy: PolicySource::Engine {

@@ -16,6 +16,7 @@ pub(crate) use overrides::{apply, merge};
 use crate::{
     ProblemFields, RlError,
     advantage::AdvantageScale,
+    fault::FaultSettings,
     loss::LossSettings,
     optimizer::{OptimizerSettings, Schedule},
     shaping::Shaping,
@@ -76,6 +77,16 @@ impl ComputeType {
             Some(Self::F32) => Compute::F32,
             Some(Self::Bf16) => Compute::Bf16,
             None => Compute::fastest(),
+        }
+    }
+}
+
+impl ComputeType {
+    /// As configs have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
         }
     }
 }
@@ -237,6 +248,9 @@ pub struct TrainSettings {
     /// The learning rate over the run.
     #[serde(default)]
     pub schedule: Schedule,
+    /// What happens when a number is not finite.
+    #[serde(default)]
+    pub faults: FaultSettings,
 }
 
 fn passes() -> u64 {
@@ -298,11 +312,19 @@ pub struct CheckpointSettings {
     pub every_steps: u64,
     /// Checkpoints kept; older ones are removed. 0 keeps all.
     pub keep_last: usize,
+    /// Beside those, the checkpoints of the highest accuracy on the held-out problems, where that was measured after
+    /// the same step.
+    pub keep_best: usize,
+    /// Beside those, the checkpoints after every this many steps; 0 keeps none.
+    pub keep_every_steps: u64,
+    /// Bytes that all checkpoints together may take, the one being written included; the oldest are removed until it
+    /// fits. At least twice the size of a checkpoint; 0 sets no bound.
+    pub bytes_max: u64,
 }
 
 impl Default for CheckpointSettings {
     fn default() -> Self {
-        Self { every_steps: 50, keep_last: 1 }
+        Self { every_steps: 50, keep_last: 2, keep_best: 0, keep_every_steps: 0, bytes_max: 0 }
     }
 }
 
@@ -417,11 +439,16 @@ impl RunConfig {
             }
         }
         self.train.optimizer.check()?;
+        self.train.faults.check()?;
         if let Some((field, message)) = self.train.shaping.out_of_range() {
             return setting(field, message);
         }
         match &self.evaluation {
             Some(evaluation) => evaluation.check(),
+            None if self.checkpoint.keep_best > 0 => {
+                let kept = self.checkpoint.keep_best;
+                setting("checkpoint.keep_best", format!("is {kept}, and nothing is evaluated; add [evaluation]"))
+            }
             None => Ok(()),
         }
     }

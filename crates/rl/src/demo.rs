@@ -16,6 +16,7 @@ use crate::{
         CheckpointSettings, ComputeType, EvaluationConfig, ModelSettings, ProblemOrder, ProblemSettings,
         PromptSettings, RolloutSettings, RunConfig, Template, TrainSettings, Truncated, VerifierSettings,
     },
+    fault::FaultSettings,
     loss::LossSettings,
     optimizer::{Decay, OptimizerSettings, Schedule},
     ring,
@@ -166,6 +167,7 @@ impl Demo {
                 loss: LossSettings::default(),
                 optimizer: OptimizerSettings { learning_rate: 5e-4, beta2: 0.95, ..OptimizerSettings::default() },
                 schedule: Schedule::default(),
+                faults: FaultSettings::default(),
             },
             evaluation: Some(EvaluationConfig {
                 every_steps: 10,
@@ -177,7 +179,7 @@ impl Demo {
                 temperature: 1.0,
                 completion_tokens_max: None,
             }),
-            checkpoint: CheckpointSettings { every_steps: 0, keep_last: 1 },
+            checkpoint: CheckpointSettings { every_steps: 0, keep_last: 1, ..CheckpointSettings::default() },
         }
     }
 

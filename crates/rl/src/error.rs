@@ -59,6 +59,23 @@ pub enum RlError {
         /// Its value.
         value: f64,
     },
+    /// A step of a run has a fault, and the run stops because of it.
+    #[error(
+        "step {step}: the {quantity} is {value}{spent}; the rollouts that caused it are in {}; lower the learning rate, \
+         or set `train.faults.remedy`", rollouts.display()
+    )]
+    Fault {
+        /// The step.
+        step: u64,
+        /// What is at fault.
+        quantity: &'static str,
+        /// Its value.
+        value: f64,
+        /// Which other remedy has been used up.
+        spent: String,
+        /// The file that keeps the rollouts.
+        rollouts: PathBuf,
+    },
     /// The run would not fit in memory.
     #[error("the run needs about {needed} and {available} are available: {parts}; lower {remedy}")]
     Memory {

@@ -173,6 +173,9 @@ pub fn fine_tune(
         let share = learning_rate_share(&settings.schedule, step, settings.steps);
         let learning_rate = settings.optimizer.learning_rate * share;
         let gradient_norm = optimizer.update(&mut source.model, &gradients, &settings.optimizer, learning_rate);
+        if !gradient_norm.is_finite() {
+            return Err(RlError::NotFinite { step, quantity: "gradient norm", value: gradient_norm });
+        }
         let metrics = SftMetrics { step, loss_nats, gradient_norm, learning_rate, tokens: tokens as u64 };
         write::append_line(&log, &metrics)?;
         if !watch(&metrics) {

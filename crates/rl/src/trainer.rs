@@ -2,20 +2,28 @@
 //!
 //! The trainer does not know which algorithm runs: shaping hands it rewards, the loss reads advantages.
 
+mod resume;
+mod settle;
+
 use std::path::{Path, PathBuf};
 
-use model::{Compute, ModelConfig, ModelDirectory, Sampling, write_directory};
-use record::{EvaluationSummary, PhaseSeconds, RolloutRecord, RunDirectory, RunHeader, SCHEMA_VERSION, StepMetrics};
+use model::{Compute, ModelConfig, ModelDirectory, Sampling};
+use record::{
+    EvaluationSummary, FaultOutcome, FaultRecord, PhaseSeconds, RolloutPlace, RolloutRecord, RunDirectory, RunHeader,
+    RunLock, SCHEMA_VERSION, StepMetrics, write,
+};
 
 use crate::{
     RlError,
     advantage::advantages,
     batch::{GroupPart, TrainedCompletion},
-    checkpoint,
+    checkpoint::{self, Snapshot},
     collapse::CollapseWatch,
     config::{ComputeType, ProblemOrder, RunConfig, Truncated},
     estimate::{self, Plan},
     evaluation::{Evaluation, evaluate},
+    fault::{self, Fault},
+    inputs::{Inputs, mathematics},
     loss::Denominator,
     metrics::{StepView, step_metrics},
     optimizer::Optimizer,
@@ -55,6 +63,8 @@ pub enum Event<'a> {
     EvaluationEnded(&'a EvaluationSummary),
     /// A checkpoint is in place.
     CheckpointWritten(&'a Path),
+    /// A step had a fault, and something is done about it.
+    FaultSettled(&'a FaultRecord),
 }
 
 /// What a run needs from the world, handed in.
@@ -101,6 +111,10 @@ pub struct Trainer {
     collapse: CollapseWatch,
     updater: Updater,
     step: u64,
+    /// How often the run went back to a checkpoint because of a fault.
+    detours: u64,
+    passed_over: Vec<String>,
+    _lock: RunLock,
 }
 
 impl Trainer {
@@ -116,6 +130,11 @@ impl Trainer {
         let source = ModelDirectory::open(model, compute)?;
         let prompts = training_prompts(&config, &source)?;
         let evaluation = evaluation_of(&config, &source, &plan)?;
+        checkpoint::refuse_small_budget(&config.checkpoint, source.model.parameter_count())?;
+        RunDirectory::refuse_taken(root)?;
+        write::create_directory(root)?;
+        let lock = RunLock::take(root)?;
+        let toml = config.to_toml();
         let header = RunHeader {
             schema: SCHEMA_VERSION,
             arm: config.arm().to_owned(),
@@ -123,45 +142,33 @@ impl Trainer {
             steps: config.train.steps,
             brevity_version: provenance.brevity_version.clone(),
             cpu: model::instruction_set().name().to_owned(),
+            compute: ComputeType::from(compute).name().to_owned(),
+            mathematics: mathematics(),
+            inputs: Inputs::new(&config, model)?.checksums(&toml)?,
             threads: model::threads::count() as u32,
             model: config.model.path.clone(),
             parameters: source.model.parameter_count() as u64,
             started_unix_seconds: provenance.started_unix_seconds,
         };
-        let run = RunDirectory::create(root, &header, &config.to_toml())?;
+        let run = RunDirectory::create(root, &header, &toml)?;
         let reference = (config.train.loss.kl_weight > 0.0).then(|| source.model.clone());
         let optimizer = Optimizer::new(&source.model);
         let updater = Updater::new(&source.model, optimizer, reference, plan.recomputed_layers);
-        let collapse = CollapseWatch::default();
-        Ok(Self { config, plan, run, source, prompts, evaluation, collapse, updater, step: 0 })
-    }
-
-    /// Continues the run in `root` from its latest checkpoint, dropping what was recorded after it; `resolve` finds the
-    /// model that it started from, and `memory_bytes_available` are free, where known.
-    ///
-    /// # Errors
-    /// [`RlError`] as [`Trainer::start`], or when the run has no checkpoint.
-    pub fn resume(
-        root: &Path,
-        resolve: impl Fn(&str) -> Result<PathBuf, RlError>,
-        memory_bytes_available: Option<u64>,
-    ) -> Result<Self, RlError> {
-        let run = RunDirectory::open(root)?;
-        let config: RunConfig = crate::config::read_config(&root.join("config.toml"), &[])?;
-        config.check()?;
-        let compute = ComputeType::resolve(config.compute);
-        let model = resolve(&config.model.path)?;
-        let plan = plan(&config, &model, compute, memory_bytes_available)?;
-        let restored = checkpoint::load_latest(&run, compute)?;
-        let mut source = ModelDirectory::open(&model, compute)?;
-        let start = std::mem::replace(&mut source.model, restored.model);
-        let reference = (config.train.loss.kl_weight > 0.0).then_some(start);
-        let updater = Updater::new(&source.model, restored.optimizer, reference, plan.recomputed_layers);
-        let prompts = training_prompts(&config, &source)?;
-        let evaluation = evaluation_of(&config, &source, &plan)?;
-        run.rewind(restored.step)?;
-        let collapse = CollapseWatch::of_run(&run)?;
-        Ok(Self { config, plan, run, source, prompts, evaluation, collapse, updater, step: restored.step })
+        let (collapse, step, detours, passed_over) = (CollapseWatch::default(), 0, 0, Vec::new());
+        Ok(Self {
+            config,
+            plan,
+            run,
+            source,
+            prompts,
+            evaluation,
+            collapse,
+            updater,
+            step,
+            detours,
+            passed_over,
+            _lock: lock,
+        })
     }
 
     /// The run's config.
@@ -198,8 +205,11 @@ impl Trainer {
             self.evaluate(surroundings)?;
         }
         while self.step < self.config.train.steps {
-            let metrics = self.train_step(surroundings)?;
-            (surroundings.watch)(Event::StepEnded(&metrics));
+            match self.train_step(surroundings)? {
+                Ok(metrics) => (surroundings.watch)(Event::StepEnded(&metrics)),
+                Err(fault) if self.settle(&fault, surroundings)? == FaultOutcome::Returned => continue,
+                Err(_) => {}
+            }
             self.step += 1;
             let is_last = self.step == self.config.train.steps;
             let step = self.step;
@@ -216,14 +226,19 @@ impl Trainer {
             }
         }
         let trained = self.run.root().join("model");
-        write_directory(&self.source.model, &self.source.path, &trained, self.source.stored)?;
+        checkpoint::write_model(&self.source, &trained)?;
         Ok(Ending::Finished(trained))
     }
 
     fn save(&self, surroundings: &mut Surroundings<'_>) -> Result<(), RlError> {
-        let policy = (&self.source.model, self.source.path.as_path());
-        let keep_last = self.config.checkpoint.keep_last;
-        let path = checkpoint::save(&self.run, self.step, policy, &self.updater.optimizer, keep_last)?;
+        let snapshot = Snapshot {
+            model: &self.source.model,
+            source: &self.source.path,
+            optimizer: &self.updater.optimizer,
+            step: self.step,
+            detours: self.detours,
+        };
+        let path = checkpoint::save(&self.run, &snapshot, &self.config.checkpoint)?;
         (surroundings.watch)(Event::CheckpointWritten(&path));
         Ok(())
     }
@@ -242,8 +257,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// One step: sample, score, shape, update, record.
-    fn train_step(&mut self, surroundings: &mut Surroundings<'_>) -> Result<StepMetrics, RlError> {
+    /// One step: sample, score, shape, update, record. A fault leaves its rollouts and no metrics.
+    fn train_step(&mut self, surroundings: &mut Surroundings<'_>) -> Result<Result<StepMetrics, Fault>, RlError> {
         let began = (surroundings.clock)();
         let problems = self.problems_of_step();
         let completions = self.sample(&problems, surroundings.watch);
@@ -251,14 +266,20 @@ impl Trainer {
         let groups = self.score(&problems, completions);
         let outcomes: Vec<Vec<Outcome>> =
             groups.iter().map(|group| group.iter().map(ScoredCompletion::outcome).collect()).collect();
-        let mut stream = Stream::new(self.config.seed, Purpose::Selection, [self.step, 0, 0]);
+        let mut stream = Stream::new(self.config.seed, Purpose::Selection, [self.place(), 0, 0]);
         let shaped = shape(&outcomes, &self.config.train.shaping, &mut stream);
         let advantages = advantages(&shaped.rewards, self.config.train.advantage);
         // Before the update, so that a step whose numbers are not finite leaves its rollouts to look at.
         let rollouts = self.rollout_records(&problems, &groups, (&shaped, &advantages));
         self.run.write_rollouts(self.step, &rollouts)?;
         let shaped_at = (surroundings.clock)();
-        let update = self.update(&problems, &groups, &advantages)?;
+        if let Some(fault) = fault::of_rollouts(&groups, &shaped.rewards, &advantages) {
+            return Ok(Err(fault));
+        }
+        let update = match self.update(&problems, &groups, &advantages) {
+            Ok(update) => update,
+            Err(fault) => return Ok(Err(fault)),
+        };
         let updated = (surroundings.clock)();
         let metrics = step_metrics(&StepView {
             step: self.step,
@@ -274,7 +295,12 @@ impl Trainer {
             },
         });
         self.run.append_metrics(&metrics)?;
-        Ok(metrics)
+        Ok(Ok(metrics))
+    }
+
+    /// The step as random streams know it: another number on each detour.
+    fn place(&self) -> u64 {
+        self.step + (self.detours << 40)
     }
 
     /// Indices of the step's problems: positions step·N … of the epochs laid end to end.
@@ -299,7 +325,7 @@ impl Trainer {
     fn sample(&self, problems: &[usize], watch: &mut dyn FnMut(Event<'_>)) -> Vec<Vec<Completion>> {
         let rollout = &self.config.rollout;
         let stream = |position: usize, index: usize| {
-            Stream::new(self.config.seed, Purpose::Rollout, [self.step, position as u64, index as u64])
+            Stream::new(self.config.seed, Purpose::Rollout, [self.place(), position as u64, index as u64])
         };
         let requests: Vec<Request> = problems
             .iter()
@@ -334,24 +360,27 @@ impl Trainer {
         problems: &[usize],
         groups: &[Vec<ScoredCompletion>],
         advantages: &[Vec<f64>],
-    ) -> Result<UpdateSummary, RlError> {
+    ) -> Result<UpdateSummary, Fault> {
         let settings = &self.config.train;
         let counts = |scored: &&ScoredCompletion| {
             settings.truncated == Truncated::Wrong || scored.completion.stop == record::StopReason::End
         };
         // Without a KL term a completion of advantage 0 has no gradient, and its forward and backward are spared.
         let carries = |advantage: f64| advantage != 0.0 || settings.loss.kl_weight > 0.0;
-        let mut parts = Vec::new();
-        for ((&problem, group), advantages) in problems.iter().zip(groups).zip(advantages) {
-            let trained =
-                group.iter().zip(advantages).filter(|(scored, advantage)| counts(scored) && carries(**advantage));
-            let completions: Vec<TrainedCompletion<'_>> = trained
-                .map(|(scored, &advantage)| TrainedCompletion {
+        let (mut parts, mut places) = (Vec::new(), Vec::new());
+        for (index, ((&problem, group), advantages)) in problems.iter().zip(groups).zip(advantages).enumerate() {
+            let trained = || {
+                let numbered = group.iter().zip(advantages).enumerate();
+                numbered.filter(|(_, (scored, advantage))| counts(scored) && carries(**advantage))
+            };
+            let completions: Vec<TrainedCompletion<'_>> = trained()
+                .map(|(_, (scored, &advantage))| TrainedCompletion {
                     tokens: &scored.completion.tokens,
                     behavior: &scored.completion.logprobs,
                     advantage,
                 })
                 .collect();
+            places.extend(trained().map(|(rollout, _)| RolloutPlace { group: index as u32, rollout: rollout as u32 }));
             if !completions.is_empty() {
                 parts.push(GroupPart { prompt: &self.prompts[problem].tokens, completions });
             }
@@ -360,6 +389,7 @@ impl Trainer {
         let batch = StepBatch {
             step: self.step,
             groups: parts,
+            places,
             denominator: Denominator {
                 completions: counted().count(),
                 tokens: counted().map(|scored| scored.completion.tokens.len()).sum(),

@@ -1,11 +1,12 @@
 //! Scored, shaped groups in, changed parameters out: forward, loss, backward, optimizer.
 
 use model::{Batch, Gradients, Model, TrainerWorkspace};
+use record::RolloutPlace;
 
 use crate::{
-    RlError,
     batch::{GroupPart, micro_batches},
     config::TrainSettings,
+    fault::{self, Fault},
     loss::{CompletionLogprobs, Denominator, LossSum, completion_loss},
     optimizer::{Optimizer, learning_rate_share},
 };
@@ -38,6 +39,8 @@ pub struct StepBatch<'a> {
     pub step: u64,
     /// Completions that carry a gradient, by group.
     pub groups: Vec<GroupPart<'a>>,
+    /// Places of these completions in the step, in their order.
+    pub places: Vec<RolloutPlace>,
     /// What the loss is divided by.
     pub denominator: Denominator,
     /// Temperature that the completions were sampled with.
@@ -60,13 +63,13 @@ impl Updater {
     /// One optimizer update per pass over the step's completions.
     ///
     /// # Errors
-    /// [`RlError::NotFinite`] before any parameter is changed by a loss or gradient that is NaN or infinite.
+    /// [`Fault`] before any parameter is changed by a loss or gradient that is not finite, or larger than allowed.
     pub fn update(
         &mut self,
         model: &mut Model,
         batch: &StepBatch<'_>,
         settings: &TrainSettings,
-    ) -> Result<UpdateSummary, RlError> {
+    ) -> Result<UpdateSummary, Fault> {
         let share = learning_rate_share(&settings.schedule, batch.step, settings.steps);
         let learning_rate = settings.optimizer.learning_rate * share;
         let batches = micro_batches(batch.groups.clone(), settings.micro_batch_tokens);
@@ -78,12 +81,30 @@ impl Updater {
             for groups in &batches {
                 sum.add(&self.accumulate(model, groups, batch, (settings, policy)));
             }
-            refuse_not_finite(batch.step, "loss", sum.loss)?;
-            refuse_not_finite(batch.step, "gradient norm", self.gradients.norm())?;
+            if let Some((quantity, value)) = fault::of_update(sum.loss, self.gradients.norm(), &settings.faults) {
+                let rollouts = self.culprits(model, batch, (settings, policy));
+                return Err(Fault { pass: Some(pass), quantity, value, rollouts });
+            }
             let norm = self.optimizer.update(model, &self.gradients, &settings.optimizer, learning_rate);
             summary = UpdateSummary { sum, gradient_norm: norm, learning_rate };
         }
         Ok(summary)
+    }
+
+    /// The completions that a fault of the present pass comes from, each looked at alone.
+    fn culprits(
+        &mut self,
+        model: &Model,
+        batch: &StepBatch<'_>,
+        (settings, policy): (&TrainSettings, PolicyIs),
+    ) -> Vec<RolloutPlace> {
+        let mut alone = Vec::with_capacity(batch.places.len());
+        for groups in micro_batches(batch.groups.clone(), 0) {
+            self.gradients.clear();
+            let sum = self.accumulate(model, &groups, batch, (settings, policy));
+            alone.push((sum.loss, self.gradients.norm()));
+        }
+        fault::culprits(&batch.places, &alone)
     }
 
     /// Forward, loss and backward of one micro-batch; gradients add up.
@@ -133,8 +154,4 @@ enum PolicyIs {
     Behavior,
     /// Updated since.
     Ahead,
-}
-
-fn refuse_not_finite(step: u64, quantity: &'static str, value: f64) -> Result<(), RlError> {
-    if value.is_finite() { Ok(()) } else { Err(RlError::NotFinite { step, quantity, value }) }
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use support::{
     recorded,
-    world::{World, files_under},
+    world::{World, expanded, files_under},
 };
 
 const FILE: &str = "golden.json";
@@ -66,7 +66,8 @@ fn run() -> Golden {
     let run = world.run("run", &["train.steps=4", "train.loss.kl_weight=0.01", "train.passes=2"]);
     let mut files = files_under(run.root());
     let metrics = files.remove("metrics.jsonl").unwrap();
-    let rollouts = files.into_iter().filter(|(name, _)| name.starts_with("rollouts/")).flat_map(|(_, bytes)| bytes);
+    let rollouts = files.into_iter().filter(|(name, _)| name.starts_with("rollouts/"));
+    let rollouts = rollouts.flat_map(|(_, bytes)| expanded(&bytes));
     Golden { arithmetic: arithmetic().into(), library: library(), metrics: digest(metrics), rollouts: digest(rollouts) }
 }
 

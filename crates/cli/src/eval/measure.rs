@@ -4,7 +4,9 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use model::{Compute, ModelDirectory, Sampling};
-use record::{EvaluationHeader, PolicySource, ProblemLeftOut, SCHEMA_VERSION, report::evaluation_page, write};
+use record::{
+    EVALUATION_SCHEMA_VERSION, EvaluationHeader, PolicySource, ProblemLeftOut, report::evaluation_page, write,
+};
 use rl::{
     Benchmark, ProblemId, RlError,
     config::{PromptSettings, Template},
@@ -179,7 +181,7 @@ pub(super) fn header(
         Template::Plain => "plain",
     };
     EvaluationHeader {
-        schema: SCHEMA_VERSION,
+        schema: EVALUATION_SCHEMA_VERSION,
         brevity_version: env!("CARGO_PKG_VERSION").to_owned(),
         model: arguments.model.clone(),
         policy,

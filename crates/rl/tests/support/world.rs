@@ -5,11 +5,12 @@ use std::{
     cell::Cell,
     collections::BTreeMap,
     fs,
+    io::Read,
     path::{Path, PathBuf},
     sync::LazyLock,
 };
 
-use record::{RunDirectory, RunHeader, SCHEMA_VERSION, write};
+use record::{RunDirectory, RunHeader, RunLock, SCHEMA_VERSION, write};
 use rl::{
     Problem, RlError,
     config::{RunConfig, parse_config},
@@ -56,11 +57,17 @@ pub(crate) struct World(TempDir);
 
 impl World {
     pub(crate) fn new() -> Self {
-        let world = Self(TempDir::new().unwrap());
-        write::create_directory(&world.model()).unwrap();
+        let world = Self::untrained();
         for (name, bytes) in &*POLICY {
             write::replace(&world.model().join(name), bytes).unwrap();
         }
+        world
+    }
+
+    /// With a policy that answers nothing right, where that does not matter: it takes no time.
+    pub(crate) fn untrained() -> Self {
+        let world = Self(TempDir::new().unwrap());
+        ring::write_start_model(&world.model(), 1).unwrap();
         world.write_problems("problems.jsonl", ring::problems(160, 1), 40);
         world.write_problems("held-out.jsonl", ring::held_out_problems(32, 1), 8);
         world
@@ -125,6 +132,9 @@ every_steps = 2
 path = '{held_out}'
 fields = {{ id = "id", level = "level" }}
 samples = 2
+
+[checkpoint]
+keep_last = 1
 "#
         )
     }
@@ -166,6 +176,9 @@ pub(crate) fn header(config: &RunConfig) -> RunHeader {
         steps: config.train.steps,
         brevity_version: "0.0.0".into(),
         cpu: model::instruction_set().name().to_owned(),
+        compute: "f32".to_owned(),
+        mathematics: String::new(),
+        inputs: BTreeMap::new(),
         threads: 1,
         model: config.model.path.clone(),
         parameters: 141_088,
@@ -200,7 +213,7 @@ pub(crate) fn proceed(trainer: &mut Trainer, interrupted: &dyn Fn() -> bool) -> 
     trainer.run(&mut Surroundings { clock: &clock, interrupted, watch: &mut |_| {} })
 }
 
-/// Bytes of every file under `root`, by path from there.
+/// Bytes of every file under `root`, by path from there; without the lock, in which a trainer that lives has its name.
 pub(crate) fn files_under(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut open = vec![root.to_owned()];
@@ -209,13 +222,20 @@ pub(crate) fn files_under(root: &Path) -> BTreeMap<String, Vec<u8>> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 open.push(path);
-            } else {
+            } else if !path.ends_with(RunLock::NAME) {
                 let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
                 files.insert(name, fs::read(&path).unwrap());
             }
         }
     }
     files
+}
+
+/// What a compressed file holds.
+pub(crate) fn expanded(bytes: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    flate2::read::GzDecoder::new(bytes).read_to_end(&mut text).unwrap();
+    text
 }
 
 /// Fails at the first file that only one of two runs has or whose bytes differ, `ignored` ones apart.

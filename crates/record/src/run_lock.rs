@@ -1,0 +1,65 @@
+//! One writer for each run directory. The operating system holds the lock and lets go of it however its owner ends.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{Read, Write},
+    path::Path,
+};
+
+use crate::{RecordError, write};
+
+/// Longest note of an owner that is shown.
+const OWNER_BYTES_MAX: u64 = 200;
+
+/// The right to write a run directory, until it is dropped.
+#[derive(Debug)]
+pub struct RunLock {
+    file: File,
+}
+
+impl RunLock {
+    /// The name of the file that is locked, which is empty while nobody writes the run.
+    pub const NAME: &str = "lock";
+
+    /// Takes the lock of the run directory `root`.
+    ///
+    /// # Errors
+    /// [`RecordError::Unusable`] naming the program that holds it; [`RecordError::Io`].
+    pub fn take(root: &Path) -> Result<Self, RecordError> {
+        let path = root.join(Self::NAME);
+        let failed = |source| RecordError::Io { action: "lock", path: path.clone(), source };
+        let options = OpenOptions::new().create(true).read(true).write(true).truncate(false).to_owned();
+        let mut file = options.open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut owner = Vec::new();
+                // An owner that is not known is no reason to say less about the rest.
+                let _ = file.take(OWNER_BYTES_MAX).read_to_end(&mut owner);
+                let owner = String::from_utf8_lossy(&owner);
+                let owner = if owner.is_empty() { "another program" } else { owner.trim_end() };
+                let message = format!("{owner} writes to this run; wait until it has ended, or stop it");
+                return Err(RecordError::Unusable { path: root.to_owned(), message });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        file.set_len(0).map_err(failed)?;
+        file.write_all(format!("program {} on {}\n", std::process::id(), host()).as_bytes()).map_err(failed)?;
+        write::sync_directory(root)?;
+        Ok(Self { file })
+    }
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // A note that stays behind misleads nobody: it is read only while another holds the lock.
+        let _ = self.file.set_len(0);
+    }
+}
+
+/// The name of this machine, as far as it is known.
+fn host() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "this machine".to_owned() } else { name.to_owned() }
+}

@@ -1,0 +1,178 @@
+//! Run directories of older schema versions made into those of this one, in place.
+//!
+//! Every file is written anew whole and `run.json` last, so a conversion that was cut short is begun again by the same
+//! command. What schema 1 and 2 lack and nobody can know, such as the files that the run began with, is taken as it is
+//! now and said.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use record::{
+    EvaluationRecord, EvaluationSummary, RecordError, RunDirectory, RunHeader, RunLock, SCHEMA_VERSION, Versioned,
+    manifest, write,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::{
+    RlError,
+    checkpoint::State,
+    config::RunConfig,
+    inputs::Inputs,
+    summary::{EvaluationSettings, summarise},
+};
+
+/// Makes the run directory `root`, of schema 1 or 2, one of this version. `resolve` finds the model that it started
+/// from. Returns what could not be known.
+///
+/// # Errors
+/// [`RlError`] when `root` is of another version, a file of it is malformed, or it cannot be written; the same call
+/// begins anew then.
+pub fn convert(root: &Path, resolve: impl Fn(&str) -> Result<PathBuf, RlError>) -> Result<Vec<String>, RlError> {
+    let header = root.join("run.json");
+    let schema = Versioned::read(&header)?.schema;
+    if !matches!(schema, Some(1 | 2)) {
+        let found = schema.map_or("none".to_owned(), |schema| schema.to_string());
+        let message = match schema {
+            Some(SCHEMA_VERSION) => format!("is of schema {SCHEMA_VERSION} already; use it as it is"),
+            _ => format!("is of schema {found}, and schemas 1 and 2 are converted; use a later version of brevity"),
+        };
+        return Err(RlError::File { path: root.to_owned(), message });
+    }
+    let _lock = RunLock::take(root)?;
+    let config: RunConfig = crate::config::read_config(&root.join("config.toml"), &[])?;
+    let toml = config.to_toml();
+    for part in ["rollouts", "evaluations", "checkpoints"] {
+        write::create_directory(&root.join(part))?;
+    }
+    evaluations(root)?;
+    compress(&root.join("rollouts"))?;
+    compress(&root.join("evaluations"))?;
+    checkpoints(&root.join("checkpoints"))?;
+    write::replace(&root.join("config.toml"), toml.as_bytes())?;
+    let (inputs, unknown) = inputs(&config, &toml, resolve);
+    let mut fields: Map<String, Value> = read_json(&header)?;
+    let compute = config.compute.map_or("unknown", crate::config::ComputeType::name);
+    fields.insert("compute".into(), compute.into());
+    fields.insert("mathematics".into(), "unknown".into());
+    fields.insert("inputs".into(), serde_json::to_value(inputs).expect("names and checksums serialise to JSON"));
+    fields.insert("schema".into(), SCHEMA_VERSION.into());
+    let converted: RunHeader = serde_json::from_value(Value::Object(fields)).map_err(|e| malformed(&header, &e))?;
+    write::replace_json(&header, &converted)?;
+    let run = RunDirectory::open(root)?;
+    run.metrics()?;
+    Ok(unknown)
+}
+
+/// The files that decide numbers as they are now; and what is not there, without which the run cannot be resumed.
+fn inputs(
+    config: &RunConfig,
+    toml: &str,
+    resolve: impl Fn(&str) -> Result<PathBuf, RlError>,
+) -> (BTreeMap<String, String>, Vec<String>) {
+    let found = resolve(&config.model.path).and_then(|model| Inputs::new(config, &model)?.checksums(toml));
+    match found {
+        Ok(checksums) => {
+            let note = "which files the run began with is not known; they are taken to be those that are there now";
+            (checksums, vec![note.to_owned()])
+        }
+        Err(error) => (BTreeMap::new(), vec![format!("the run can be read and not be resumed: {error}")]),
+    }
+}
+
+/// Adds to records and summaries what schema 1 did not have.
+fn evaluations(root: &Path) -> Result<(), RlError> {
+    let path = root.join("evaluations.jsonl");
+    let mut summaries = String::new();
+    for line in lines(&path)? {
+        let old: Map<String, Value> = serde_json::from_str(&line).map_err(|error| malformed(&path, &error))?;
+        let text = |field: &str| old.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let number = |field: &str| old.get(field).and_then(Value::as_u64).unwrap_or_default();
+        let real = |field: &str| old.get(field).and_then(Value::as_f64).unwrap_or_default();
+        let plain = root.join(format!("evaluations/step-{:06}-{}.jsonl", number("step"), text("benchmark")));
+        let records = records(&plain)?;
+        if serde_json::from_str::<EvaluationSummary>(&line).is_ok() {
+            summaries.extend([line.as_str(), "\n"]);
+            continue;
+        }
+        let settings = EvaluationSettings {
+            step: number("step"),
+            benchmark: text("benchmark"),
+            samples: number("samples") as u32,
+            temperature: real("temperature"),
+            top_p: old.get("top_p").and_then(Value::as_f64).unwrap_or(1.0),
+            completion_tokens_max: number("completion_tokens_max") as u32,
+            seed: number("seed"),
+        };
+        let problems = records.iter().map(|record| &record.problem).collect::<std::collections::BTreeSet<_>>().len();
+        if problems as u64 != number("problems") {
+            let message = format!(
+                "has {problems} problems where evaluations.jsonl says {}; put the file back",
+                number("problems")
+            );
+            return Err(RlError::File { path: plain, message });
+        }
+        summaries.push_str(&json_line(&summarise(&records, &settings)));
+    }
+    Ok(write::replace(&path, summaries.as_bytes())?)
+}
+
+/// The records in `plain`, or in its compressed form where an earlier attempt made that, with the fields of this version.
+fn records(plain: &Path) -> Result<Vec<EvaluationRecord>, RlError> {
+    let compressed = plain.with_extension("jsonl.gz");
+    let path = if plain.exists() { plain } else { &compressed };
+    let record = |line: String| {
+        let mut fields: Map<String, Value> = serde_json::from_str(&line).map_err(|error| malformed(path, &error))?;
+        fields.entry("tokens_from").or_insert("engine".into());
+        fields.entry("prefixes").or_insert(Value::Null);
+        serde_json::from_value(Value::Object(fields)).map_err(|error| malformed(path, &error))
+    };
+    let records: Vec<EvaluationRecord> = lines(path)?.into_iter().map(record).collect::<Result<_, _>>()?;
+    write::replace(&compressed, &write::compressed(&write::json_lines(&records)))?;
+    write::remove(plain)?;
+    Ok(records)
+}
+
+/// Compresses the plain files of `directory`.
+fn compress(directory: &Path) -> Result<(), RlError> {
+    let paths = write::list(directory)?.into_iter().map(|name| directory.join(name));
+    for plain in paths.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl")) {
+        let text: String = lines(&plain)?.into_iter().map(|line| line + "\n").collect();
+        write::replace(&plain.with_extension("jsonl.gz"), &write::compressed(text.as_bytes()))?;
+        write::remove(&plain)?;
+    }
+    Ok(())
+}
+
+/// Gives every checkpoint its manifest, and takes away the name of the latest, which the highest number says now.
+fn checkpoints(directory: &Path) -> Result<(), RlError> {
+    for name in write::list(directory)?.iter().filter(|name| name.starts_with("step-") && !name.contains('.')) {
+        let path = directory.join(name).join("state.json");
+        let mut fields: Map<String, Value> = read_json(&path)?;
+        fields.entry("detours").or_insert(0.into());
+        let state: State = serde_json::from_value(Value::Object(fields)).map_err(|error| malformed(&path, &error))?;
+        write::replace(&path, json_line(&state).trim_end().as_bytes())?;
+        manifest::write(&directory.join(name))?;
+    }
+    Ok(write::remove(&directory.join("latest"))?)
+}
+
+fn json_line<T: Serialize>(value: &T) -> String {
+    String::from_utf8(write::json_lines(std::slice::from_ref(value))).expect("JSON is UTF-8")
+}
+
+fn lines(path: &Path) -> Result<Vec<String>, RlError> {
+    Ok(record::whole_lines(path)?.lines().map(str::to_owned).collect())
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RlError> {
+    let bytes = fs::read(path).map_err(|source| RlError::Io { action: "read", path: path.to_owned(), source })?;
+    serde_json::from_slice(&bytes).map_err(|error| malformed(path, &error))
+}
+
+fn malformed(path: &Path, error: &serde_json::Error) -> RlError {
+    RecordError::Malformed { path: path.to_owned(), line: error.line(), message: error.to_string() }.into()
+}

@@ -1,0 +1,144 @@
+//! What decides a run's numbers from outside: its files by checksum, and the system's mathematical library.
+//!
+//! A run goes on with the files that it began with or not at all; another library or CPU is let pass with a warning.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use record::{RunHeader, manifest, write};
+
+use crate::{RlError, config::RunConfig};
+
+/// Extensions of the files of a model directory that decide what it computes.
+const MODEL_EXTENSIONS: [&str; 4] = ["json", "safetensors", "jinja", "txt"];
+
+/// The files that decide the numbers of a run, by what they are to it.
+#[derive(Debug, Clone)]
+pub struct Inputs(BTreeMap<String, PathBuf>);
+
+impl Inputs {
+    /// The files of a run with `config` from the model at `model`.
+    ///
+    /// # Errors
+    /// [`RlError`] when the model's directory cannot be listed.
+    pub fn new(config: &RunConfig, model: &Path) -> Result<Self, RlError> {
+        let mut files = BTreeMap::from([("problems.path".to_owned(), config.problems.path.clone())]);
+        if let Some(evaluation) = &config.evaluation {
+            files.insert("evaluation.path".to_owned(), evaluation.path.clone());
+        }
+        for name in write::list(model)? {
+            let path = model.join(&name);
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if extension.is_some_and(|extension| MODEL_EXTENSIONS.contains(&extension)) && path.is_file() {
+                files.insert(format!("model.path/{name}"), path);
+            }
+        }
+        Ok(Self(files))
+    }
+
+    /// Their checksums, and that of the config `toml`.
+    ///
+    /// # Errors
+    /// [`RlError`] when a file cannot be read.
+    pub fn checksums(&self, toml: &str) -> Result<BTreeMap<String, String>, RlError> {
+        let mut checksums = BTreeMap::from([("config.toml".to_owned(), manifest::checksum_of(toml.as_bytes()))]);
+        for (name, path) in &self.0 {
+            checksums.insert(name.clone(), manifest::checksum(path)?);
+        }
+        Ok(checksums)
+    }
+
+    /// Refuses to go on with the run in `root` with files other than those of its `header`.
+    ///
+    /// # Errors
+    /// [`RlError::File`] naming the first file that differs; [`RlError`] when one cannot be read.
+    pub fn refuse_changed(&self, root: &Path, header: &RunHeader) -> Result<(), RlError> {
+        let config = root.join("config.toml");
+        let text = fs::read_to_string(&config).map_err(|source| RlError::Io {
+            action: "read",
+            path: config.clone(),
+            source,
+        })?;
+        let found = self.checksums(&text)?;
+        let path = |name: &String| self.0.get(name).unwrap_or(&config).clone();
+        let remedy = "put back what it was, or start a new run";
+        let changed = |name: &String, what: &str| {
+            let message = format!("(`{name}`) {what}; {remedy}");
+            Err(RlError::File { path: path(name), message })
+        };
+        if let Some(name) = found.keys().find(|name| !header.inputs.contains_key(*name)) {
+            return changed(name, "was not there when the run began");
+        }
+        for (name, checksum) in &header.inputs {
+            match found.get(name) {
+                Some(found) if found == checksum => {}
+                Some(_) => return changed(name, "is not what it was when the run began"),
+                None => {
+                    let message = format!("misses the file `{name}`, with which the run began; {remedy}");
+                    return Err(RlError::File { path: root.to_owned(), message });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// In what this program and machine differ from those that began the run of `header`, in ways that may change the last
+/// bits of its numbers.
+pub fn other_surroundings(header: &RunHeader, brevity_version: &str) -> Vec<String> {
+    let facts = [
+        ("version of brevity", header.brevity_version.as_str(), brevity_version),
+        ("instruction set", header.cpu.as_str(), model::instruction_set().name()),
+        ("mathematical library", header.mathematics.as_str(), &mathematics()),
+    ];
+    let differing = facts.into_iter().filter(|(_, began, now)| began != now);
+    let told = |(what, began, now)| {
+        format!("the run began with {what} {began} and goes on with {now}: its numbers may differ in their last bits")
+    };
+    differing.map(told).collect()
+}
+
+/// A digest of f64 functions at fixed arguments, by which mathematical libraries are told apart.
+pub fn mathematics() -> String {
+    let arguments = (1..2000).map(|place| f64::from(place) / 128.0);
+    let values = arguments.flat_map(|x| [x.exp(), (-x).exp(), x.ln(), x.sin(), x.cos(), x.powf(-0.37)]);
+    let bytes: Vec<u8> = values.flat_map(f64::to_le_bytes).collect();
+    manifest::checksum_of(&bytes)[..16].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_machine_is_told_apart_by_what_it_computes() {
+        let header = |version: &str, cpu: &str, mathematics: String| RunHeader {
+            schema: record::SCHEMA_VERSION,
+            arm: "grpo".to_owned(),
+            seed: 0,
+            steps: 1,
+            brevity_version: version.to_owned(),
+            cpu: cpu.to_owned(),
+            compute: "f32".to_owned(),
+            mathematics,
+            inputs: BTreeMap::new(),
+            threads: 1,
+            model: "model".to_owned(),
+            parameters: 1,
+            started_unix_seconds: 0,
+        };
+        let cpu = model::instruction_set().name();
+        assert_eq!(other_surroundings(&header("1", cpu, mathematics()), "1"), [""; 0]);
+        let told = other_surroundings(&header("0", "abacus", "unknown".to_owned()), "1");
+        assert_eq!(told.len(), 3);
+        assert_eq!(
+            told[1],
+            format!(
+                "the run began with instruction set abacus and goes on with {cpu}: its numbers may differ in their last bits"
+            )
+        );
+    }
+}

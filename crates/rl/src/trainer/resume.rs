@@ -1,0 +1,119 @@
+//! A run that goes on: from its newest checkpoint, after a crash or after a fault.
+
+use std::path::{Path, PathBuf};
+
+use model::ModelDirectory;
+use record::{RunDirectory, RunLock};
+
+use super::{Surroundings, Trainer, evaluation_of, plan, training_prompts};
+use crate::{
+    RlError,
+    checkpoint::{self, Damage},
+    collapse::CollapseWatch,
+    config::{ComputeType, RunConfig},
+    inputs::Inputs,
+    optimizer::Optimizer,
+    update::Updater,
+};
+
+impl Trainer {
+    /// Continues the run in `root` from its newest checkpoint, dropping what was recorded after it; `resolve` finds the
+    /// model that it started from, and `memory_bytes_available` are free, where known. A run without a checkpoint begins
+    /// again.
+    ///
+    /// # Errors
+    /// [`RlError`] as [`Trainer::start`]; when a file that decides numbers is not what it was; or when the checkpoint is
+    /// not as it was written.
+    pub fn resume(
+        root: &Path,
+        resolve: impl Fn(&str) -> Result<PathBuf, RlError>,
+        memory_bytes_available: Option<u64>,
+    ) -> Result<Self, RlError> {
+        Self::go_on(root, resolve, memory_bytes_available, Damage::Refuse)
+    }
+
+    /// As [`Trainer::resume`], from the newest checkpoint that is as it was written; see [`Trainer::passed_over`].
+    ///
+    /// # Errors
+    /// As [`Trainer::resume`].
+    pub fn resume_or_fall_back(
+        root: &Path,
+        resolve: impl Fn(&str) -> Result<PathBuf, RlError>,
+        memory_bytes_available: Option<u64>,
+    ) -> Result<Self, RlError> {
+        Self::go_on(root, resolve, memory_bytes_available, Damage::FallBack)
+    }
+
+    fn go_on(
+        root: &Path,
+        resolve: impl Fn(&str) -> Result<PathBuf, RlError>,
+        memory_bytes_available: Option<u64>,
+        damage: Damage,
+    ) -> Result<Self, RlError> {
+        let run = RunDirectory::open(root)?;
+        let lock = RunLock::take(root)?;
+        let config: RunConfig = crate::config::read_config(&root.join("config.toml"), &[])?;
+        config.check()?;
+        let compute = ComputeType::resolve(config.compute);
+        let model = resolve(&config.model.path)?;
+        Inputs::new(&config, &model)?.refuse_changed(root, &run.header()?)?;
+        let plan = plan(&config, &model, compute, memory_bytes_available)?;
+        let (restored, passed_over) = checkpoint::load_newest(&run, compute, damage)?;
+        let mut source = ModelDirectory::open(&model, compute)?;
+        let has_reference = config.train.loss.kl_weight > 0.0;
+        let (reference, optimizer, (step, detours)) = match restored {
+            Some(restored) => {
+                let start = std::mem::replace(&mut source.model, restored.model);
+                (has_reference.then_some(start), restored.optimizer, (restored.step, restored.detours))
+            }
+            None => (has_reference.then(|| source.model.clone()), Optimizer::new(&source.model), (0, 0)),
+        };
+        let updater = Updater::new(&source.model, optimizer, reference, plan.recomputed_layers);
+        let prompts = training_prompts(&config, &source)?;
+        let evaluation = evaluation_of(&config, &source, &plan)?;
+        run.rewind_faults(step, detours)?;
+        run.rewind(step)?;
+        checkpoint::forget_after(&run, step)?;
+        let collapse = CollapseWatch::of_run(&run)?;
+        Ok(Self {
+            config,
+            plan,
+            run,
+            source,
+            prompts,
+            evaluation,
+            collapse,
+            updater,
+            step,
+            detours,
+            passed_over,
+            _lock: lock,
+        })
+    }
+
+    /// What was wrong with newer checkpoints than the one that the run goes on from.
+    pub fn passed_over(&self) -> &[String] {
+        &self.passed_over
+    }
+
+    /// Goes back to the newest checkpoint, or to the start where there is none, with other random numbers from there.
+    pub(super) fn take_detour(&mut self, surroundings: &mut Surroundings<'_>) -> Result<(), RlError> {
+        let compute = ComputeType::resolve(self.config.compute);
+        // The moments make room before those of the checkpoint are read.
+        self.updater.optimizer = Optimizer { first_moments: Vec::new(), second_moments: Vec::new(), updates: 0 };
+        let newest = checkpoint::load_newest(&self.run, compute, Damage::Refuse)?.0;
+        self.step = newest.as_ref().map_or(0, |restored| restored.step);
+        if let Some(restored) = newest {
+            self.source.model = restored.model;
+            self.updater.optimizer = restored.optimizer;
+        } else {
+            self.source.model = ModelDirectory::open(&self.source.path, compute)?.model;
+            self.updater.optimizer = Optimizer::new(&self.source.model);
+        }
+        self.detours += 1;
+        self.run.rewind(self.step)?;
+        checkpoint::forget_after(&self.run, self.step)?;
+        self.collapse = CollapseWatch::of_run(&self.run)?;
+        if self.step == 0 { self.evaluate(surroundings) } else { Ok(()) }
+    }
+}
