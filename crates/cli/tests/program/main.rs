@@ -1,7 +1,9 @@
 //! The built program, run in scratch directories with a tiny model; asserts on exit codes, output and files.
 
 mod commands;
+mod disk;
 mod engine;
+mod kill;
 mod refusals;
 mod scratch;
 mod server;
