@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{golden, tidy, verifier};
+use crate::{golden, supply, tidy, verifier};
 
 /// How many tests or checks ended which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -175,6 +175,7 @@ fn parts(runner: TestRunner) -> Vec<Part> {
         Part::new("format", Work::Check, &["fmt", "--all", "--check"]),
         Part::new("clippy", Work::Check, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         Part::new("tidy", Work::Call(run_tidy), &["xtask", "tidy"]),
+        Part::new("supply", Work::Call(supply::check), &["xtask", "supply"]),
         Part::new("tests", Work::Tests, runner.arguments()),
         Part::new("doc tests", Work::Tests, &["test", "--workspace", "--doc"]),
         Part { name: "doc", command: document, work: Work::Check },

@@ -5,6 +5,8 @@ mod bench;
 mod ci;
 mod documents;
 mod golden;
+mod reliability;
+mod supply;
 mod tidy;
 mod verifier;
 
@@ -27,6 +29,14 @@ enum Command {
     Golden,
     /// Times the engine, the peers and the machine's limits, row by row, and prints one table.
     Bench(bench::Options),
+    /// Checks where dependencies come from, their licences, and that none fetches anything while it is built.
+    Supply,
+    /// Runs the long forms of the searches for faults.
+    Reliability {
+        /// The search.
+        #[arg(value_enum)]
+        search: reliability::Search,
+    },
     /// Runs the gates of the verifier that need files from outside the repository.
     #[command(subcommand)]
     Verifier(verifier::Gate),
@@ -47,6 +57,8 @@ fn main() -> Result<ExitCode> {
             println!("golden run: {outcome}");
             Ok(ExitCode::SUCCESS)
         }
+        Command::Supply => supply::check(root).map(|_| ExitCode::SUCCESS),
+        Command::Reliability { search } => reliability::run(root, search),
         Command::Verifier(gate) => verifier::run(root, &gate),
         Command::Bench(options) => bench::run(root, &options).map(|()| ExitCode::SUCCESS),
     }
