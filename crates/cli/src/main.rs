@@ -51,6 +51,7 @@ Exit codes:
   0    done
   1    failed; the reason is on standard error
   2    the command line is wrong
+  101  a fault of the program itself; what it says is worth a report
   130  interrupted; `train` and `sweep` leave checkpoints and say how to go on";
 
 /// Trains reasoning language models to answer correctly in fewer tokens, and measures them.

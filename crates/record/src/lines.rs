@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 
 use crate::RecordError;
 
-/// Of a compressed file no more than this is read: a few kilobytes can claim to be terabytes.
-const EXPANDED_BYTES_MAX: u64 = 1 << 32;
+/// Of a file no more than this is read: a few kilobytes that are compressed can claim to be terabytes.
+const TEXT_BYTES_MAX: u64 = 1 << 32;
 
 /// The error of a read of `path`.
 pub(crate) fn read_failed(path: &Path, source: io::Error) -> RecordError {
@@ -28,14 +28,14 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, RecordError> {
 /// which a crash tore, is left out. A file whose name ends in `.gz` is expanded.
 ///
 /// # Errors
-/// [`RecordError`] when the file cannot be read, is not UTF-8, or expands to more than 4 GiB.
+/// [`RecordError`] when the file cannot be read, is not UTF-8, or holds more than 4 GiB of text.
 pub fn whole_lines(path: &Path) -> Result<String, RecordError> {
     let mut bytes = match File::open(path) {
         Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
         opened => opened.and_then(|file| expanded(path, file)).map_err(|source| read_failed(path, source))?,
     };
-    if bytes.len() as u64 > EXPANDED_BYTES_MAX {
-        let message = format!("expands to more than {EXPANDED_BYTES_MAX} bytes, which no run writes; remove it");
+    if bytes.len() as u64 > TEXT_BYTES_MAX {
+        let message = format!("holds more than {TEXT_BYTES_MAX} bytes of text, which no run writes; remove it");
         return Err(RecordError::Unusable { path: path.to_owned(), message });
     }
     bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1));
@@ -45,12 +45,12 @@ pub fn whole_lines(path: &Path) -> Result<String, RecordError> {
     })
 }
 
-fn expanded(path: &Path, mut file: File) -> io::Result<Vec<u8>> {
+fn expanded(path: &Path, file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if path.extension().is_some_and(|extension| extension == "gz") {
-        MultiGzDecoder::new(file).take(EXPANDED_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        MultiGzDecoder::new(file).take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     } else {
-        file.read_to_end(&mut bytes)?;
+        file.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     }
     Ok(bytes)
 }

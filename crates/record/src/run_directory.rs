@@ -183,7 +183,17 @@ impl RunDirectory {
     /// # Errors
     /// [`RecordError`] when a whole line is malformed.
     pub fn evaluations(&self) -> Result<Vec<EvaluationSummary>, RecordError> {
-        read_lines(&self.root.join("evaluations.jsonl"))
+        let path = self.root.join("evaluations.jsonl");
+        let evaluations: Vec<EvaluationSummary> = read_lines(&path)?;
+        // The name becomes a part of a file's.
+        match evaluations.iter().position(|summary| summary.benchmark.contains(['/', '\\', '\0'])) {
+            Some(index) => Err(RecordError::Malformed {
+                path,
+                line: index + 1,
+                message: "`benchmark` is no part of a file name; use letters, digits, `-` and `_`".into(),
+            }),
+            None => Ok(evaluations),
+        }
     }
 
     /// The records behind one evaluation; empty when it was not made.
@@ -232,10 +242,10 @@ impl RunDirectory {
     /// [`RecordError`], also when what the steps before have recorded is not there.
     pub fn rewind(&self, step: u64) -> Result<(), RecordError> {
         let metrics = self.metrics()?;
+        let evaluations = self.evaluations()?;
         self.refuse_gaps(step, &metrics)?;
         let steps_recorded = metrics.last().map_or(0, |last| last.step + 1);
         keep_lines(&self.root.join("metrics.jsonl"), metrics.iter().map(|row| row.step < step))?;
-        let evaluations = self.evaluations()?;
         let stays = |row: &EvaluationSummary| row.step <= step && step > 0;
         keep_lines(&self.root.join("evaluations.jsonl"), evaluations.iter().map(stays))?;
         // A crash between a step's rollouts and its metrics leaves one step more of rollouts than of metrics.

@@ -28,6 +28,7 @@ impl RunLock {
     pub fn take(root: &Path) -> Result<Self, RecordError> {
         let path = root.join(Self::NAME);
         let failed = |source| RecordError::Io { action: "lock", path: path.clone(), source };
+        write::refuse_link(&path)?;
         let options = OpenOptions::new().create(true).read(true).write(true).truncate(false).to_owned();
         let mut file = options.open(&path).map_err(failed)?;
         match file.try_lock() {

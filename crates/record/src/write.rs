@@ -36,12 +36,13 @@ impl Replacement {
     ///
     /// # Errors
     /// [`RecordError::Io`] naming the file.
-    #[expect(clippy::disallowed_methods, reason = "this is the writer that the lint points to")]
     pub fn begin(path: &Path) -> Result<Self, RecordError> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".partial");
         let temporary = PathBuf::from(temporary);
-        let file = File::create(&temporary).map_err(|source| write_failed(path, source))?;
+        // A leftover goes first, and a link that somebody put there is not followed.
+        remove(&temporary)?;
+        let file = File::create_new(&temporary).map_err(|source| write_failed(path, source))?;
         Ok(Self { file: BufWriter::new(file), path: path.to_owned(), temporary })
     }
 
@@ -200,12 +201,25 @@ pub fn json_lines<T: Serialize>(rows: &[T]) -> Vec<u8> {
     bytes
 }
 
+/// Refuses to write through a link at `path`, which may lead anywhere.
+///
+/// # Errors
+/// [`RecordError::Unusable`] naming the link.
+pub(crate) fn refuse_link(path: &Path) -> Result<(), RecordError> {
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
+        let message = "is a link, and may lead out of its directory; replace it by the file".into();
+        return Err(RecordError::Unusable { path: path.to_owned(), message });
+    }
+    Ok(())
+}
+
 /// Appends one JSON object and a newline to `path` in a single write, creating the file when needed.
 ///
 /// # Errors
 /// [`RecordError::Io`] naming the file.
 pub fn append_line<T: Serialize>(path: &Path, row: &T) -> Result<(), RecordError> {
     let failed = |source| RecordError::Io { action: "append to", path: path.to_owned(), source };
+    refuse_link(path)?;
     let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
     file.write_all(&json_lines(std::slice::from_ref(row))).map_err(failed)?;
     file.sync_data().map_err(failed)

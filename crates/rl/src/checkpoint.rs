@@ -111,7 +111,11 @@ pub fn refuse_small_budget(settings: &CheckpointSettings, parameters: usize) -> 
 pub fn write_model(source: &ModelDirectory, path: &Path) -> Result<(), RlError> {
     let partial = path.with_extension("partial");
     write::remove_directory(&partial)?;
-    write_directory(&source.model, &source.path, &partial, source.stored)?;
+    if let Err(error) = write_directory(&source.model, &source.path, &partial, source.stored) {
+        // As for a checkpoint: the room that it takes is wanted.
+        let _ = write::remove_directory(&partial);
+        return Err(error.into());
+    }
     write::sync_directory(&partial)?;
     Ok(write::rename_directory(&partial, path)?)
 }

@@ -92,6 +92,10 @@ fn evaluations(root: &Path) -> Result<(), RlError> {
         let text = |field: &str| old.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let number = |field: &str| old.get(field).and_then(Value::as_u64).unwrap_or_default();
         let real = |field: &str| old.get(field).and_then(Value::as_f64).unwrap_or_default();
+        if text("benchmark").contains(['/', '\\', '\0']) {
+            let message = format!("names the benchmark `{}`, which is no part of a file name", text("benchmark"));
+            return Err(RlError::File { path, message });
+        }
         let plain = root.join(format!("evaluations/step-{:06}-{}.jsonl", number("step"), text("benchmark")));
         let records = records(&plain)?;
         if serde_json::from_str::<EvaluationSummary>(&line).is_ok() {

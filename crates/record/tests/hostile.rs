@@ -1,0 +1,166 @@
+//! Run directories that somebody damaged or made up: readers say what is wrong with which file, or read it.
+
+mod fabricated;
+
+use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path};
+
+use record::{
+    FaultOutcome, FaultRecord, RecordError, RunDirectory, RunLock, manifest,
+    report::{ReportOptions, html},
+    write,
+};
+
+use fabricated::{ARMS, Extent, WHOLE};
+
+const EXTENT: Extent = Extent { steps: 2, steps_done: 2, ..WHOLE };
+
+/// splitmix64 (Steele, Lea and Flood 2014).
+fn next(state: &mut u64) -> usize {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)) as usize
+}
+
+/// Text that stands in JSON for what a reader may trip over.
+const PIECES: [&str; 9] =
+    ["null", "-1", "1e999", "99999999999999999999999", "[[[[[[[[", "\"\\ud800\"", "\n", "{}", "\"benchmark\":\"../x\""];
+
+/// `bytes` with a bit flipped, a part cut out, or something put in.
+fn mutated(bytes: &[u8], state: &mut u64) -> Vec<u8> {
+    let mut changed = bytes.to_vec();
+    let at = next(state) % bytes.len();
+    match next(state) % 4 {
+        0 => changed[at] ^= 1 << (next(state) % 8),
+        1 => changed.truncate(at),
+        2 => drop(changed.drain(at..(at + next(state) % 40).min(bytes.len()))),
+        _ => drop(changed.splice(at..(at + 3).min(bytes.len()), PIECES[next(state) % PIECES.len()].bytes())),
+    }
+    changed
+}
+
+/// Everything that reads a run directory.
+fn read(root: &Path) -> Result<(), RecordError> {
+    let run = RunDirectory::open(root)?;
+    run.header()?;
+    run.metrics()?;
+    run.faults()?;
+    for summary in run.evaluations()? {
+        run.evaluation_records(summary.step, &summary.benchmark)?;
+    }
+    html(&[run], &ReportOptions { title: "T".to_owned(), notes: Vec::new(), benchmark: None }).map(drop)
+}
+
+#[test]
+fn a_damaged_run_directory_is_read_or_refused_by_file_and_never_panics() {
+    let root = fabricated::directory("hostile-damaged");
+    let run = fabricated::run(&root, &ARMS[2], 0, EXTENT);
+    let fault = FaultRecord {
+        step: 1,
+        detours: 0,
+        pass: None,
+        quantity: "loss".to_owned(),
+        value: "NaN".to_owned(),
+        rollouts: Vec::new(),
+        outcome: FaultOutcome::Skipped,
+    };
+    run.append_fault(&fault, &[]).expect("a fault");
+    let names: Vec<String> =
+        ["run.json", "config.toml", "metrics.jsonl", "evaluations.jsonl", "faults.jsonl"].map(str::to_owned).into();
+    let records = write::list(&run.root().join("evaluations")).expect("the records");
+    let names = names.into_iter().chain(records.iter().map(|name| format!("evaluations/{name}")));
+    let files: BTreeMap<String, Vec<u8>> =
+        names.map(|name| (name.clone(), fs::read(run.root().join(&name)).expect("a file"))).collect();
+    read(run.root()).expect("the run as it was written");
+    let (mut state, mut refused) = (0, 0);
+    for _ in 0..40 {
+        for (name, bytes) in &files {
+            let path = run.root().join(name);
+            write::replace(&path, &mutated(bytes, &mut state)).expect("a file");
+            if let Err(error) = read(run.root()) {
+                // What was changed may be well-formed and contradict another file.
+                let message = error.to_string();
+                assert!(message.contains(&run.root().display().to_string()) || message.contains("report"), "{message}");
+                refused += 1;
+            }
+            write::replace(&path, bytes).expect("a file");
+        }
+    }
+    assert!(refused > 100, "{refused}");
+    read(run.root()).expect("the run as it was written");
+}
+
+#[test]
+fn names_and_links_that_lead_out_of_a_run_directory_are_refused() {
+    let root = fabricated::directory("hostile-names");
+    let run = fabricated::run(&root, &ARMS[2], 0, EXTENT);
+    let outside = root.join("outside");
+    write::replace(&outside, b"mine").expect("a file");
+
+    let evaluations = run.root().join("evaluations.jsonl");
+    let text = fs::read_to_string(&evaluations).expect("the evaluations");
+    let name = "\"benchmark\":\"ring-held-out\"";
+    assert!(text.contains(name), "{text}");
+    write::replace(&evaluations, text.replacen(name, "\"benchmark\":\"/../../../outside\"", 1).as_bytes())
+        .expect("a file");
+    let message = run.rewind(0).expect_err("a name that leads out").to_string();
+    assert!(message.contains("evaluations.jsonl, line 1: `benchmark` is no part of a file name"), "{message}");
+    write::replace(&evaluations, text.as_bytes()).expect("a file");
+
+    let metrics = run.metrics().expect("the metrics").remove(0);
+    for name in ["metrics.jsonl", "lock", "metrics.jsonl.partial"] {
+        let path = run.root().join(name);
+        write::remove(&path).expect("the file is removed");
+        symlink(&outside, &path).expect("a link");
+    }
+    let message = run.append_metrics(&metrics).expect_err("a link").to_string();
+    assert!(
+        message.ends_with("metrics.jsonl: is a link, and may lead out of its directory; replace it by the file"),
+        "{message}"
+    );
+    let message = RunLock::take(run.root()).expect_err("a link").to_string();
+    assert!(message.contains("lock: is a link"), "{message}");
+    write::replace(&run.root().join("metrics.jsonl"), b"").expect("a file in place of both links");
+    assert_eq!(fs::read(&outside).expect("the file outside"), b"mine");
+}
+
+#[test]
+fn a_manifest_that_was_made_up_is_refused() {
+    let root = fabricated::directory("hostile-manifest");
+    write::create_directory(&root).expect("a directory");
+    write::replace(&root.join("a"), b"1").expect("a file");
+    let refused = |body: &str| {
+        let text = format!("{body}{}\n", manifest::checksum_of(body.as_bytes()));
+        write::replace(&root.join("manifest"), text.as_bytes()).expect("a list");
+        manifest::check(&root).expect_err("no list of ours").to_string()
+    };
+    let ones = manifest::checksum_of(b"1");
+    for (body, expected) in [
+        (format!("brevity manifest 1\n{ones}  1  ../outside\n"), "which is no entry"),
+        (format!("brevity manifest 1\n{ones}  1  /etc/passwd\n"), "which is no entry"),
+        (format!("brevity manifest 1\n{ones}  -1  a\n"), "which is no entry"),
+        (format!("brevity manifest 1\n{ones} 1 a\n"), "which is no entry"),
+        (format!("brevity manifest 2\n{ones}  1  a\n"), "is not of the form `brevity manifest 1`; use the version"),
+        (format!("{ones}  1  a\n"), "is not of the form"),
+        ("brevity manifest 1\n".to_owned(), "a: is not in the manifest of its directory; remove it"),
+        (format!("brevity manifest 1\n{ones}  2  a\n"), "a: has 1 bytes, and had 2 when it was written"),
+        (format!("brevity manifest 1\n{ones}  1  a\n{ones}  1  b\n"), "b: is missing"),
+        (String::new(), "is not of the form"),
+    ] {
+        let message = refused(&body);
+        assert!(message.contains(expected), "{body}: {message}");
+    }
+    write::replace(&root.join("manifest"), &vec![b'x'; (1 << 20) + 1]).expect("a list");
+    let message = manifest::check(&root).expect_err("too large").to_string();
+    assert!(message.ends_with("is no manifest: it has more than 1 MiB"), "{message}");
+    manifest::write(&root).expect("a list");
+    manifest::check(&root).expect("the directory as it is");
+}
+
+#[test]
+fn checksums_are_those_of_blake3() {
+    // The first of https://github.com/BLAKE3-team/BLAKE3/blob/master/test_vectors/test_vectors.json: no input.
+    let expected = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+    assert_eq!(manifest::checksum_of(b""), expected);
+}
