@@ -61,7 +61,7 @@ pub struct StepMetrics {
     pub all_correct_share: f64,
     /// Share of groups in which no completion was correct.
     pub all_wrong_share: f64,
-    /// Share of groups whose rewards are all equal, and which therefore carry no gradient.
+    /// Share of groups whose advantages are all 0, and which therefore carry no gradient.
     pub zero_advantage_share: f64,
     /// Groups under length penalty.
     pub selection: SelectionMetrics,

@@ -440,7 +440,7 @@ impl RunConfig {
         }
         self.train.optimizer.check()?;
         self.train.faults.check()?;
-        if let Some((field, message)) = self.train.shaping.out_of_range() {
+        if let Some((field, message)) = self.train.shaping.refusal(self) {
             return setting(field, message);
         }
         match &self.evaluation {

@@ -3,7 +3,6 @@
 use record::{PhaseSeconds, SelectionMetrics, StepMetrics, StopReason, TokenStatistics};
 
 use crate::{
-    advantage::is_level,
     score::ScoredCompletion,
     shaping::{Outcome, Shaped},
     statistics::{correlation_within_groups, mean, population_standard_deviation},
@@ -18,6 +17,8 @@ pub struct StepView<'a> {
     pub groups: &'a [Vec<ScoredCompletion>],
     /// Rewards and selection.
     pub shaped: &'a Shaped,
+    /// Advantages by group.
+    pub advantages: &'a [Vec<f64>],
     /// What the update came to.
     pub update: &'a UpdateSummary,
     /// Whether there is a reference.
@@ -48,7 +49,7 @@ pub fn step_metrics(view: &StepView<'_>) -> StepMetrics {
         correctness_ratio: outcomes.iter().flatten().filter(|outcome| outcome.correct).count() as f64 / count,
         all_correct_share: group_share(&|index| outcomes[index].iter().all(|outcome| outcome.correct)),
         all_wrong_share: group_share(&|index| outcomes[index].iter().all(|outcome| !outcome.correct)),
-        zero_advantage_share: group_share(&|index| is_level(&shaped.rewards[index])),
+        zero_advantage_share: group_share(&|index| view.advantages[index].iter().all(|advantage| *advantage == 0.0)),
         selection: selection_metrics(&outcomes, shaped),
         length_correctness_correlation: length_correctness_correlation(&outcomes),
         completion_tokens: token_statistics(&outcomes),

@@ -1,24 +1,25 @@
-//! Verdicts and lengths of a whole step in, rewards out: the only stage that sees all groups of the step together.
+//! Verdicts and costs of a whole step in, rewards out: the only stage that sees all groups of the step together.
 //!
-//! The formulas are those of GRPO-λ (arXiv 2505.18086, section 3) and its baselines; `docs/algorithm.md` maps equations
-//! to functions.
+//! One file per shaper holds its settings, their ranges, its formula and the paper it is from; here are the enum that a
+//! config chooses from and what all shapers share. `docs/algorithm.md` lists equations and functions.
 
+mod length_penalty;
 mod selection;
+mod top_lambda;
+
+use std::{collections::BTreeMap, mem::discriminant};
 
 use serde::{Deserialize, Serialize};
 
+pub use length_penalty::{LengthPenalty, LengthStd, length_penalty};
 pub use selection::{Selected, Selection, TieBreak, Which};
+pub use top_lambda::TopLambda;
 
-use crate::random::Stream;
-
-/// What shaping knows of one completion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
-    /// c: the verdict is correct and the completion is not truncated.
-    pub correct: bool,
-    /// L: completion tokens, end token included.
-    pub tokens: u32,
-}
+use crate::{
+    advantage::{AdvantageScale, advantages},
+    config::RunConfig,
+    random::Stream,
+};
 
 /// How rewards are made from outcomes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,161 +33,186 @@ pub enum Shaping {
     TopLambda(TopLambda),
 }
 
-/// Settings of [`Shaping::LengthPenalty`].
+/// What a shaper remembers from step to step; a part of every checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LengthPenalty {
-    /// α: the largest penalty. It cancels in all-correct groups under `group-std` advantages (docs/algorithm.md).
-    pub alpha: f64,
-    /// Standard deviation that lengths are divided by.
-    pub length_std: LengthStd,
-}
-
-/// Settings of [`Shaping::TopLambda`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TopLambda {
-    /// λ: share of the step's groups under length penalty. λ·N is rounded to the nearest, at least 1 when λ > 0.
-    pub lambda: f64,
-    /// α: as in `length-penalty`.
-    pub alpha: f64,
-    /// Standard deviation that lengths are divided by.
-    pub length_std: LengthStd,
-    /// Which groups are selected.
-    pub select: Which,
-    /// Who is selected among groups of equal correctness ratio.
-    pub ties: TieBreak,
-    /// A group of a lower correctness ratio is never selected.
-    pub correctness_ratio_min: f64,
-    /// A group with fewer correct completions is never selected.
-    pub correct_min: u32,
-}
-
-/// Which standard deviation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LengthStd {
-    /// Divides by n.
-    Population,
-    /// Divides by n − 1.
-    Sample,
-}
-
-impl Default for LengthPenalty {
-    fn default() -> Self {
-        Self { alpha: 0.2, length_std: LengthStd::Population }
-    }
-}
-
-impl Default for TopLambda {
-    fn default() -> Self {
-        Self {
-            lambda: 0.2,
-            alpha: 0.2,
-            length_std: LengthStd::Population,
-            select: Which::Top,
-            ties: TieBreak::Random,
-            correctness_ratio_min: 0.0,
-            correct_min: 0,
-        }
-    }
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ShaperState {
+    /// Most shapers remember nothing.
+    Nothing {},
 }
 
 impl Shaping {
-    /// Name for tables and logs.
-    pub fn name(&self) -> &'static str {
+    /// Name and shaper of each variant: the one match on them.
+    fn shaper(&self) -> (&'static str, &dyn Shaper) {
         match self {
-            Self::Grpo {} => "grpo",
-            Self::LengthPenalty(_) => "length-penalty",
-            Self::TopLambda(_) => "top-lambda",
+            Self::Grpo {} => ("grpo", &Grpo),
+            Self::LengthPenalty(settings) => ("length-penalty", settings),
+            Self::TopLambda(settings) => ("top-lambda", settings),
         }
     }
 
-    /// The first setting out of range, with the reason.
-    pub(crate) fn out_of_range(&self) -> Option<(&'static str, String)> {
-        let share = |field, value: f64| {
-            let wrong = !(0.0..=1.0).contains(&value);
-            wrong.then(|| (field, format!("is {value}; it must be between 0 and 1")))
-        };
-        match self {
-            Self::Grpo {} => None,
-            Self::LengthPenalty(settings) => share("train.shaping.length-penalty.alpha", settings.alpha),
-            Self::TopLambda(settings) => share("train.shaping.top-lambda.lambda", settings.lambda)
-                .or_else(|| share("train.shaping.top-lambda.alpha", settings.alpha))
-                .or_else(|| share("train.shaping.top-lambda.correctness_ratio_min", settings.correctness_ratio_min)),
-        }
+    /// Name for tables and logs.
+    pub fn name(&self) -> &'static str {
+        self.shaper().0
+    }
+
+    /// The first setting that is out of range or contradicts another one of `run`, with the reason.
+    pub(crate) fn refusal(&self, run: &RunConfig) -> Option<Refusal> {
+        self.shaper().1.refusal(run, Some(run.rollout.completion_tokens_max as f64))
+    }
+
+    /// What the shaper remembers before step 0.
+    pub fn start(&self) -> ShaperState {
+        self.shaper().1.start()
+    }
+
+    /// Whether `state` is one that this shaper leaves.
+    pub(crate) fn accepts(&self, state: &ShaperState) -> bool {
+        self.shaper().1.start().is_like(state)
     }
 }
 
-/// Rewards of a step.
+impl ShaperState {
+    fn is_like(&self, other: &Self) -> bool {
+        discriminant(self) == discriminant(other)
+    }
+}
+
+/// A setting and what is wrong with it.
+type Refusal = (&'static str, String);
+
+/// One way of making rewards from outcomes.
+trait Shaper {
+    /// The first setting that is out of range or contradicts another one of `run`; `cost_max` is the largest cost that a
+    /// completion can have, where there is one.
+    fn refusal(&self, run: &RunConfig, cost_max: Option<f64>) -> Option<Refusal>;
+
+    /// What is remembered before step 0.
+    fn start(&self) -> ShaperState {
+        ShaperState::Nothing {}
+    }
+
+    /// Rewards of a step. `stream` breaks ties and makes random choices; `state` is what [`Shaper::start`] or the step
+    /// before left.
+    fn shape(&self, step: &Step, state: &mut ShaperState, stream: &mut Stream) -> Shaped;
+}
+
+/// What is known of one completion: its verdict and its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// c: the verdict is correct and the completion is not truncated.
+    pub correct: bool,
+    /// L: completion tokens, end token included.
+    pub tokens: u32,
+}
+
+/// One completion as a shaper sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Priced {
+    /// c: the verdict is correct and the completion is not truncated.
+    pub correct: bool,
+    /// L: the cost that is shaped, not negative; completion tokens unless an objective names another.
+    pub cost: f64,
+    /// n: the budget that the prompt asked for, where it named one.
+    pub budget: Option<f64>,
+}
+
+impl From<&Outcome> for Priced {
+    fn from(outcome: &Outcome) -> Self {
+        Self { correct: outcome.correct, cost: f64::from(outcome.tokens), budget: None }
+    }
+}
+
+/// All that a shaper sees of a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The step, from 0.
+    pub index: u64,
+    /// Completions by group, \[N\]\[G\].
+    pub groups: Vec<Vec<Priced>>,
+    /// Largest cost that a completion can have, where there is one: the token limit.
+    pub cost_max: Option<f64>,
+    /// Costs other than tokens by name, each \[N\]\[G\].
+    pub costs: BTreeMap<String, Vec<Vec<f64>>>,
+    /// How rewards become advantages, for shapers that reach into them.
+    pub scale: AdvantageScale,
+}
+
+impl Step {
+    /// Step 0 with these outcomes, costs in tokens, no token limit and advantages of GRPO.
+    pub fn of_outcomes(outcomes: &[Vec<Outcome>]) -> Self {
+        let groups = outcomes.iter().map(|group| group.iter().map(Priced::from).collect()).collect();
+        Self { index: 0, groups, cost_max: None, costs: BTreeMap::new(), scale: AdvantageScale::GroupStd }
+    }
+
+    /// `reward` of each group.
+    fn each_group(&self, reward: impl FnMut(&Vec<Priced>) -> Vec<f64>) -> Vec<Vec<f64>> {
+        self.groups.iter().map(reward).collect()
+    }
+}
+
+/// What shaping makes of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shaped {
-    /// One reward per completion, group by group.
+    /// One reward per completion, group by group, \[N\]\[G\].
     pub rewards: Vec<Vec<f64>>,
-    /// Which groups were under length penalty.
+    /// What the method adds to the advantages that the rewards give, \[N\]\[G\]; none where rewards say all.
+    pub added: Option<Vec<Vec<f64>>>,
+    /// Which groups were under length pressure.
     pub selected: Selected,
 }
 
-/// Rewards of all groups of a step. `stream` breaks ties and makes random choices.
-///
-/// A permutation of completions permutes the rewards; a wrong completion always gets 0.
-pub fn shape(groups: &[Vec<Outcome>], shaping: &Shaping, stream: &mut Stream) -> Shaped {
-    let (selected, penalty) = match shaping {
-        Shaping::Grpo {} => (Selected::none(), LengthPenalty::default()),
-        Shaping::LengthPenalty(settings) => (Selected::all(groups), settings.clone()),
-        Shaping::TopLambda(settings) => {
-            let selection = Selection {
-                share: settings.lambda,
-                which: settings.select,
-                ties: settings.ties,
-                correctness_ratio_min: settings.correctness_ratio_min,
-                correct_min: settings.correct_min,
-            };
-            let penalty = LengthPenalty { alpha: settings.alpha, length_std: settings.length_std };
-            (selection::select(groups, &selection, stream), penalty)
+impl Shaped {
+    /// Rewards that say all, with every group under length pressure.
+    fn everywhere(step: &Step, rewards: Vec<Vec<f64>>) -> Self {
+        Self { rewards, added: None, selected: Selected::all(&step.groups) }
+    }
+
+    /// 0/1 rewards, with no group under length pressure.
+    fn nowhere(step: &Step) -> Self {
+        Self { rewards: step.each_group(|group| correctness_rewards(group)), added: None, selected: Selected::none() }
+    }
+
+    /// Advantages, \[N\]\[G\]: those of the rewards under `scale`, and what the method adds to them.
+    pub fn advantages(&self, scale: AdvantageScale) -> Vec<Vec<f64>> {
+        let mut advantages = advantages(&self.rewards, scale);
+        for (group, added) in advantages.iter_mut().zip(self.added.iter().flatten()) {
+            group.iter_mut().zip(added).for_each(|(advantage, added)| *advantage += added);
         }
-    };
-    let rewards = groups
-        .iter()
-        .enumerate()
-        .map(
-            |(index, group)| {
-                if selected.contains(index) { length_penalty(group, &penalty) } else { correctness_rewards(group) }
-            },
-        )
-        .collect();
-    Shaped { rewards, selected }
+        advantages
+    }
 }
 
-/// r = c (arXiv 2505.18086, accuracy-prioritised groups).
-pub fn correctness_rewards(group: &[Outcome]) -> Vec<f64> {
-    group.iter().map(|outcome| f64::from(u8::from(outcome.correct))).collect()
+/// Rewards of all groups of a step under `shaping`; `state` is what [`Shaping::start`] or the step before left, and
+/// `stream` breaks ties and makes random choices.
+pub fn shape(step: &Step, shaping: &Shaping, state: &mut ShaperState, stream: &mut Stream) -> Shaped {
+    shaping.shaper().1.shape(step, state, stream)
 }
 
-/// r = 1 − α·σ((L − mean)/std) for correct completions and 0 for wrong ones; mean and std over the lengths of the
-/// correct completions of the group (arXiv 2505.18086, efficiency-prioritised groups; arXiv 2502.04463, equation 3).
-///
-/// 1e-7 is added to the std, as the code of arXiv 2502.04463 does; with one correct completion, or all correct ones of
-/// equal length, z = 0 and each gets 1 − α/2.
-pub fn length_penalty(group: &[Outcome], settings: &LengthPenalty) -> Vec<f64> {
-    let lengths: Vec<f64> =
-        group.iter().filter(|outcome| outcome.correct).map(|outcome| f64::from(outcome.tokens)).collect();
-    let count = lengths.len() as f64;
-    let mean = lengths.iter().sum::<f64>() / count.max(1.0);
-    let degrees = match settings.length_std {
-        LengthStd::Population => count,
-        LengthStd::Sample => count - 1.0,
-    };
-    let variance = lengths.iter().map(|length| (length - mean).powi(2)).sum::<f64>() / degrees.max(1.0);
-    let scale = variance.sqrt() + 1e-7;
-    let reward = |outcome: &Outcome| {
-        if outcome.correct { 1.0 - settings.alpha * logistic((f64::from(outcome.tokens) - mean) / scale) } else { 0.0 }
-    };
-    group.iter().map(reward).collect()
+/// [`Shaping::Grpo`].
+struct Grpo;
+
+impl Shaper for Grpo {
+    fn refusal(&self, _: &RunConfig, _: Option<f64>) -> Option<Refusal> {
+        None
+    }
+
+    fn shape(&self, step: &Step, _: &mut ShaperState, _: &mut Stream) -> Shaped {
+        Shaped::nowhere(step)
+    }
 }
 
-/// σ(z) = 1/(1 + e^(−z)), without overflow for any z.
-fn logistic(z: f64) -> f64 {
-    let e = (-z.abs()).exp();
-    if z >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
+/// r = c (arXiv 2402.03300; accuracy-prioritised groups of arXiv 2505.18086).
+pub fn correctness_rewards(group: &[Priced]) -> Vec<f64> {
+    group.iter().map(|one| correctness(one)).collect()
+}
+
+/// c as a number.
+fn correctness(one: &Priced) -> f64 {
+    f64::from(u8::from(one.correct))
+}
+
+/// Refuses `value` outside `min` … `max`.
+fn outside(field: &'static str, value: f64, min: f64, max: f64) -> Option<Refusal> {
+    (!(min..=max).contains(&value)).then(|| (field, format!("is {value}; it must be between {min} and {max}")))
 }

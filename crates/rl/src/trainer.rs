@@ -15,7 +15,6 @@ use record::{
 
 use crate::{
     RlError,
-    advantage::advantages,
     batch::{GroupPart, TrainedCompletion},
     checkpoint::{self, Snapshot},
     collapse::CollapseWatch,
@@ -32,7 +31,7 @@ use crate::{
     read_problems,
     sampler::{Completion, Request, SamplerSettings, sample},
     score::ScoredCompletion,
-    shaping::{Outcome, Shaped, shape},
+    shaping::{Outcome, Shaped, ShaperState, Step, shape},
     summary::EvaluationSettings,
     update::{StepBatch, UpdateSummary, Updater},
 };
@@ -110,6 +109,7 @@ pub struct Trainer {
     evaluation: Option<Evaluation>,
     collapse: CollapseWatch,
     updater: Updater,
+    shaper: ShaperState,
     step: u64,
     /// How often the run went back to a checkpoint because of a fault.
     detours: u64,
@@ -154,6 +154,7 @@ impl Trainer {
         let reference = (config.train.loss.kl_weight > 0.0).then(|| source.model.clone());
         let optimizer = Optimizer::new(&source.model);
         let updater = Updater::new(&source.model, optimizer, reference, plan.recomputed_layers);
+        let shaper = config.train.shaping.start();
         let (collapse, step, detours, passed_over) = (CollapseWatch::default(), 0, 0, Vec::new());
         Ok(Self {
             config,
@@ -164,6 +165,7 @@ impl Trainer {
             evaluation,
             collapse,
             updater,
+            shaper,
             step,
             detours,
             passed_over,
@@ -264,11 +266,8 @@ impl Trainer {
         let completions = self.sample(&problems, surroundings.watch);
         let sampled = (surroundings.clock)();
         let groups = self.score(&problems, completions);
-        let outcomes: Vec<Vec<Outcome>> =
-            groups.iter().map(|group| group.iter().map(ScoredCompletion::outcome).collect()).collect();
-        let mut stream = Stream::new(self.config.seed, Purpose::Selection, [self.place(), 0, 0]);
-        let shaped = shape(&outcomes, &self.config.train.shaping, &mut stream);
-        let advantages = advantages(&shaped.rewards, self.config.train.advantage);
+        let shaped = self.shape(&groups);
+        let advantages = shaped.advantages(self.config.train.advantage);
         // Before the update, so that a step whose numbers are not finite leaves its rollouts to look at.
         let rollouts = self.rollout_records(&problems, &groups, (&shaped, &advantages));
         self.run.write_rollouts(self.step, &rollouts)?;
@@ -285,6 +284,7 @@ impl Trainer {
             step: self.step,
             groups: &groups,
             shaped: &shaped,
+            advantages: &advantages,
             update: &update,
             has_reference: self.updater.reference.is_some(),
             seconds: PhaseSeconds {
@@ -353,6 +353,19 @@ impl Trainer {
             group.into_iter().map(|one| ScoredCompletion::new(one, gold, tokenizer, extraction)).collect()
         };
         problems.iter().zip(completions).map(score).collect()
+    }
+
+    fn shape(&mut self, groups: &[Vec<ScoredCompletion>]) -> Shaped {
+        let outcomes: Vec<Vec<Outcome>> =
+            groups.iter().map(|group| group.iter().map(ScoredCompletion::outcome).collect()).collect();
+        let step = Step {
+            index: self.step,
+            cost_max: Some(self.config.rollout.completion_tokens_max as f64),
+            scale: self.config.train.advantage,
+            ..Step::of_outcomes(&outcomes)
+        };
+        let mut stream = Stream::new(self.config.seed, Purpose::Selection, [self.place(), 0, 0]);
+        shape(&step, &self.config.train.shaping, &mut self.shaper, &mut stream)
     }
 
     fn update(

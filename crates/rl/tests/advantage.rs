@@ -5,13 +5,10 @@
 mod support;
 
 use proptest::prelude::*;
-use rl::{
-    advantage::{AdvantageScale, advantages},
-    shaping::length_penalty,
-};
+use rl::advantage::{AdvantageScale, advantages};
 use serde::Deserialize;
 
-use support::{assert_close, equally_spaced, group, penalty, recorded, shape_top_lambda, top_lambda};
+use support::{assert_close, equally_spaced, group, length_penalty, penalty, recorded, shape_top_lambda, top_lambda};
 
 const SCALES: [AdvantageScale; 3] = [AdvantageScale::GroupStd, AdvantageScale::None, AdvantageScale::BatchStd];
 

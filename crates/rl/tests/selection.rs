@@ -4,9 +4,9 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use rl::shaping::{LengthPenalty, Outcome, Selected, Shaping, TieBreak, TopLambda, Which, shape};
+use rl::shaping::{self, LengthPenalty, Outcome, Selected, Shaping, Step, TieBreak, TopLambda, Which};
 
-use support::{equally_spaced, group, selection_stream, shape_top_lambda, top_lambda};
+use support::{equally_spaced, group, selection_stream, shape, shape_top_lambda, top_lambda};
 
 const TIES: [TieBreak; 3] = [TieBreak::Random, TieBreak::Index, TieBreak::Longest];
 
@@ -218,9 +218,9 @@ fn all_correct_counts_selected_groups_without_a_wrong_completion() {
         let selected = select(&groups, &TopLambda { select: which, ..top_lambda(lambda) }, 0);
         assert_eq!(selected.all_correct, expected, "λ = {lambda}, {which:?}");
     }
-    let all = shape(&groups, &Shaping::LengthPenalty(LengthPenalty::default()), &mut selection_stream(0)).selected;
+    let all = shape(&groups, &Shaping::LengthPenalty(LengthPenalty::default()), 0).selected;
     assert_eq!((all.groups, all.all_correct), (vec![0, 1, 2, 3, 4], 3));
-    let none = shape(&groups, &Shaping::Grpo {}, &mut selection_stream(0)).selected;
+    let none = shape(&groups, &Shaping::Grpo {}, 0).selected;
     assert_eq!(none, Selected::none());
 }
 
@@ -234,7 +234,8 @@ fn top_lambda_reads_the_stream_equally_far_whatever_its_settings() {
             for lambda in [0.0, 0.34, 1.0] {
                 let mut stream = selection_stream(5);
                 let settings = TopLambda { ties, select: which, ..top_lambda(lambda) };
-                shape(&groups, &Shaping::TopLambda(settings), &mut stream);
+                let shaping = Shaping::TopLambda(settings);
+                shaping::shape(&Step::of_outcomes(&groups), &shaping, &mut shaping.start(), &mut stream);
                 assert_eq!(stream.uniform().to_bits(), after_three);
             }
         }

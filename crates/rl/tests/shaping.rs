@@ -5,10 +5,10 @@
 mod support;
 
 use proptest::prelude::*;
-use rl::shaping::{LengthPenalty, LengthStd, Outcome, Shaping, TieBreak, TopLambda, Which, length_penalty, shape};
+use rl::shaping::{LengthPenalty, LengthStd, Outcome, Shaping, TieBreak, TopLambda, Which};
 use serde::Deserialize;
 
-use support::{assert_close, group, penalty, recorded, selection_stream, shape_top_lambda, top_lambda};
+use support::{assert_close, group, length_penalty, penalty, recorded, shape, shape_top_lambda, top_lambda};
 
 #[derive(Deserialize)]
 struct Reference {
@@ -69,7 +69,7 @@ fn rewards_and_selected_groups_equal_those_of_numpy() {
         let groups = step.outcomes();
         for (case, ties) in step.cases.iter().flat_map(|case| TIES.map(|ties| (case, ties))) {
             let shaping = case.shaping(ties);
-            let shaped = shape(&groups, &shaping, &mut selection_stream(1));
+            let shaped = shape(&groups, &shaping, 1);
             let what = format!("{}, {shaping:?}", step.name);
             let selected: Vec<bool> = (0..groups.len()).map(|index| shaped.selected.contains(index)).collect();
             assert_eq!(selected, case.selected, "{what}");
@@ -128,7 +128,7 @@ fn one_completion_far_longer_than_all_others_gives_up_all_of_alpha() {
 #[test]
 fn an_empty_step_has_no_rewards() {
     for shaping in [Shaping::Grpo {}, Shaping::LengthPenalty(penalty(0.2)), Shaping::TopLambda(top_lambda(0.2))] {
-        let shaped = shape(&[], &shaping, &mut selection_stream(0));
+        let shaped = shape(&[], &shaping, 0);
         assert!(shaped.rewards.is_empty() && shaped.selected.groups.is_empty());
     }
 }
@@ -137,7 +137,7 @@ fn an_empty_step_has_no_rewards() {
 fn lambda_zero_is_grpo_and_lambda_one_is_the_length_penalty() {
     let groups = [group(&[10, 90], 0), group(&[5], 3), group(&[], 2), group(&[30, 31, 80], 1)];
     for (lambda, baseline) in [(0.0, Shaping::Grpo {}), (1.0, Shaping::LengthPenalty(penalty(0.2)))] {
-        let shaped = shape(&groups, &baseline, &mut selection_stream(0));
+        let shaped = shape(&groups, &baseline, 0);
         assert_eq!(shape_top_lambda(&groups, &top_lambda(lambda), 7), shaped);
     }
 }
@@ -192,7 +192,7 @@ fn shaping(ties: &'static [TieBreak]) -> impl Strategy<Value = Shaping> {
 }
 
 fn rewards(groups: &[Vec<Outcome>], shaping: &Shaping) -> Vec<Vec<f64>> {
-    shape(groups, shaping, &mut selection_stream(3)).rewards
+    shape(groups, shaping, 3).rewards
 }
 
 /// `items` in the order that `keys` sort into.
@@ -265,7 +265,7 @@ proptest! {
     fn permuting_groups_permutes_rewards_where_no_tie_decides(
         groups in groups(), shaping in shaping(&TIES), keys in prop::collection::vec(any::<u32>(), 9),
     ) {
-        let shaped = shape(&groups, &shaping, &mut selection_stream(3));
+        let shaped = shape(&groups, &shaping, 3);
         prop_assume!(shaped.selected.tied == 0);
         prop_assert_eq!(rewards(&permuted(&groups, &keys), &shaping), permuted(&shaped.rewards, &keys));
     }
@@ -275,7 +275,7 @@ proptest! {
     fn permuting_groups_never_changes_how_many_are_selected(
         groups in groups(), shaping in shaping(&TIES), keys in prop::collection::vec(any::<u32>(), 9),
     ) {
-        let selected = |groups: &[Vec<Outcome>]| shape(groups, &shaping, &mut selection_stream(3)).selected;
+        let selected = |groups: &[Vec<Outcome>]| shape(groups, &shaping, 3).selected;
         let (before, after) = (selected(&groups), selected(&permuted(&groups, &keys)));
         prop_assert_eq!((before.groups.len(), before.tied), (after.groups.len(), after.tied));
     }

@@ -14,7 +14,7 @@ mod support;
 use model::{Batch, Compute, Gradients, ModelDirectory, Sampling, TrainerWorkspace};
 use record::{PhaseSeconds, RunDirectory, StopReason, report};
 use rl::{
-    advantage::{advantages, is_level},
+    advantage::is_level,
     batch::{GroupPart, TrainedCompletion, micro_batches},
     config::{RunConfig, parse_config},
     loss::{CompletionLogprobs, Denominator, LossSum, completion_loss},
@@ -25,7 +25,7 @@ use rl::{
     read_problems, ring,
     sampler::{Completion, Request, SamplerSettings, sample},
     score::ScoredCompletion,
-    shaping::{Outcome, Shaped, shape},
+    shaping::{Outcome, Shaped, Step, shape},
     update::UpdateSummary,
 };
 
@@ -132,10 +132,11 @@ fn judge(config: &RunConfig, groups: &[Vec<ScoredCompletion>]) -> (Shaped, Vec<V
     let outcomes: Vec<Vec<Outcome>> =
         groups.iter().map(|group| group.iter().map(ScoredCompletion::outcome).collect()).collect();
     let mut chance = Stream::new(config.seed, Purpose::Selection, [0; 3]);
-    let shaped = shape(&outcomes, &config.train.shaping, &mut chance);
+    let shaping = &config.train.shaping;
+    let shaped = shape(&Step::of_outcomes(&outcomes), shaping, &mut shaping.start(), &mut chance);
     assert_eq!(shaped.selected.groups.len(), 2, "0.34 · 6 groups, rounded");
     // An advantage is how much better than its group a completion is: they sum to 0, and are 0 in a group of equals.
-    let advantages = advantages(&shaped.rewards, config.train.advantage);
+    let advantages = shaped.advantages(config.train.advantage);
     for (rewards, advantages) in shaped.rewards.iter().zip(&advantages) {
         assert!(advantages.iter().sum::<f64>().abs() < 1e-9, "{advantages:?}");
         assert_eq!(is_level(rewards), advantages.iter().all(|advantage| *advantage == 0.0));
@@ -240,7 +241,9 @@ fn leave_behind(world: &World, config: &RunConfig, (groups, shaped, update): Lea
     // 11. The resolved config, a header, and then one line a step. Clocks are arguments, so these bytes never change.
     let run = RunDirectory::create(&world.path("run"), &header(config), &config.to_toml()).unwrap();
     let seconds = PhaseSeconds { sample: 1.0, shape: 1.0, update: 1.0, total: 3.0 };
-    let metrics = step_metrics(&StepView { step: 0, groups, shaped, update, has_reference: false, seconds });
+    let advantages = &shaped.advantages(config.train.advantage);
+    let metrics =
+        step_metrics(&StepView { step: 0, groups, shaped, advantages, update, has_reference: false, seconds });
     run.append_metrics(&metrics).unwrap();
     assert!((0.1..1.0).contains(&metrics.correctness_ratio), "the policy is right sometimes");
     assert_eq!(run.metrics().unwrap().len(), 1);

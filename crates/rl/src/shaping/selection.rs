@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::Outcome;
+use super::Priced;
 use crate::random::Stream;
 
 /// Which groups are selected.
@@ -65,7 +65,7 @@ impl Selected {
     }
 
     /// Every group.
-    pub fn all(groups: &[Vec<Outcome>]) -> Self {
+    pub fn all(groups: &[Vec<Priced>]) -> Self {
         let ranked: Vec<_> = groups.iter().map(|group| correct(group)).collect();
         Self {
             groups: (0..groups.len()).collect(),
@@ -80,11 +80,11 @@ impl Selected {
     }
 }
 
-fn correct(group: &[Outcome]) -> usize {
-    group.iter().filter(|outcome| outcome.correct).count()
+fn correct(group: &[Priced]) -> usize {
+    group.iter().filter(|one| one.correct).count()
 }
 
-fn all_correct(groups: &[Vec<Outcome>], counts: &[usize], chosen: impl Iterator<Item = usize>) -> usize {
+fn all_correct(groups: &[Vec<Priced>], counts: &[usize], chosen: impl Iterator<Item = usize>) -> usize {
     chosen.filter(|&index| counts[index] == groups[index].len()).count()
 }
 
@@ -95,7 +95,7 @@ fn compare_ratios(a: (usize, usize), b: (usize, usize)) -> Ordering {
 
 /// Ranks all groups of the step by correctness ratio and takes λ·N of them: rounded to the nearest, at least one when
 /// λ > 0, at most the eligible ones.
-pub(super) fn select(groups: &[Vec<Outcome>], selection: &Selection, stream: &mut Stream) -> Selected {
+pub(super) fn select(groups: &[Vec<Priced>], selection: &Selection, stream: &mut Stream) -> Selected {
     let counts: Vec<usize> = groups.iter().map(|group| correct(group)).collect();
     let ratio = |index: usize| (counts[index], groups[index].len().max(1));
     let wanted = (selection.share * groups.len() as f64).round() as usize;
@@ -111,7 +111,7 @@ pub(super) fn select(groups: &[Vec<Outcome>], selection: &Selection, stream: &mu
         TieBreak::Random => chance[a].total_cmp(&chance[b]),
         TieBreak::Index => a.cmp(&b),
         TieBreak::Longest => {
-            let mean = |index: usize| mean_correct_tokens(&groups[index]);
+            let mean = |index: usize| mean_correct_cost(&groups[index]);
             mean(b).total_cmp(&mean(a)).then(a.cmp(&b))
         }
     };
@@ -137,7 +137,7 @@ pub(super) fn select(groups: &[Vec<Outcome>], selection: &Selection, stream: &mu
     Selected { all_correct: all_correct(groups, &counts, ranking.iter().copied()), groups: ranking, tied }
 }
 
-fn mean_correct_tokens(group: &[Outcome]) -> f64 {
-    let tokens: u64 = group.iter().filter(|outcome| outcome.correct).map(|outcome| u64::from(outcome.tokens)).sum();
-    tokens as f64 / correct(group).max(1) as f64
+fn mean_correct_cost(group: &[Priced]) -> f64 {
+    let total: f64 = group.iter().filter(|one| one.correct).map(|one| one.cost).sum();
+    total / correct(group).max(1) as f64
 }

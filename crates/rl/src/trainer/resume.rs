@@ -74,6 +74,7 @@ impl Trainer {
         run.rewind_faults(step, detours)?;
         run.rewind(step)?;
         checkpoint::forget_after(&run, step)?;
+        let shaper = config.train.shaping.start();
         let collapse = CollapseWatch::of_run(&run)?;
         Ok(Self {
             config,
@@ -84,6 +85,7 @@ impl Trainer {
             evaluation,
             collapse,
             updater,
+            shaper,
             step,
             detours,
             passed_over,

@@ -9,7 +9,7 @@ use std::{fs, path::PathBuf};
 
 use rl::{
     random::{Purpose, Stream},
-    shaping::{LengthPenalty, Outcome, Shaped, Shaping, TopLambda, shape},
+    shaping::{self, LengthPenalty, Outcome, Priced, Shaped, Shaping, Step, TopLambda},
 };
 use serde::de::DeserializeOwned;
 
@@ -40,9 +40,19 @@ pub(crate) fn top_lambda(lambda: f64) -> TopLambda {
     TopLambda { lambda, ..TopLambda::default() }
 }
 
+/// Shapes the first step of a run; chance comes from `seed`.
+pub(crate) fn shape(groups: &[Vec<Outcome>], shaping: &Shaping, seed: u64) -> Shaped {
+    shaping::shape(&Step::of_outcomes(groups), shaping, &mut shaping.start(), &mut selection_stream(seed))
+}
+
 /// Shapes a step under GRPO-λ; chance comes from `seed`.
 pub(crate) fn shape_top_lambda(groups: &[Vec<Outcome>], settings: &TopLambda, seed: u64) -> Shaped {
-    shape(groups, &Shaping::TopLambda(settings.clone()), &mut selection_stream(seed))
+    shape(groups, &Shaping::TopLambda(settings.clone()), seed)
+}
+
+/// Rewards of the length penalty in one group.
+pub(crate) fn length_penalty(group: &[Outcome], settings: &LengthPenalty) -> Vec<f64> {
+    shaping::length_penalty(&group.iter().map(Priced::from).collect::<Vec<_>>(), settings)
 }
 
 /// The length penalty with the default standard deviation.
