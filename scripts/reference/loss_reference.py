@@ -5,11 +5,12 @@
     python scripts/reference/loss_reference.py             # writes crates/rl/tests/data/loss_reference.json
     python scripts/reference/loss_reference.py --check     # compares with the file, writes nothing
 
-One small case, 2 groups of 3 completions with 3 to 9 tokens, goes through every combination of
+One small case, 2 groups of 3 completions with 3 to 9 tokens, goes through combinations of surrogate,
 aggregation, clip range and KL weight. Per token, with A the advantage of its completion:
 
-    ratio  = exp(policy - behavior)
-    loss   = -min(ratio * A, clip(ratio, 1 - low, 1 + high) * A) + weight * kl
+    ratio  = exp(policy - behavior), in gspo exp of the mean of that over the completion
+    grpo, gspo   loss = -min(ratio * A, clip(ratio, 1 - low, 1 + high) * A) + weight * kl
+    cispo        loss = -detached(clip(ratio, 1 - low, 1 + high)) * A * policy + weight * kl
     kl     = exp(q) - q - 1,  q = reference - policy
 
 then aggregated:
@@ -19,7 +20,7 @@ then aggregated:
     constant        sum over tokens / (number of completions * limit)                (Dr. GRPO)
 
 Also recorded: clip_share, the share of all tokens whose clipped branch is strictly the smaller one
-(the surrogate's gradient is then zero); mean_kl, the mean of kl over all tokens without the weight;
+(the surrogate's gradient is then zero), in cispo whose ratio is clipped; mean_kl, the mean of kl over all tokens without the weight;
 and the smallest, mean and largest ratio over all tokens. The last four do not depend on the aggregation.
 
 Log-ratios are designed: every completion of four or more tokens meets every region (below 0.8, inside,
@@ -43,6 +44,12 @@ LENGTHS = [[5, 9, 4], [3, 6, 8]]
 AGGREGATIONS = ("sequence-mean", "token-mean", "constant")
 CLIPS = ((0.2, 0.2), (0.2, 0.28))
 KL_WEIGHTS = (0.0, 0.1)
+# surrogate, clip ranges, aggregations
+VARIANTS = (
+    ("grpo", CLIPS, AGGREGATIONS),
+    ("gspo", ((3e-4, 4e-4), (0.15, 0.3)), ("sequence-mean",)),
+    ("cispo", ((1.0, 4.0), (0.2, 0.28)), ("token-mean", "sequence-mean")),
+)
 # Ratios are drawn from these ranges in turn, from a random starting point per completion.
 REGIONS = ((0.25, 0.70), (0.85, 1.15), (1.22, 1.26), (1.45, 2.60))
 
@@ -82,35 +89,39 @@ def aggregate(per_token, aggregation):
     raise ValueError(aggregation)
 
 
-def evaluate(groups, aggregation, clip_low, clip_high, kl_weight):
+def evaluate(groups, surrogate, aggregation, clip_low, clip_high, kl_weight):
     tensor = lambda values: torch.tensor(values, dtype=torch.float64)
     completions = [completion for group in groups for completion in group]
     policies, losses, kls, ratios, clipped = [], [], [], [], []
     for completion in completions:
         policy = tensor(completion["policy_logprobs"]).requires_grad_()
         advantage = completion["advantage"]
-        ratio = torch.exp(policy - tensor(completion["behavior_logprobs"]))
+        log_ratio = policy - tensor(completion["behavior_logprobs"])
+        ratio = torch.exp(log_ratio.mean().expand_as(policy) if surrogate == "gspo" else log_ratio)
         free = ratio * advantage
         bounded = torch.clamp(ratio, 1.0 - clip_low, 1.0 + clip_high) * advantage
         q = tensor(completion["reference_logprobs"]) - policy
         kl = torch.exp(q) - q - 1.0
         policies.append(policy)
-        losses.append(-torch.minimum(free, bounded) + kl_weight * kl)
+        objective = bounded.detach() * policy if surrogate == "cispo" else torch.minimum(free, bounded)
+        losses.append(-objective + kl_weight * kl)
         kls.append(kl.detach())
         ratios.append(ratio.detach())
-        clipped.append((bounded < free).detach())
+        is_outside = (ratio < 1.0 - clip_low) | (ratio > 1.0 + clip_high)
+        clipped.append((is_outside if surrogate == "cispo" else bounded < free).detach())
         for border in (1.0 - clip_low, 1.0 + clip_high):
-            assert (ratio - border).abs().min() > 0.01
+            assert (ratio - border).abs().min() > (1e-3 if surrogate == "gspo" else 0.01)
     loss = aggregate(losses, aggregation)
     loss.backward()
     # A clipped token has no gradient but that of the KL term.
-    if kl_weight == 0.0:
+    if kl_weight == 0.0 and surrogate != "cispo":
         for policy, mask, completion in zip(policies, clipped, completions):
             zero = policy.grad == 0.0
             assert torch.equal(zero, mask | (completion["advantage"] == 0.0))
     all_ratios = torch.cat(ratios)
     gradients = iter(policies)
     return {
+        "surrogate": surrogate,
         "aggregation": aggregation,
         "clip_low": clip_low,
         "clip_high": clip_high,
@@ -129,9 +140,10 @@ def evaluate(groups, aggregation, clip_low, clip_high, kl_weight):
 def build():
     groups = make_case()
     cases = [
-        evaluate(groups, aggregation, *clip, weight)
-        for aggregation in AGGREGATIONS
-        for clip in CLIPS
+        evaluate(groups, surrogate, aggregation, *clip, weight)
+        for surrogate, clips, aggregations in VARIANTS
+        for aggregation in aggregations
+        for clip in clips
         for weight in KL_WEIGHTS
     ]
     return {

@@ -440,6 +440,7 @@ impl RunConfig {
         }
         self.train.optimizer.check()?;
         self.train.faults.check()?;
+        loss.check()?;
         if let Some((field, message)) = self.train.shaping.refusal(self) {
             return setting(field, message);
         }

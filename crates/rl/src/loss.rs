@@ -1,4 +1,4 @@
-//! The clipped policy-gradient loss of GRPO (arXiv 2402.03300, equation 3) and its gradient, completion by completion.
+//! The policy-gradient losses of GRPO and its relatives, and their gradients, completion by completion.
 //!
 //! Every loss here depends on the parameters through the policy logprobs alone, so its gradient with respect to those
 //! is all that the model's backward needs. Sums are f64; each token's share of the step's loss is fixed before the
@@ -6,10 +6,14 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Settings of the loss.
+use crate::RlError;
+
+/// Settings of the loss. What a config leaves out is as the paper of its surrogate has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(from = "LossConfig")]
 pub struct LossSettings {
+    /// What stands for the expected reward.
+    pub surrogate: Surrogate,
     /// ε_low: the ratio is clipped below at 1 − this.
     pub clip_low: f64,
     /// ε_high: the ratio is clipped above at 1 + this (0.28 in DAPO, arXiv 2503.14476).
@@ -18,6 +22,46 @@ pub struct LossSettings {
     pub kl_weight: f64,
     /// How token losses become one number.
     pub aggregation: Aggregation,
+}
+
+/// `[train.loss]` as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LossConfig {
+    #[serde(default)]
+    surrogate: Surrogate,
+    clip_low: Option<f64>,
+    clip_high: Option<f64>,
+    #[serde(default)]
+    kl_weight: f64,
+    aggregation: Option<Aggregation>,
+}
+
+impl From<LossConfig> for LossSettings {
+    fn from(config: LossConfig) -> Self {
+        let published = Self::of(config.surrogate);
+        Self {
+            surrogate: config.surrogate,
+            clip_low: config.clip_low.unwrap_or(published.clip_low),
+            clip_high: config.clip_high.unwrap_or(published.clip_high),
+            kl_weight: config.kl_weight,
+            aggregation: config.aggregation.unwrap_or(published.aggregation),
+        }
+    }
+}
+
+/// What stands for the expected reward; its gradient with respect to the policy is what is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Surrogate {
+    /// The smaller of ρA and clip(ρ)·A at each token (arXiv 2402.03300, equation 3), as in DAPO and Dr. GRPO.
+    #[default]
+    Grpo,
+    /// The same with one ratio for the whole completion, exp of the mean log-ratio (GSPO, arXiv 2507.18071, equation 5).
+    Gspo,
+    /// clip(ρ)·A·log π with the clipped ratio taken as a constant, so that every token keeps a gradient (CISPO,
+    /// arXiv 2506.13585, equation 4).
+    Cispo,
 }
 
 /// How token losses become one number.
@@ -34,7 +78,31 @@ pub enum Aggregation {
 
 impl Default for LossSettings {
     fn default() -> Self {
-        Self { clip_low: 0.2, clip_high: 0.2, kl_weight: 0.0, aggregation: Aggregation::SequenceMean }
+        Self::of(Surrogate::default())
+    }
+}
+
+impl LossSettings {
+    /// The settings that are published with `surrogate`, without KL: those of GSPO are from arXiv 2507.18071, section
+    /// 5.1. The paper of CISPO sets no lower bound and does not state the upper one; 1 + 4 is that of ScaleRL
+    /// (arXiv 2510.13786).
+    pub fn of(surrogate: Surrogate) -> Self {
+        let (clip_low, clip_high, aggregation) = match surrogate {
+            Surrogate::Grpo => (0.2, 0.2, Aggregation::SequenceMean),
+            Surrogate::Gspo => (3e-4, 4e-4, Aggregation::SequenceMean),
+            Surrogate::Cispo => (1.0, 4.0, Aggregation::TokenMean),
+        };
+        Self { surrogate, clip_low, clip_high, kl_weight: 0.0, aggregation }
+    }
+
+    /// Refuses a combination that contradicts itself.
+    pub(crate) fn check(&self) -> Result<(), RlError> {
+        if self.surrogate == Surrogate::Gspo && self.aggregation != Aggregation::SequenceMean {
+            let message = "must be \"sequence-mean\" with the surrogate \"gspo\": its ratio is one number for a completion, \
+                           and any other mean would weigh it by the completion's length, which GSPO is there to avoid";
+            return Err(RlError::Setting { field: "train.loss.aggregation", message: message.into() });
+        }
+        Ok(())
     }
 }
 
@@ -79,11 +147,11 @@ pub struct CompletionLogprobs<'a> {
 /// Sums over tokens, added up over completions and divided once per step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossSum {
-    /// Σ weight · (−min(ρA, clip(ρ)A) + kl_weight · k3).
+    /// Σ weight · (−surrogate + kl_weight · k3).
     pub loss: f64,
     /// Tokens.
     pub tokens: u64,
-    /// Tokens whose clipped term is the smaller one, so that the surrogate has no gradient there.
+    /// Tokens at which clipping changes the gradient: it is 0 there, or smaller or larger in CISPO.
     pub clipped: u64,
     /// Σ k3, nats; 0 without a reference.
     pub kl_nats: f64,
@@ -124,22 +192,39 @@ impl LossSum {
 
 /// Loss of one completion and its gradient with respect to each policy logprob, \[T\].
 ///
-/// With ρ = exp(policy − behavior): surrogate −min(ρA, clip(ρ, 1 − ε_low, 1 + ε_high)·A), whose gradient is −ρA unless
-/// the clipped term is strictly smaller; KL by the k3 estimator e^q − q − 1 with q = reference − policy
-/// (<http://joschu.net/blog/kl-approx.html>), whose gradient is 1 − e^q.
+/// With ρ = exp(policy − behavior) and clip to 1 − ε_low … 1 + ε_high:
+///
+/// - GRPO: −min(ρA, clip(ρ)·A), whose gradient is −ρA unless the clipped term is strictly smaller.
+/// - GSPO: the same at each of the T tokens with ρ = exp(mean of policy − behavior); each token's share of dρ is ρ/T and
+///   every token of the completion has the same weight, so that the gradient at each token is again −ρA.
+/// - CISPO: −clip(ρ)·A·policy, whose gradient is −clip(ρ)·A.
+///
+/// KL is by the k3 estimator e^q − q − 1 with q = reference − policy (<http://joschu.net/blog/kl-approx.html>), whose
+/// gradient is 1 − e^q.
 pub fn completion_loss(logprobs: &CompletionLogprobs<'_>, settings: &LossSettings) -> (LossSum, Vec<f32>) {
     let tokens = logprobs.policy.len();
     assert_eq!(tokens, logprobs.behavior.len(), "one behavior logprob per token");
     let (advantage, weight) = (logprobs.advantage, logprobs.token_weight);
     let mut sum = LossSum { tokens: tokens as u64, ..LossSum::default() };
     let mut gradient = Vec::with_capacity(tokens);
+    let log_ratio = |(&policy, &behavior): (&f32, &f32)| f64::from(policy) - f64::from(behavior);
+    let sequence_ratio = || {
+        let total: f64 = logprobs.policy.iter().zip(logprobs.behavior).map(log_ratio).sum();
+        (total / tokens as f64).exp()
+    };
+    let of_completion = (settings.surrogate == Surrogate::Gspo).then(sequence_ratio);
     for (index, (&policy, &behavior)) in logprobs.policy.iter().zip(logprobs.behavior).enumerate() {
-        let ratio = (f64::from(policy) - f64::from(behavior)).exp();
+        let ratio = of_completion.unwrap_or_else(|| log_ratio((&policy, &behavior)).exp());
+        let bounds = 1.0 - settings.clip_low..=1.0 + settings.clip_high;
         let unclipped = ratio * advantage;
-        let clipped = ratio.clamp(1.0 - settings.clip_low, 1.0 + settings.clip_high) * advantage;
-        let is_clipped = clipped < unclipped;
-        let mut loss = -unclipped.min(clipped);
-        let mut slope = if is_clipped { 0.0 } else { -unclipped };
+        let clipped = ratio.clamp(*bounds.start(), *bounds.end()) * advantage;
+        let (mut loss, mut slope, is_clipped) = match settings.surrogate {
+            Surrogate::Grpo | Surrogate::Gspo => {
+                let is_clipped = clipped < unclipped;
+                (-unclipped.min(clipped), if is_clipped { 0.0 } else { -unclipped }, is_clipped)
+            }
+            Surrogate::Cispo => (-clipped * f64::from(policy), -clipped, !bounds.contains(&ratio)),
+        };
         if let Some(reference) = logprobs.reference {
             let q = f64::from(reference[index]) - f64::from(policy);
             let kl = q.exp() - q - 1.0;

@@ -7,7 +7,7 @@ mod length_penalty;
 mod selection;
 mod top_lambda;
 
-use std::{collections::BTreeMap, mem::discriminant};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,17 +64,6 @@ impl Shaping {
     /// What the shaper remembers before step 0.
     pub fn start(&self) -> ShaperState {
         self.shaper().1.start()
-    }
-
-    /// Whether `state` is one that this shaper leaves.
-    pub(crate) fn accepts(&self, state: &ShaperState) -> bool {
-        self.shaper().1.start().is_like(state)
-    }
-}
-
-impl ShaperState {
-    fn is_like(&self, other: &Self) -> bool {
-        discriminant(self) == discriminant(other)
     }
 }
 
@@ -204,7 +193,7 @@ impl Shaper for Grpo {
 
 /// r = c (arXiv 2402.03300; accuracy-prioritised groups of arXiv 2505.18086).
 pub fn correctness_rewards(group: &[Priced]) -> Vec<f64> {
-    group.iter().map(|one| correctness(one)).collect()
+    group.iter().map(correctness).collect()
 }
 
 /// c as a number.

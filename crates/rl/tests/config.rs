@@ -4,7 +4,7 @@ use rl::{
     RlError,
     advantage::AdvantageScale,
     config::{EvaluationConfig, RunConfig, Truncated, parse_config, read_config},
-    loss::{Aggregation, LossSettings},
+    loss::{Aggregation, LossSettings, Surrogate},
     optimizer::{OptimizerSettings, Schedule},
     sft::SftConfig,
     shaping::{LengthPenalty, LengthStd, Shaping, TieBreak, TopLambda, Which},
@@ -123,6 +123,34 @@ fn a_value_out_of_range_is_refused_with_setting_value_and_range() {
 }
 
 #[test]
+fn settings_that_contradict_each_other_are_refused_with_the_reason() {
+    for (changes, expected) in [
+        (
+            vec!["train.loss={surrogate='gspo',aggregation='token-mean'}"],
+            "`train.loss.aggregation` must be \"sequence-mean\" with the surrogate \"gspo\"",
+        ),
+        (vec!["train.loss={surrogate='gspo',aggregation='constant'}"], "its ratio is one number for a completion"),
+    ] {
+        let error = parse(SHORTEST, &changes).unwrap().check().unwrap_err();
+        assert!(matches!(error, RlError::Setting { .. }), "{changes:?}: {error}");
+        assert_refused(&error.to_string(), &[expected]);
+    }
+    parse(SHORTEST, &["train.loss={surrogate='cispo',aggregation='constant'}"]).unwrap().check().unwrap();
+}
+
+#[test]
+fn what_a_loss_leaves_out_is_as_its_surrogate_has_it() {
+    let loss = |changes: &[&str]| parse(SHORTEST, changes).unwrap().train.loss;
+    assert_eq!(loss(&["train.loss.surrogate=gspo"]), LossSettings::of(Surrogate::Gspo));
+    assert_eq!(
+        loss(&["train.loss={surrogate='cispo',clip_high=1.0,kl_weight=0.5}"]),
+        LossSettings { clip_high: 1.0, kl_weight: 0.5, ..LossSettings::of(Surrogate::Cispo) }
+    );
+    let error = parse(SHORTEST, &["train.loss={surrogate='gspo',clip=1.0}"]).unwrap_err();
+    assert_refused(&error, &["`train.loss", "unknown field `clip`"]);
+}
+
+#[test]
 fn settings_from_the_command_line_replace_those_of_the_file() {
     let config = parse(SHORTEST, &["seed=9", "model.path=models/tiny", "train.loss.clip_high = 0.28"]).unwrap();
     assert_eq!((config.seed, config.model.path.as_str()), (9, "models/tiny"));
@@ -169,7 +197,13 @@ fn what_is_not_said_is_as_the_paper_has_it() {
     };
     assert_eq!(config.train.shaping, Shaping::TopLambda(top_lambda));
     assert_eq!(LengthPenalty::default(), LengthPenalty { alpha: 0.2, length_std: LengthStd::Population });
-    let loss = LossSettings { clip_low: 0.2, clip_high: 0.2, kl_weight: 0.0, aggregation: Aggregation::SequenceMean };
+    let loss = LossSettings {
+        surrogate: Surrogate::Grpo,
+        clip_low: 0.2,
+        clip_high: 0.2,
+        kl_weight: 0.0,
+        aggregation: Aggregation::SequenceMean,
+    };
     assert_eq!((&config.train.loss, config.train.advantage), (&loss, AdvantageScale::GroupStd));
     assert_eq!((config.train.truncated, config.train.passes), (Truncated::Wrong, 1));
     let optimizer = OptimizerSettings {

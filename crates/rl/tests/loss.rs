@@ -7,7 +7,7 @@
 mod support;
 
 use proptest::prelude::*;
-use rl::loss::{Aggregation, CompletionLogprobs, Denominator, LossSettings, LossSum, completion_loss};
+use rl::loss::{Aggregation, CompletionLogprobs, Denominator, LossSettings, LossSum, Surrogate, completion_loss};
 use serde::Deserialize;
 
 use support::{assert_close, recorded};
@@ -32,6 +32,7 @@ struct LossInputs {
 
 #[derive(Deserialize)]
 struct Case {
+    surrogate: Surrogate,
     aggregation: Aggregation,
     clip_low: f64,
     clip_high: f64,
@@ -97,15 +98,17 @@ fn loss_gradient_and_statistics_equal_those_of_pytorch() {
     let reference: Reference = recorded("loss_reference.json");
     let completions = reference.groups.concat();
     let denominator = denominator(&completions, reference.limit);
-    assert_eq!(reference.cases.len(), 12);
+    assert_eq!(reference.cases.len(), 24);
     for (index, case) in reference.cases.iter().enumerate() {
-        let Case { aggregation, clip_low, clip_high, kl_weight, .. } = *case;
-        let settings = LossSettings { clip_low, clip_high, kl_weight, aggregation };
+        let Case { surrogate, aggregation, clip_low, clip_high, kl_weight, .. } = *case;
+        let settings = LossSettings { surrogate, clip_low, clip_high, kl_weight, aggregation };
         let (sum, gradients) = step_loss(&completions, denominator, &settings);
         let tokens = sum.tokens as f64;
         let ours = [sum.loss, sum.kl_nats / tokens, sum.ratio_min, sum.ratio / tokens, sum.ratio_max];
         let theirs = [case.loss, case.mean_kl, case.ratio_min, case.ratio_mean, case.ratio_max];
-        assert_close(&ours, &theirs, 2e-6, &format!("case {index}"));
+        // A token's loss in CISPO has the logprob as a factor, which is up to 8 here.
+        let tolerance = if surrogate == Surrogate::Cispo { 1.6e-5 } else { 2e-6 };
+        assert_close(&ours, &theirs, tolerance, &format!("case {index}"));
         assert_close(&[sum.clipped as f64 / tokens], &[case.clip_share], 1e-9, &format!("case {index}, clip share"));
         // A token's weight is at most 1/18 here: 1.6e-6/18, and half a unit in the last place of an f32 below 1/4.
         assert_close(&gradients.concat(), &case.policy_gradients.concat().concat(), 1.2e-7, &format!("case {index}"));
@@ -142,6 +145,52 @@ fn only_steps_beyond_the_range_in_the_direction_of_the_advantage_are_clipped() {
         let (sum, slope) = one_token(ratio, advantage, &settings);
         assert_close(&[sum.loss, slope], &[loss, gradient], 5e-7, &format!("ratio {ratio}, advantage {advantage}"));
         assert_eq!(sum.clipped, clipped, "ratio {ratio}, advantage {advantage}");
+    }
+}
+
+/// Log-ratios of ln 2 and 0 have the mean ln √2: ρ = 1.414 at both tokens, inside 0.8 … 1.5 and beyond 1.28.
+#[test]
+fn gspo_has_one_ratio_for_a_completion_and_clips_all_of_it_or_nothing() {
+    let (policy, behavior) = ([-1.0, -2.0], [-1.0 - 2.0_f32.ln(), -2.0]);
+    let completion =
+        CompletionLogprobs { policy: &policy, behavior: &behavior, reference: None, advantage: 3.0, token_weight: 0.5 };
+    let root = 2.0_f64.sqrt();
+    for (clip_high, loss, slope, clipped) in [(0.5, -3.0 * root, -1.5 * root, 0), (0.28, -3.84, 0.0, 2)] {
+        let settings = LossSettings { clip_low: 0.2, clip_high, ..LossSettings::of(Surrogate::Gspo) };
+        let (sum, gradient) = completion_loss(&completion, &settings);
+        assert_close(&[sum.loss, sum.ratio_min, sum.ratio_max], &[loss, root, root], 5e-7, "loss and ratios");
+        assert_close(&gradient.iter().map(|&slope| f64::from(slope)).collect::<Vec<_>>(), &[slope; 2], 5e-7, "slope");
+        assert_eq!(sum.clipped, clipped);
+    }
+}
+
+/// By hand from −clip(ρ, 0.8, 1.28)·A·log π at log π = −1: the slope is −clip(ρ)·A and never 0.
+#[test]
+fn cispo_keeps_a_gradient_at_every_token() {
+    let settings = LossSettings { clip_low: 0.2, clip_high: 0.28, ..LossSettings::of(Surrogate::Cispo) };
+    for (ratio, advantage, loss, slope, clipped) in [
+        (0.5, 1.0, 0.8, -0.8, 1),
+        (1.25, 1.0, 1.25, -1.25, 0),
+        (1.5, 1.0, 1.28, -1.28, 1),
+        (1.5, -1.0, -1.28, 1.28, 1),
+        (1.0, 0.0, 0.0, 0.0, 0),
+    ] {
+        let (sum, our_slope) = one_token(ratio, advantage, &settings);
+        assert_close(&[sum.loss, our_slope], &[loss, slope], 5e-7, &format!("ratio {ratio}, advantage {advantage}"));
+        assert_eq!(sum.clipped, clipped, "ratio {ratio}, advantage {advantage}");
+    }
+}
+
+#[test]
+fn each_surrogate_has_the_settings_of_its_paper() {
+    for (surrogate, clips, aggregation) in [
+        (Surrogate::Grpo, [0.2, 0.2], Aggregation::SequenceMean),
+        (Surrogate::Gspo, [3e-4, 4e-4], Aggregation::SequenceMean),
+        (Surrogate::Cispo, [1.0, 4.0], Aggregation::TokenMean),
+    ] {
+        let settings = LossSettings::of(surrogate);
+        assert_close(&[settings.clip_low, settings.clip_high, settings.kl_weight], &[clips[0], clips[1], 0.0], 0.0, "");
+        assert_eq!(settings.aggregation, aggregation);
     }
 }
 
@@ -214,7 +263,7 @@ fn settings() -> impl Strategy<Value = LossSettings> {
     (prop::bool::ANY, 0.0..1.0, prop::sample::select(AGGREGATIONS.to_vec())).prop_map(
         |(is_wide, kl_weight, aggregation)| {
             let clip_high = if is_wide { 0.28 } else { 0.2 };
-            LossSettings { clip_low: 0.2, clip_high, kl_weight, aggregation }
+            LossSettings { clip_high, kl_weight, aggregation, ..LossSettings::default() }
         },
     )
 }
@@ -231,6 +280,43 @@ proptest! {
             let loss_at = |shift: f64| {
                 let mut shifted = completion.clone();
                 shifted.policy_logprobs[index] += shift as f32;
+                completion_loss(&shifted.weighted(1.0), &settings).0.loss
+            };
+            let difference = (loss_at(4.0 * GRAIN) - loss_at(-4.0 * GRAIN)) / (8.0 * GRAIN);
+            prop_assert!((difference - f64::from(slope)).abs() < 4e-6, "token {}: {} and {}", index, slope, difference);
+        }
+    }
+
+    /// As above, with the ratio of the whole completion away from the corners. A token moves it by 1/T of its own shift.
+    #[test]
+    fn the_gradient_of_gspo_is_the_slope_of_the_loss(completion in completion(), settings in settings()) {
+        let settings = LossSettings { surrogate: Surrogate::Gspo, ..settings };
+        let (sum, gradient) = completion_loss(&completion.weighted(1.0), &settings);
+        let corners = [1.0 - settings.clip_low, 1.0 + settings.clip_high];
+        prop_assume!(corners.iter().all(|corner| (sum.ratio_min / corner).ln().abs() > 0.005));
+        for (index, slope) in gradient.into_iter().enumerate() {
+            let loss_at = |shift: f64| {
+                let mut shifted = completion.clone();
+                shifted.policy_logprobs[index] += shift as f32;
+                completion_loss(&shifted.weighted(1.0), &settings).0.loss
+            };
+            let difference = (loss_at(4.0 * GRAIN) - loss_at(-4.0 * GRAIN)) / (8.0 * GRAIN);
+            prop_assert!((difference - f64::from(slope)).abs() < 4e-6, "token {}: {} and {}", index, slope, difference);
+        }
+    }
+
+    /// Shifting policy and behavior alike keeps the ratio, which CISPO takes as a constant.
+    #[test]
+    fn the_gradient_of_cispo_is_the_slope_of_the_loss_at_constant_ratios(
+        completion in completion(), settings in settings(),
+    ) {
+        let settings = LossSettings { surrogate: Surrogate::Cispo, ..settings };
+        let (_, gradient) = completion_loss(&completion.weighted(1.0), &settings);
+        for (index, slope) in gradient.into_iter().enumerate() {
+            let loss_at = |shift: f64| {
+                let mut shifted = completion.clone();
+                shifted.policy_logprobs[index] += shift as f32;
+                shifted.behavior_logprobs[index] += shift as f32;
                 completion_loss(&shifted.weighted(1.0), &settings).0.loss
             };
             let difference = (loss_at(4.0 * GRAIN) - loss_at(-4.0 * GRAIN)) / (8.0 * GRAIN);
