@@ -13,6 +13,9 @@ pub enum AdvantageScale {
     None,
     /// Sample standard deviation of all rewards of the step + 1e-6.
     BatchStd,
+    /// Sample standard deviation of the differences r − mean of the group over the step + 1e-6: their mean is 0, so that
+    /// advantages are whitened over the step (DLER, arXiv 2510.15110).
+    Whitened,
 }
 
 /// Added to a standard deviation before dividing by it.
@@ -22,19 +25,27 @@ const EPSILON: f64 = 1e-6;
 pub fn advantages(rewards: &[Vec<f64>], scale: AdvantageScale) -> Vec<Vec<f64>> {
     let all: Vec<f64> = rewards.iter().flatten().copied().collect();
     let batch_std = sample_std(&all);
+    let differences = rewards.iter().flat_map(|group| centred(group));
+    let whitening = sample_std(&differences.collect::<Vec<_>>());
     let group_advantages = |group: &Vec<f64>| {
-        if is_level(group) {
-            return vec![0.0; group.len()];
-        }
-        let mean = group.iter().sum::<f64>() / group.len() as f64;
         let divisor = match scale {
             AdvantageScale::GroupStd => sample_std(group) + EPSILON,
             AdvantageScale::None => 1.0,
             AdvantageScale::BatchStd => batch_std + EPSILON,
+            AdvantageScale::Whitened => whitening + EPSILON,
         };
-        group.iter().map(|reward| (reward - mean) / divisor).collect()
+        centred(group).into_iter().map(|difference| difference / divisor).collect()
     };
     rewards.iter().map(group_advantages).collect()
+}
+
+/// r − mean of the group, exactly 0 where all rewards are equal.
+fn centred(group: &[f64]) -> Vec<f64> {
+    if is_level(group) {
+        return vec![0.0; group.len()];
+    }
+    let mean = group.iter().sum::<f64>() / group.len() as f64;
+    group.iter().map(|reward| reward - mean).collect()
 }
 
 /// Whether all rewards of a group are equal, so that it carries no signal.

@@ -10,7 +10,8 @@ use serde::Deserialize;
 
 use support::{assert_close, equally_spaced, group, length_penalty, penalty, recorded, shape_top_lambda, top_lambda};
 
-const SCALES: [AdvantageScale; 3] = [AdvantageScale::GroupStd, AdvantageScale::None, AdvantageScale::BatchStd];
+const SCALES: [AdvantageScale; 4] =
+    [AdvantageScale::GroupStd, AdvantageScale::None, AdvantageScale::BatchStd, AdvantageScale::Whitened];
 
 #[derive(Deserialize)]
 struct Reference {
@@ -154,6 +155,20 @@ fn batch_std_divides_every_group_by_the_same_number() {
     let ours = advantages(&[vec![0.0, 1.0], vec![0.0, 3.0]], AdvantageScale::BatchStd).concat();
     let expected = [-0.5, 0.5, -1.5, 1.5].map(|difference| difference / 2.0_f64.sqrt());
     assert_close(&ours, &expected, 2e-6, "batch-std, up to its 1e-6");
+}
+
+/// Differences from the means 0.5 and 1.5 are ∓0.5 and ∓1.5: sample variance (0.25 + 0.25 + 2.25 + 2.25)/3 = 5/3.
+#[test]
+fn whitening_divides_by_the_standard_deviation_of_the_differences_and_not_of_the_rewards() {
+    let rewards = [vec![0.0, 1.0], vec![0.0, 3.0], vec![0.1; 3], vec![5.0]];
+    let ours = advantages(&rewards[..2], AdvantageScale::Whitened).concat();
+    let expected = [-0.5, 0.5, -1.5, 1.5].map(|difference| difference / (5.0_f64 / 3.0).sqrt());
+    assert_close(&ours, &expected, 2e-6, "whitened, up to its 1e-6");
+    // Level groups are part of the step and have no differences: 5/7 over eight completions.
+    let with_level = advantages(&rewards, AdvantageScale::Whitened).concat();
+    let expected = [-0.5, 0.5, -1.5, 1.5, 0.0, 0.0, 0.0, 0.0].map(|difference| difference / (5.0_f64 / 7.0).sqrt());
+    assert_close(&with_level, &expected, 3e-6, "whitened with level groups");
+    assert!(with_level[4..].iter().all(|advantage| *advantage == 0.0));
 }
 
 #[test]
