@@ -5,37 +5,21 @@
 
 use std::path::{Path, PathBuf};
 
-use record::write;
-use serde::Serialize;
-use verify::Extraction;
-
 use crate::{
-    Demonstration, DemonstrationFields, Problem, ProblemFields, RlError,
-    advantage::AdvantageScale,
-    config::{
-        CheckpointSettings, ComputeType, EvaluationConfig, ModelSettings, ProblemOrder, ProblemSettings,
-        PromptSettings, RolloutSettings, RunConfig, Template, TrainSettings, Truncated, VerifierSettings,
-    },
-    fault::FaultSettings,
-    loss::LossSettings,
-    optimizer::{Decay, OptimizerSettings, Schedule},
-    ring,
-    sft::{DemonstrationSettings, SftConfig, SftMetrics, SftTrainSettings, fine_tune},
+    RlError,
+    config::RunConfig,
+    sft::SftMetrics,
     shaping::{LengthPenalty, Shaping, TopLambda, Which},
     sweep::SweepRun,
+    task::{RING, TaskFiles},
 };
 
 /// Seeds of the demonstration. Each has a start of its own, which its arms share.
 pub const SEEDS: [u64; 3] = [1, 2, 3];
-/// Optimizer steps of the supervised start: enough that every seed tried reached the demonstrations' entropy.
-pub const START_STEPS: u64 = 800;
+/// Optimizer steps of the supervised start.
+pub const START_STEPS: u64 = RING.start_steps;
 /// Optimizer steps of each run.
 pub const STEPS: u64 = 80;
-
-const PROMPTS_PER_STEP: usize = 16;
-const GROUP_SIZE: usize = 16;
-const HELD_OUT_PROBLEMS: usize = 600;
-const DEMONSTRATIONS: usize = 8000;
 
 /// What is compared, in the order of the report: the method, its two baselines, and the control that selects as many
 /// groups by chance.
@@ -74,20 +58,7 @@ pub fn notes() -> Vec<String> {
 #[derive(Debug, Clone)]
 pub struct Demo {
     root: PathBuf,
-}
-
-#[derive(Serialize)]
-struct ProblemRow<'a> {
-    id: &'a str,
-    question: &'a str,
-    answer: &'a str,
-    level: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct DemonstrationRow<'a> {
-    prompt: &'a str,
-    completion: &'a str,
+    files: TaskFiles,
 }
 
 impl Demo {
@@ -102,15 +73,9 @@ impl Demo {
                 message: "is not empty; choose another directory with --out".into(),
             });
         }
-        let demo = Self { root: root.to_owned() };
-        write::create_directory(&demo.task())?;
-        write_problems(&demo.task().join("held-out.jsonl"), &ring::held_out_problems(HELD_OUT_PROBLEMS, 0))?;
-        for seed in SEEDS {
-            let count = STEPS as usize * PROMPTS_PER_STEP;
-            write_problems(&demo.problems(seed), &ring::problems(count, seed))?;
-            write_demonstrations(&demo.demonstrations(seed), &ring::demonstrations(DEMONSTRATIONS, seed))?;
-        }
-        Ok(demo)
+        let files = TaskFiles::new(&RING, root.join("task"), root.join("start").join("seed"));
+        files.write(&SEEDS, STEPS)?;
+        Ok(Self { root: root.to_owned(), files })
     }
 
     /// Every run, in the order of the arms.
@@ -122,126 +87,21 @@ impl Demo {
 
     /// The model that every arm of `seed` starts from; made by [`Demo::start`].
     pub fn start_model(&self, seed: u64) -> PathBuf {
-        self.start_root(seed).join("model")
+        self.files.start_model(seed)
     }
 
     /// Makes the start of `seed`: random parameters, then supervised fine-tuning on demonstrations of all four plans.
     ///
     /// # Errors
     /// [`RlError`] when a file cannot be written.
-    pub fn start(&self, seed: u64, watch: impl FnMut(&SftMetrics) -> bool) -> Result<PathBuf, RlError> {
-        let untrained = self.start_root(seed).join("untrained");
-        ring::write_start_model(&untrained, seed)?;
-        let (config, root) = (self.start_config(seed, &untrained), self.start_root(seed));
-        // So small a model needs no plan.
-        fine_tune(&config, (&untrained, &root), None, watch)
+    pub fn start(&self, seed: u64, watch: impl FnMut(&SftMetrics) -> bool) -> Result<(), RlError> {
+        self.files.start(seed, watch).map(drop)
     }
 
     /// Config of an arm and seed; `brevity train` on it repeats the run.
     pub fn run_config(&self, arm: &str, shaping: Shaping, seed: u64) -> RunConfig {
-        let fields = ProblemFields { id: Some("id".into()), level: Some("level".into()), ..ProblemFields::default() };
-        RunConfig {
-            arm: Some(arm.to_owned()),
-            seed,
-            threads: 1,
-            compute: Some(ComputeType::F32),
-            model: ModelSettings { path: self.start_model(seed).display().to_string(), memory_bytes_max: 0 },
-            problems: ProblemSettings { path: self.problems(seed), order: ProblemOrder::File, fields: fields.clone() },
-            prompt: plain_prompt(),
-            verifier: VerifierSettings { extraction: Extraction::Marker { marker: "A".into() } },
-            rollout: RolloutSettings {
-                prompts_per_step: PROMPTS_PER_STEP,
-                group_size: GROUP_SIZE,
-                completion_tokens_max: ring::COMPLETION_TOKENS_MAX,
-                temperature: 1.0,
-                sequences_max: PROMPTS_PER_STEP * GROUP_SIZE,
-                cache_bytes_max: 0,
-            },
-            train: TrainSettings {
-                steps: STEPS,
-                passes: 1,
-                micro_batch_tokens: 2048,
-                truncated: Truncated::Wrong,
-                advantage: AdvantageScale::GroupStd,
-                shaping,
-                loss: LossSettings::default(),
-                optimizer: OptimizerSettings { learning_rate: 5e-4, beta2: 0.95, ..OptimizerSettings::default() },
-                schedule: Schedule::default(),
-                faults: FaultSettings::default(),
-            },
-            evaluation: Some(EvaluationConfig {
-                every_steps: 10,
-                path: self.task().join("held-out.jsonl"),
-                name: Some("ring-held-out".into()),
-                fields,
-                limit: 0,
-                samples: 1,
-                temperature: 1.0,
-                completion_tokens_max: None,
-            }),
-            checkpoint: CheckpointSettings { every_steps: 0, keep_last: 1, ..CheckpointSettings::default() },
-        }
+        let mut config = RunConfig { arm: Some(arm.to_owned()), seed, ..self.files.run_config(seed, STEPS) };
+        config.train.shaping = shaping;
+        config
     }
-
-    fn start_config(&self, seed: u64, untrained: &Path) -> SftConfig {
-        SftConfig {
-            seed,
-            threads: 1,
-            compute: Some(ComputeType::F32),
-            model: ModelSettings { path: untrained.display().to_string(), memory_bytes_max: 0 },
-            demonstrations: DemonstrationSettings {
-                path: self.demonstrations(seed),
-                fields: DemonstrationFields::default(),
-            },
-            prompt: plain_prompt(),
-            train: SftTrainSettings {
-                steps: START_STEPS,
-                batch_size: 64,
-                micro_batch_tokens: 2048,
-                optimizer: OptimizerSettings { learning_rate: 4e-3, beta2: 0.98, ..OptimizerSettings::default() },
-                schedule: Schedule { warmup_steps: 20, decay: Decay::Cosine },
-            },
-        }
-    }
-
-    fn task(&self) -> PathBuf {
-        self.root.join("task")
-    }
-
-    fn problems(&self, seed: u64) -> PathBuf {
-        self.task().join(format!("problems-seed{seed}.jsonl"))
-    }
-
-    fn demonstrations(&self, seed: u64) -> PathBuf {
-        self.task().join(format!("demonstrations-seed{seed}.jsonl"))
-    }
-
-    fn start_root(&self, seed: u64) -> PathBuf {
-        self.root.join("start").join(format!("seed{seed}"))
-    }
-}
-
-fn plain_prompt() -> PromptSettings {
-    PromptSettings { template: Template::Plain, instruction: String::new(), ..PromptSettings::default() }
-}
-
-fn write_problems(path: &Path, problems: &[Problem]) -> Result<(), RlError> {
-    let rows: Vec<ProblemRow<'_>> = problems
-        .iter()
-        .map(|problem| ProblemRow {
-            id: problem.id.as_str(),
-            question: &problem.question,
-            answer: &problem.gold,
-            level: problem.level.as_deref(),
-        })
-        .collect();
-    Ok(write::replace(path, &write::json_lines(&rows))?)
-}
-
-fn write_demonstrations(path: &Path, demonstrations: &[Demonstration]) -> Result<(), RlError> {
-    let rows: Vec<DemonstrationRow<'_>> = demonstrations
-        .iter()
-        .map(|demonstration| DemonstrationRow { prompt: &demonstration.prompt, completion: &demonstration.completion })
-        .collect();
-    Ok(write::replace(path, &write::json_lines(&rows))?)
 }

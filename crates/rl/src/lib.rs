@@ -27,7 +27,6 @@ pub mod prompt;
 pub mod random;
 pub mod resampling;
 pub mod retention;
-pub mod ring;
 pub mod sampler;
 pub mod score;
 pub mod sft;
@@ -35,6 +34,7 @@ pub mod shaping;
 pub mod statistics;
 pub mod summary;
 pub mod sweep;
+pub mod task;
 pub mod trainer;
 pub mod update;
 

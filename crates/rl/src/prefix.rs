@@ -66,11 +66,11 @@ mod tests {
     use record::write;
 
     use super::*;
-    use crate::ring;
+    use crate::task::RING;
 
     fn tokenizer() -> Tokenizer {
         let directory = tempfile::tempdir().unwrap();
-        write::replace(&directory.path().join("tokenizer.json"), ring::tokenizer_json().as_bytes()).unwrap();
+        write::replace(&directory.path().join("tokenizer.json"), RING.tokenizer_json().as_bytes()).unwrap();
         Tokenizer::open(directory.path()).unwrap()
     }
 

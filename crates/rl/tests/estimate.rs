@@ -12,8 +12,8 @@ use rl::{
     RlError,
     config::{RunConfig, parse_config},
     estimate::{Estimate, Plan, plan, plan_fine_tuning},
-    ring,
     sft::SftConfig,
+    task::RING,
 };
 
 const PARAMETERS: u64 = 141_088;
@@ -50,7 +50,7 @@ const WIDE_ONE: u64 = 4 * PAGE;
 
 fn ring_model() -> ModelConfig {
     let directory = tempfile::TempDir::new().unwrap();
-    ring::write_start_model(directory.path(), 0).unwrap();
+    RING.write_untrained(directory.path(), 0).unwrap();
     ModelConfig::read(directory.path()).unwrap()
 }
 

@@ -11,9 +11,10 @@ use rl::{
     config::{PromptSettings, Template},
     evaluation::{Evaluation, evaluate},
     prompt::Prompter,
-    read_problems, ring,
+    read_problems,
     sampler::SamplerSettings,
     summary::EvaluationSettings,
+    task::RING,
 };
 use verify::Extraction;
 
@@ -45,7 +46,7 @@ fn measure(source: &ModelDirectory, world: &World, limit: u32) -> (EvaluationSum
             completion_tokens_max: limit as usize,
             sequences_max: 16,
             cache_bytes_max: 0,
-            end_tokens: vec![ring::END_TOKEN_ID],
+            end_tokens: vec![RING.end_token_id()],
         },
     };
     evaluate(&source.model, &source.tokenizer, &evaluation, |_| {})

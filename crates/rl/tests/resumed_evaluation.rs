@@ -10,9 +10,9 @@ use rl::{
     config::{PromptSettings, Template},
     evaluation::{Evaluation, evaluate, evaluate_missing, in_problem_order},
     prompt::{Prompt, Prompter},
-    ring,
     sampler::SamplerSettings,
     summary::{EvaluationSettings, summarise},
+    task::RING,
 };
 use verify::Extraction;
 
@@ -27,7 +27,7 @@ fn evaluation(source: &ModelDirectory) -> Evaluation {
     };
     let prompter = Prompter { tokenizer: &source.tokenizer, chat: None, settings: &settings, positions_max: 128 };
     let prompts: Vec<Prompt> =
-        ring::held_out_problems(5, 0).iter().map(|problem| prompter.prompt(problem).unwrap()).collect();
+        RING.held_out_problems(5, 0).iter().map(|problem| prompter.prompt(problem).unwrap()).collect();
     Evaluation {
         prompts,
         extraction: Extraction::Auto {},
@@ -45,7 +45,7 @@ fn evaluation(source: &ModelDirectory) -> Evaluation {
             completion_tokens_max: 40,
             sequences_max: 4,
             cache_bytes_max: 0,
-            end_tokens: vec![ring::END_TOKEN_ID],
+            end_tokens: vec![RING.end_token_id()],
         },
     }
 }

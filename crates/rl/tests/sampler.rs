@@ -8,8 +8,8 @@ use model::{Buffer, Cache, Chunk, Compute, ModelDirectory, SamplerWorkspace, Sam
 use record::StopReason;
 use rl::{
     random::{Purpose, Stream},
-    ring,
     sampler::{Completion, Request, SamplerSettings, sample, sample_each},
+    task::RING,
 };
 
 use support::world::World;
@@ -23,7 +23,7 @@ fn settings(completion_tokens_max: usize, sequences_max: usize) -> SamplerSettin
         completion_tokens_max,
         sequences_max,
         cache_bytes_max: 0,
-        end_tokens: vec![ring::END_TOKEN_ID],
+        end_tokens: vec![RING.end_token_id()],
     }
 }
 
@@ -37,7 +37,7 @@ fn requests(source: &ModelDirectory, count: usize) -> Vec<Request> {
         prompt: source.tokenizer.encode(&problem.question).unwrap(),
         streams: (0..=place).map(|index| Stream::new(5, Purpose::Rollout, [0, place as u64, index as u64])).collect(),
     };
-    ring::problems(count, 9).into_iter().enumerate().map(request).collect()
+    RING.problems(count, 9).into_iter().enumerate().map(request).collect()
 }
 
 fn completions(source: &ModelDirectory, requests: &[Request], settings: &SamplerSettings) -> Vec<Vec<Completion>> {
@@ -141,7 +141,7 @@ fn a_completion_ends_with_the_end_token_or_at_the_limit() {
             let kept = long.tokens.len().min(limit);
             assert_eq!(short.tokens, long.tokens[..kept], "a limit cuts and changes nothing before");
             assert_eq!(short.logprobs, long.logprobs[..kept]);
-            let ends = short.tokens.last() == Some(&ring::END_TOKEN_ID);
+            let ends = short.tokens.last() == Some(&RING.end_token_id());
             assert_eq!(short.stop, if ends { StopReason::End } else { StopReason::Limit });
         }
     }
@@ -150,13 +150,13 @@ fn a_completion_ends_with_the_end_token_or_at_the_limit() {
         stops.iter().any(|one| one.stop == StopReason::End) && stops.iter().any(|one| one.stop == StopReason::Limit)
     );
     let inner = stops.iter().flat_map(|one| &one.tokens[..one.tokens.len() - 1]);
-    assert!(inner.into_iter().all(|&token| token != ring::END_TOKEN_ID), "nothing follows an end token");
+    assert!(inner.into_iter().all(|&token| token != RING.end_token_id()), "nothing follows an end token");
 }
 
 #[test]
 fn behavior_logprobs_and_entropies_are_those_of_a_distribution_over_the_vocabulary() {
     let source = policy();
-    let entropy_max = (ring::VOCABULARY.len() as f64).ln();
+    let entropy_max = (RING.vocabulary.len() as f64).ln();
     for one in completions(&source, &requests(&source, 4), &settings(80, 8)).concat() {
         assert_eq!(one.logprobs.len(), one.tokens.len());
         assert!(one.logprobs.iter().all(|logprob| *logprob <= 0.0 && logprob.is_finite()), "{:?}", one.logprobs);

@@ -4,7 +4,7 @@
 //! evaluations and checkpoints between. Letters of shapes: N groups of a step, G completions of a group, T tokens of a
 //! completion, V vocabulary.
 //!
-//! The task is the embedded one (`rl::ring`): a walk on a ring of twelve squares, where square 5 is a trap door to 10.
+//! The task is the embedded one (`rl::task::RING`): a walk on a ring of twelve squares, where square 5 is a trap door to 10.
 //! The policy was fine-tuned for a few seconds on demonstrations, so that it is right sometimes.
 
 #![expect(clippy::unwrap_used, reason = "a stage that fails ends the tour")]
@@ -22,10 +22,11 @@ use rl::{
     optimizer::Optimizer,
     prompt::{Prompt, Prompter},
     random::{Purpose, Stream},
-    read_problems, ring,
+    read_problems,
     sampler::{Completion, Request, SamplerSettings, sample},
     score::ScoredCompletion,
     shaping::{Outcome, Shaped, Step, shape},
+    task::RING,
     update::UpdateSummary,
 };
 
@@ -74,7 +75,7 @@ fn ask(config: &RunConfig, policy: &ModelDirectory) -> Vec<Prompt> {
     let count = config.rollout.prompts_per_step;
     let prompts: Vec<Prompt> = problems[..count].iter().map(|problem| prompter.prompt(problem).unwrap()).collect();
     for prompt in &prompts {
-        assert_eq!(prompt.tokens.len(), ring::PROMPT_TOKENS);
+        assert_eq!(prompt.tokens.len(), RING.prompt_tokens);
         assert!(prompt.tokens.len() < positions_max, "a prompt leaves room to answer");
     }
     prompts

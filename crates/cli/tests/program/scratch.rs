@@ -7,7 +7,7 @@ use std::{
 };
 
 use record::write;
-use rl::{Problem, ring};
+use rl::{Problem, task::RING};
 use tempfile::TempDir;
 
 /// A scratch directory that the program runs in.
@@ -33,12 +33,12 @@ impl Scratch {
         for file in ["config.json", "model.safetensors"] {
             scratch.write(&format!("model/{file}"), &fs::read(source.join(file)).expect("the model's file"));
         }
-        scratch.write("model/tokenizer.json", ring::tokenizer_json().as_bytes());
-        scratch.write("model/tokenizer_config.json", ring::tokenizer_config_json().as_bytes());
-        let end = format!("{{\"eos_token_id\": {}}}", ring::END_TOKEN_ID);
+        scratch.write("model/tokenizer.json", RING.tokenizer_json().as_bytes());
+        scratch.write("model/tokenizer_config.json", RING.tokenizer_config_json().as_bytes());
+        let end = format!("{{\"eos_token_id\": {}}}", RING.end_token_id());
         scratch.write("model/generation_config.json", end.as_bytes());
-        scratch.write("train.jsonl", &rows(&ring::problems(8, 0)));
-        scratch.write("held-out.jsonl", &rows(&ring::held_out_problems(4, 0)));
+        scratch.write("train.jsonl", &rows(&RING.problems(8, 0)));
+        scratch.write("held-out.jsonl", &rows(&RING.held_out_problems(4, 0)));
         scratch.write("config.toml", CONFIG.as_bytes());
         scratch
     }

@@ -14,8 +14,8 @@ use record::{RunDirectory, RunHeader, RunLock, SCHEMA_VERSION, write};
 use rl::{
     Problem, RlError,
     config::{RunConfig, parse_config},
-    ring,
     sft::{SftConfig, fine_tune},
+    task::RING,
     trainer::{Ending, Provenance, Surroundings, Trainer},
 };
 use serde_json::json;
@@ -25,8 +25,9 @@ use tempfile::TempDir;
 static POLICY: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
     let directory = TempDir::new().unwrap();
     let (start, demonstrations) = (directory.path().join("start"), directory.path().join("demonstrations.jsonl"));
-    ring::write_start_model(&start, 1).unwrap();
-    let rows: Vec<_> = ring::demonstrations(8000, 1)
+    RING.write_untrained(&start, 1).unwrap();
+    let rows: Vec<_> = RING
+        .demonstrations(8000, 1)
         .into_iter()
         .filter(|row| is_short(&row.prompt))
         .map(|row| json!({"prompt": row.prompt, "completion": row.completion}))
@@ -67,9 +68,9 @@ impl World {
     /// With a policy that answers nothing right, where that does not matter: it takes no time.
     pub(crate) fn untrained() -> Self {
         let world = Self(TempDir::new().unwrap());
-        ring::write_start_model(&world.model(), 1).unwrap();
-        world.write_problems("problems.jsonl", ring::problems(160, 1), 40);
-        world.write_problems("held-out.jsonl", ring::held_out_problems(32, 1), 8);
+        RING.write_untrained(&world.model(), 1).unwrap();
+        world.write_problems("problems.jsonl", RING.problems(160, 1), 40);
+        world.write_problems("held-out.jsonl", RING.held_out_problems(32, 1), 8);
         world
     }
 
