@@ -11,17 +11,18 @@
 mod draws;
 mod files;
 mod ring;
+mod sum;
 mod tokenizer;
 mod untrained;
 
 use std::fmt;
 
 use self::draws::{Draws, Stream};
-pub use self::{files::TaskFiles, ring::RING};
+pub use self::{files::TaskFiles, ring::RING, sum::SUM};
 use crate::{Demonstration, Problem, ProblemId};
 
 /// All families, the first of which is that of the demonstration.
-pub static FAMILIES: [&Family; 1] = [&RING];
+pub static FAMILIES: [&Family; 2] = [&RING, &SUM];
 
 /// Blank, in place of a step that a shorter problem does not have.
 const BLANK: &str = ".";
