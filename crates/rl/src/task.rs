@@ -10,6 +10,7 @@
 
 mod draws;
 mod files;
+mod hex;
 mod ring;
 mod sum;
 mod tokenizer;
@@ -18,11 +19,11 @@ mod untrained;
 use std::fmt;
 
 use self::draws::{Draws, Stream};
-pub use self::{files::TaskFiles, ring::RING, sum::SUM};
+pub use self::{files::TaskFiles, hex::HEX, ring::RING, sum::SUM};
 use crate::{Demonstration, Problem, ProblemId};
 
 /// All families, the first of which is that of the demonstration.
-pub static FAMILIES: [&Family; 2] = [&RING, &SUM];
+pub static FAMILIES: [&Family; 3] = [&RING, &SUM, &HEX];
 
 /// Blank, in place of a step that a shorter problem does not have.
 const BLANK: &str = ".";
