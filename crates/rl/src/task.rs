@@ -8,6 +8,7 @@
 //! out of new ones; instead every problem belongs to one split by a hash of itself. Within a split problems are drawn
 //! independently and may repeat.
 
+mod chain;
 mod draws;
 mod files;
 mod hex;
@@ -19,11 +20,11 @@ mod untrained;
 use std::fmt;
 
 use self::draws::{Draws, Stream};
-pub use self::{files::TaskFiles, hex::HEX, ring::RING, sum::SUM};
+pub use self::{chain::CHAIN, files::TaskFiles, hex::HEX, ring::RING, sum::SUM};
 use crate::{Demonstration, Problem, ProblemId};
 
 /// All families, the first of which is that of the demonstration.
-pub static FAMILIES: [&Family; 3] = [&RING, &SUM, &HEX];
+pub static FAMILIES: [&Family; 4] = [&RING, &SUM, &HEX, &CHAIN];
 
 /// Blank, in place of a step that a shorter problem does not have.
 const BLANK: &str = ".";
