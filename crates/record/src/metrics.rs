@@ -33,6 +33,19 @@ pub struct SelectionMetrics {
     pub ratio_min: Option<f64>,
 }
 
+/// What dynamic sampling did in a step (DAPO, arXiv 2503.14476, section 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DynamicSamplingMetrics {
+    /// Rounds in which groups were replaced.
+    pub rounds: u32,
+    /// Groups that were replaced, over all rounds.
+    pub replaced_groups: u32,
+    /// Completion tokens of the groups that were replaced.
+    pub replaced_tokens: u64,
+    /// Groups left in which every completion is correct or every one is wrong.
+    pub level_groups: u32,
+}
+
 /// Wall-clock seconds of one step by phase.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct PhaseSeconds {
@@ -65,6 +78,9 @@ pub struct StepMetrics {
     pub zero_advantage_share: f64,
     /// Groups under length penalty.
     pub selection: SelectionMetrics,
+    /// What dynamic sampling did; absent where it does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dynamic_sampling: Option<DynamicSamplingMetrics>,
     /// Pearson correlation of completion tokens and correctness within groups that hold both outcomes, pooled after
     /// subtracting each group's means; none when no group holds both or lengths do not vary.
     pub length_correctness_correlation: Option<f64>,

@@ -15,16 +15,46 @@ use model::{
 use record::{RunDirectory, manifest, write};
 use serde::{Deserialize, Serialize};
 
-use crate::{RlError, config::CheckpointSettings, optimizer::Optimizer, retention};
+use crate::{
+    RlError,
+    config::CheckpointSettings,
+    optimizer::Optimizer,
+    retention,
+    shaping::{ShaperState, Shaping},
+};
+
+/// How far a run has come, beside parameters and moments.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// Steps done; the run goes on with this one.
+    pub step: u64,
+    /// Problems taken; more than a step's by step under dynamic sampling.
+    pub problems_taken: u64,
+    /// What the shaper remembers.
+    pub shaper: ShaperState,
+    /// How often the run went back to a checkpoint because of a fault.
+    pub detours: u64,
+}
+
+impl Progress {
+    /// Before step 0 of a run under `shaping`.
+    pub fn start(shaping: &Shaping) -> Self {
+        Self { step: 0, problems_taken: 0, shaper: shaping.start(), detours: 0 }
+    }
+}
 
 /// `state.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
-    /// Steps done; the run goes on with this one.
+    /// As in [`Progress`].
     pub(crate) step: u64,
     /// Optimizer updates done.
     pub(crate) updates: u64,
-    /// How often the run went back to a checkpoint because of a fault.
+    /// As in [`Progress`].
+    pub(crate) problems_taken: u64,
+    /// As in [`Progress`].
+    pub(crate) shaper: ShaperState,
+    /// As in [`Progress`].
     pub(crate) detours: u64,
 }
 
@@ -40,10 +70,8 @@ pub struct Snapshot<'a> {
     pub source: &'a Path,
     /// Moments and count of updates.
     pub optimizer: &'a Optimizer,
-    /// Steps done.
-    pub step: u64,
-    /// How often the run went back to a checkpoint.
-    pub detours: u64,
+    /// How far it has come.
+    pub progress: &'a Progress,
 }
 
 /// Writes a checkpoint, and removes those that `settings` no longer keep.
@@ -52,7 +80,7 @@ pub struct Snapshot<'a> {
 /// [`RlError`] naming the file; the checkpoints before stay, and nothing of this one.
 pub fn save(run: &RunDirectory, snapshot: &Snapshot<'_>, settings: &CheckpointSettings) -> Result<PathBuf, RlError> {
     retention::make_room(run, settings)?;
-    let directory = path(run, snapshot.step);
+    let directory = path(run, snapshot.progress.step);
     let partial = directory.with_extension("partial");
     if let Err(error) = write_partial(snapshot, &partial) {
         // The first failure is the one to report; a leftover is removed by the next attempt.
@@ -65,7 +93,7 @@ pub fn save(run: &RunDirectory, snapshot: &Snapshot<'_>, settings: &CheckpointSe
 }
 
 fn write_partial(snapshot: &Snapshot<'_>, partial: &Path) -> Result<(), RlError> {
-    let &Snapshot { model, source, optimizer, step, detours } = snapshot;
+    let &Snapshot { model, source, optimizer, progress } = snapshot;
     write::remove_directory(partial)?;
     // Not with its parents: a run directory that was taken away is not made again.
     let failed = |source| RlError::Io { action: "create the directory", path: partial.to_owned(), source };
@@ -84,7 +112,8 @@ fn write_partial(snapshot: &Snapshot<'_>, partial: &Path) -> Result<(), RlError>
         named.iter().map(|(name, shape, values)| TensorView { name, shape: (*shape).clone(), values }).collect();
     write::create_directory(&partial.join(OPTIMIZER))?;
     write_tensors(&partial.join(OPTIMIZER).join("model.safetensors"), &tensors, StoredType::F32)?;
-    let state = State { step, updates: optimizer.updates, detours };
+    let Progress { step, problems_taken, shaper, detours } = progress.clone();
+    let state = State { step, updates: optimizer.updates, problems_taken, shaper, detours };
     write::replace(&partial.join("state.json"), &serde_json::to_vec(&state).expect("the state serialises to JSON"))?;
     Ok(manifest::write(partial)?)
 }
@@ -126,10 +155,8 @@ pub struct Restored {
     pub model: Model,
     /// Moments and count of updates.
     pub optimizer: Optimizer,
-    /// Steps done.
-    pub step: u64,
-    /// How often the run had gone back to a checkpoint.
-    pub detours: u64,
+    /// How far it has come.
+    pub progress: Progress,
 }
 
 /// What is done about a checkpoint that is not as it was written.
@@ -189,7 +216,8 @@ fn load(directory: &Path, compute: Compute) -> Result<Restored, RlError> {
     };
     let optimizer =
         Optimizer { first_moments: moments("first")?, second_moments: moments("second")?, updates: state.updates };
-    Ok(Restored { optimizer, step: state.step, detours: state.detours, model })
+    let State { step, problems_taken, shaper, detours, .. } = state;
+    Ok(Restored { model, optimizer, progress: Progress { step, problems_taken, shaper, detours } })
 }
 
 /// Removes what a run that goes on after `step` steps writes again: later checkpoints, and parts of one.

@@ -16,6 +16,7 @@ pub(crate) use overrides::{apply, merge};
 use crate::{
     ProblemFields, RlError,
     advantage::AdvantageScale,
+    dynamic_sampling::DynamicSampling,
     fault::FaultSettings,
     loss::LossSettings,
     optimizer::{OptimizerSettings, Schedule},
@@ -237,6 +238,9 @@ pub struct TrainSettings {
     /// What the difference from the group's mean reward is divided by.
     #[serde(default)]
     pub advantage: AdvantageScale,
+    /// Replacement of groups that teach nothing; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dynamic_sampling: Option<DynamicSampling>,
     /// From verdicts and lengths to rewards.
     pub shaping: Shaping,
     /// The loss.
@@ -427,11 +431,13 @@ impl RunConfig {
             }
         }
         let loss = &self.train.loss;
+        let rounds_max = self.train.dynamic_sampling.map_or(1, |settings| settings.rounds_max);
         let reals = [
             ("rollout.temperature", self.rollout.temperature, 1e-3, 100.0),
             ("train.loss.clip_low", loss.clip_low, 0.0, 1.0),
             ("train.loss.clip_high", loss.clip_high, 0.0, 1e6),
             ("train.loss.kl_weight", loss.kl_weight, 0.0, 1e6),
+            ("train.dynamic_sampling.rounds_max", rounds_max as f64, 1.0, 1e3),
         ];
         for (field, value, min, max) in reals {
             if !(min..=max).contains(&value) {

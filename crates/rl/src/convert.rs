@@ -15,7 +15,7 @@ use record::{
     manifest, write,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{
     RlError,
@@ -51,7 +51,7 @@ pub fn convert(root: &Path, resolve: impl Fn(&str) -> Result<PathBuf, RlError>) 
     evaluations(root)?;
     compress(&root.join("rollouts"))?;
     compress(&root.join("evaluations"))?;
-    checkpoints(&root.join("checkpoints"))?;
+    checkpoints(&root.join("checkpoints"), config.rollout.prompts_per_step as u64)?;
     write::replace(&root.join("config.toml"), toml.as_bytes())?;
     let (inputs, unknown) = inputs(&config, &toml, resolve);
     let mut fields: Map<String, Value> = read_json(&header)?;
@@ -152,11 +152,14 @@ fn compress(directory: &Path) -> Result<(), RlError> {
 }
 
 /// Gives every checkpoint its manifest, and takes away the name of the latest, which the highest number says now.
-fn checkpoints(directory: &Path) -> Result<(), RlError> {
+fn checkpoints(directory: &Path, prompts_per_step: u64) -> Result<(), RlError> {
     for name in write::list(directory)?.iter().filter(|name| name.starts_with("step-") && !name.contains('.')) {
         let path = directory.join(name).join("state.json");
         let mut fields: Map<String, Value> = read_json(&path)?;
+        let steps = fields.get("step").and_then(Value::as_u64).unwrap_or_default();
         fields.entry("detours").or_insert(0.into());
+        fields.entry("problems_taken").or_insert((steps * prompts_per_step).into());
+        fields.entry("shaper").or_insert(json!({ "nothing": {} }));
         let state: State = serde_json::from_value(Value::Object(fields)).map_err(|error| malformed(&path, &error))?;
         write::replace(&path, json_line(&state).trim_end().as_bytes())?;
         manifest::write(&directory.join(name))?;

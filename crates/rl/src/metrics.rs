@@ -1,6 +1,6 @@
 //! A step's completions, rewards and update in, one line of `metrics.jsonl` out.
 
-use record::{PhaseSeconds, SelectionMetrics, StepMetrics, StopReason, TokenStatistics};
+use record::{DynamicSamplingMetrics, PhaseSeconds, SelectionMetrics, StepMetrics, StopReason, TokenStatistics};
 
 use crate::{
     score::ScoredCompletion,
@@ -23,6 +23,8 @@ pub struct StepView<'a> {
     pub update: &'a UpdateSummary,
     /// Whether there is a reference.
     pub has_reference: bool,
+    /// What dynamic sampling did, where it runs.
+    pub dynamic_sampling: Option<DynamicSamplingMetrics>,
     /// Seconds by phase.
     pub seconds: PhaseSeconds,
 }
@@ -51,6 +53,7 @@ pub fn step_metrics(view: &StepView<'_>) -> StepMetrics {
         all_wrong_share: group_share(&|index| outcomes[index].iter().all(|outcome| !outcome.correct)),
         zero_advantage_share: group_share(&|index| view.advantages[index].iter().all(|advantage| *advantage == 0.0)),
         selection: selection_metrics(&outcomes, shaped),
+        dynamic_sampling: view.dynamic_sampling,
         length_correctness_correlation: length_correctness_correlation(&outcomes),
         completion_tokens: token_statistics(&outcomes),
         truncated_share: completions().filter(|s| s.completion.stop == StopReason::Limit).count() as f64 / count,

@@ -7,7 +7,7 @@ mod length_penalty;
 mod selection;
 mod top_lambda;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem::discriminant};
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,17 @@ impl Shaping {
     /// What the shaper remembers before step 0.
     pub fn start(&self) -> ShaperState {
         self.shaper().1.start()
+    }
+
+    /// Whether `state` is one that this shaper leaves.
+    pub(crate) fn accepts(&self, state: &ShaperState) -> bool {
+        self.shaper().1.start().is_like(state)
+    }
+}
+
+impl ShaperState {
+    fn is_like(&self, other: &Self) -> bool {
+        discriminant(self) == discriminant(other)
     }
 }
 

@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 
 use model::{Compute, ModelConfig, ModelDirectory, Sampling};
 use record::{
-    EvaluationSummary, FaultOutcome, FaultRecord, PhaseSeconds, RolloutPlace, RolloutRecord, RunDirectory, RunHeader,
-    RunLock, SCHEMA_VERSION, StepMetrics, write,
+    DynamicSamplingMetrics, EvaluationSummary, FaultOutcome, FaultRecord, PhaseSeconds, RolloutPlace, RolloutRecord,
+    RunDirectory, RunHeader, RunLock, SCHEMA_VERSION, StepMetrics, write,
 };
 
 use crate::{
     RlError,
     batch::{GroupPart, TrainedCompletion},
-    checkpoint::{self, Snapshot},
+    checkpoint::{self, Progress, Snapshot},
     collapse::CollapseWatch,
-    config::{ComputeType, ProblemOrder, RunConfig, Truncated},
+    config::{ComputeType, RunConfig, Truncated},
     estimate::{self, Plan},
     evaluation::{Evaluation, evaluate},
     fault::{self, Fault},
@@ -26,6 +26,7 @@ use crate::{
     loss::Denominator,
     metrics::{StepView, step_metrics},
     optimizer::Optimizer,
+    problem_queue::ProblemQueue,
     prompt::{Prompt, Prompter},
     random::{Purpose, Stream},
     read_problems,
@@ -106,6 +107,7 @@ pub struct Trainer {
     run: RunDirectory,
     source: ModelDirectory,
     prompts: Vec<Prompt>,
+    queue: ProblemQueue,
     evaluation: Option<Evaluation>,
     collapse: CollapseWatch,
     updater: Updater,
@@ -129,6 +131,7 @@ impl Trainer {
         let plan = plan(&config, model, compute, provenance.memory_bytes_available)?;
         let source = ModelDirectory::open(model, compute)?;
         let prompts = training_prompts(&config, &source)?;
+        let queue = ProblemQueue::new(config.problems.order, config.seed, prompts.len(), 0);
         let evaluation = evaluation_of(&config, &source, &plan)?;
         checkpoint::refuse_small_budget(&config.checkpoint, source.model.parameter_count())?;
         RunDirectory::refuse_taken(root)?;
@@ -162,6 +165,7 @@ impl Trainer {
             run,
             source,
             prompts,
+            queue,
             evaluation,
             collapse,
             updater,
@@ -233,13 +237,14 @@ impl Trainer {
     }
 
     fn save(&self, surroundings: &mut Surroundings<'_>) -> Result<(), RlError> {
-        let snapshot = Snapshot {
-            model: &self.source.model,
-            source: &self.source.path,
-            optimizer: &self.updater.optimizer,
+        let progress = Progress {
             step: self.step,
+            problems_taken: self.queue.taken(),
+            shaper: self.shaper.clone(),
             detours: self.detours,
         };
+        let (model, source, optimizer) = (&self.source.model, &*self.source.path, &self.updater.optimizer);
+        let snapshot = Snapshot { model, source, optimizer, progress: &progress };
         let path = checkpoint::save(&self.run, &snapshot, &self.config.checkpoint)?;
         (surroundings.watch)(Event::CheckpointWritten(&path));
         Ok(())
@@ -262,10 +267,14 @@ impl Trainer {
     /// One step: sample, score, shape, update, record. A fault leaves its rollouts and no metrics.
     fn train_step(&mut self, surroundings: &mut Surroundings<'_>) -> Result<Result<StepMetrics, Fault>, RlError> {
         let began = (surroundings.clock)();
-        let problems = self.problems_of_step();
-        let completions = self.sample(&problems, surroundings.watch);
-        let sampled = (surroundings.clock)();
-        let groups = self.score(&problems, completions);
+        let mut problems = self.queue.take(self.config.rollout.prompts_per_step);
+        let completions = self.sample(&problems, 0, surroundings.watch);
+        let mut sampled = (surroundings.clock)();
+        let mut groups = self.score(&problems, completions);
+        let dynamic_sampling = self.resample(&mut problems, &mut groups, surroundings.watch);
+        if dynamic_sampling.is_some() {
+            sampled = (surroundings.clock)();
+        }
         let shaped = self.shape(&groups);
         let advantages = shaped.advantages(self.config.train.advantage);
         // Before the update, so that a step whose numbers are not finite leaves its rollouts to look at.
@@ -287,6 +296,7 @@ impl Trainer {
             advantages: &advantages,
             update: &update,
             has_reference: self.updater.reference.is_some(),
+            dynamic_sampling,
             seconds: PhaseSeconds {
                 sample: sampled - began,
                 shape: shaped_at - sampled,
@@ -303,26 +313,8 @@ impl Trainer {
         self.step + (self.detours << 40)
     }
 
-    /// Indices of the step's problems: positions step·N … of the epochs laid end to end.
-    fn problems_of_step(&self) -> Vec<usize> {
-        let count = self.prompts.len();
-        let first = self.step as usize * self.config.rollout.prompts_per_step;
-        let mut order: (usize, Vec<usize>) = (usize::MAX, Vec::new());
-        let at = |position: usize| {
-            let (epoch, index) = (position / count, position % count);
-            if self.config.problems.order == ProblemOrder::File {
-                return index;
-            }
-            if order.0 != epoch {
-                let mut stream = Stream::new(self.config.seed, Purpose::ProblemOrder, [epoch as u64, 0, 0]);
-                order = (epoch, stream.permutation(count));
-            }
-            order.1[index]
-        };
-        (first..first + self.config.rollout.prompts_per_step).map(at).collect()
-    }
-
-    fn sample(&self, problems: &[usize], watch: &mut dyn FnMut(Event<'_>)) -> Vec<Vec<Completion>> {
+    /// Completions of `problems`, the first of which has the position `first` in the step.
+    fn sample(&self, problems: &[usize], first: usize, watch: &mut dyn FnMut(Event<'_>)) -> Vec<Vec<Completion>> {
         let rollout = &self.config.rollout;
         let stream = |position: usize, index: usize| {
             Stream::new(self.config.seed, Purpose::Rollout, [self.place(), position as u64, index as u64])
@@ -332,7 +324,7 @@ impl Trainer {
             .enumerate()
             .map(|(position, &problem)| Request {
                 prompt: self.prompts[problem].tokens.clone(),
-                streams: (0..rollout.group_size).map(|index| stream(position, index)).collect(),
+                streams: (0..rollout.group_size).map(|index| stream(first + position, index)).collect(),
             })
             .collect();
         let settings = SamplerSettings {
@@ -353,6 +345,22 @@ impl Trainer {
             group.into_iter().map(|one| ScoredCompletion::new(one, gold, tokenizer, extraction)).collect()
         };
         problems.iter().zip(completions).map(score).collect()
+    }
+
+    /// Replaces groups without a signal, as `[train.dynamic_sampling]` says.
+    fn resample(
+        &mut self,
+        problems: &mut [usize],
+        groups: &mut [Vec<ScoredCompletion>],
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Option<DynamicSamplingMetrics> {
+        let settings = self.config.train.dynamic_sampling?;
+        Some(settings.replace(problems, groups, |count, first| {
+            let problems = self.queue.take(count);
+            let completions = self.sample(&problems, first, watch);
+            let groups = self.score(&problems, completions);
+            (problems, groups)
+        }))
     }
 
     fn shape(&mut self, groups: &[Vec<ScoredCompletion>]) -> Shaped {

@@ -110,6 +110,7 @@ fn a_value_out_of_range_is_refused_with_setting_value_and_range() {
             "`train.shaping.top-lambda.correctness_ratio_min` is 2",
         ),
         ("train.shaping={length-penalty={alpha=1.5}}", "`train.shaping.length-penalty.alpha` is 1.5"),
+        ("train.dynamic_sampling={rounds_max=0}", "`train.dynamic_sampling.rounds_max` is 0; it must be between 1"),
         ("evaluation={every_steps=0,path=\"e\"}", "`evaluation.every_steps` is 0; leave out [evaluation]"),
         ("evaluation={every_steps=1,path=\"e\",samples=0}", "`evaluation.samples` is 0; it must be at least 1"),
         ("evaluation={every_steps=1,path=\"e\",temperature=-1.0}", "`evaluation.temperature` is -1; it must be"),
@@ -125,6 +126,11 @@ fn a_value_out_of_range_is_refused_with_setting_value_and_range() {
 #[test]
 fn settings_that_contradict_each_other_are_refused_with_the_reason() {
     for (changes, expected) in [
+        (
+            vec!["train.dynamic_sampling={}"],
+            "`train.dynamic_sampling` replaces the groups in which every completion is correct, and those are what \
+             `top-lambda` selects first; leave out one of the two",
+        ),
         (
             vec!["train.loss={surrogate='gspo',aggregation='token-mean'}"],
             "`train.loss.aggregation` must be \"sequence-mean\" with the surrogate \"gspo\"",

@@ -64,11 +64,11 @@ fn every_flipped_bit_and_every_truncation_of_a_checkpoint_is_refused_by_name() {
         assert!(refused.ends_with("; pass --fallback to go on from the checkpoint before it"), "{refused}");
         if attempt % 10 == 0 {
             let (restored, passed_over) = load_newest(&run, Compute::F32, Damage::FallBack).unwrap();
-            assert_eq!((restored.unwrap().step, passed_over.len()), (1, 1));
+            assert_eq!((restored.unwrap().progress.step, passed_over.len()), (1, 1));
         }
         write::replace(&path, &files[name]).unwrap();
     }
-    assert_eq!(load_newest(&run, Compute::F32, Damage::Refuse).unwrap().0.unwrap().step, 2);
+    assert_eq!(load_newest(&run, Compute::F32, Damage::Refuse).unwrap().0.unwrap().progress.step, 2);
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn a_gradient_that_overflows_is_skipped_so_many_times_and_then_stops_the_run() {
     assert_eq!(outcomes(run), [FaultOutcome::Skipped, FaultOutcome::Skipped, FaultOutcome::Stopped]);
     let start = ModelDirectory::open(&world.model(), Compute::F32).unwrap();
     let restored = load_newest(run, Compute::F32, Damage::Refuse).unwrap().0.unwrap();
-    assert_eq!((restored.step, restored.optimizer.updates), (2, 0));
+    assert_eq!((restored.progress.step, restored.optimizer.updates), (2, 0));
     let values = |model: &model::Model| model.parameters().iter().map(|one| one.values.clone()).collect::<Vec<_>>();
     assert!(values(&restored.model) == values(&start.model), "a skipped step changes no parameter");
     let faults = run.faults().unwrap();
@@ -395,7 +395,9 @@ fn age(run: &RunDirectory, schema: u32) {
     }
     for step in kept_steps(run) {
         let directory = checkpoint::path(run, step);
-        rewrite(&directory.join("state.json"), &|state| drop(state.remove("detours")));
+        rewrite(&directory.join("state.json"), &|state| {
+            state.retain(|field, _| ["step", "updates"].contains(&field.as_str()))
+        });
         write::remove(&directory.join("manifest")).unwrap();
         write::replace(&run.checkpoints().join("latest"), format!("step-{step:06}").as_bytes()).unwrap();
     }

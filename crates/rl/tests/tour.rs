@@ -243,8 +243,16 @@ fn leave_behind(world: &World, config: &RunConfig, (groups, shaped, update): Lea
     let run = RunDirectory::create(&world.path("run"), &header(config), &config.to_toml()).unwrap();
     let seconds = PhaseSeconds { sample: 1.0, shape: 1.0, update: 1.0, total: 3.0 };
     let advantages = &shaped.advantages(config.train.advantage);
-    let metrics =
-        step_metrics(&StepView { step: 0, groups, shaped, advantages, update, has_reference: false, seconds });
+    let metrics = step_metrics(&StepView {
+        step: 0,
+        groups,
+        shaped,
+        advantages,
+        update,
+        has_reference: false,
+        dynamic_sampling: None,
+        seconds,
+    });
     run.append_metrics(&metrics).unwrap();
     assert!((0.1..1.0).contains(&metrics.correctness_ratio), "the policy is right sometimes");
     assert_eq!(run.metrics().unwrap().len(), 1);

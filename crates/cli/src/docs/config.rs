@@ -16,7 +16,7 @@ This is a whole config with every setting there is.
 Required settings are marked.
 Settings described with *unless given* are optional and have no fixed default.
 Every other value below is the default, so leave out what you do not want to change.
-Tables in comments replace the table above them.
+Tables in comments replace the table above them, or are added where they say so.
 An unknown setting, a value out of range and two contradicting settings are refused with file, line and setting.
 
 `--set KEY=VALUE` changes a setting from the command line: `--set train.optimizer.learning_rate=2e-6`.
@@ -102,16 +102,26 @@ mod tests {
             let (above, name) = path.rsplit_once('.').unwrap();
             let mut table = toml::from_str::<Table>(&block).unwrap();
             let (inner, key) = parent(&mut table, &path);
-            let only = Table::from_iter([(name.to_owned(), inner[key].clone())]);
+            let inner = inner[key].clone();
+            // Beside the shaper of the reference it is refused.
+            if path == "train.dynamic_sampling" {
+                let grpo = Table::from_iter([("grpo".to_owned(), Table::new().into())]);
+                return with(&with(&reference(), "train.shaping", grpo.into()), &path, inner);
+            }
+            let only = Table::from_iter([(name.to_owned(), inner)]);
             with(&reference(), above, only.into())
         };
         blocks.map(replaced).collect()
     }
 
-    /// The comment above each setting, by path.
+    /// The comment above each setting of the reference, by path.
     fn comments() -> BTreeMap<String, String> {
+        comments_in(REFERENCE.lines().filter(|line| !line.starts_with(ALTERNATIVE)))
+    }
+
+    fn comments_in<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
         let (mut section, mut comment, mut comments) = (String::new(), String::new(), BTreeMap::new());
-        for line in REFERENCE.lines().filter(|line| !line.starts_with(ALTERNATIVE)) {
+        for line in lines {
             if let Some(text) = line.strip_prefix("# ") {
                 comment += text;
             } else if let Some(name) = line.strip_prefix('[') {
@@ -187,6 +197,22 @@ mod tests {
         }
         let default = resolved(&without(&reference, "verifier"));
         assert_eq!(default, leaves(&reference));
+    }
+
+    #[test]
+    fn every_value_of_an_alternative_is_the_default() {
+        let comments = comments_in(REFERENCE.lines().filter_map(|line| line.strip_prefix(ALTERNATIVE)));
+        let mut values = 0;
+        for table in alternatives() {
+            let is_value = |(path, shown): &(String, Value)| comments.contains_key(path) && !shown.is_table();
+            let of_alternative = leaves(&table).into_iter().filter(is_value);
+            for (path, shown) in of_alternative.filter(|(path, _)| !comments[path].contains("Required.")) {
+                let default = resolved(&without(&table, &path)).remove(&path);
+                assert_eq!(default, (!comments[&path].contains("unless given")).then_some(shown), "{path}");
+                values += 1;
+            }
+        }
+        assert!(values > 2, "{values}");
     }
 
     #[test]

@@ -193,6 +193,7 @@ fn metrics(plan: &ArmPlan, step: u64, noise: &mut Noise) -> StepMetrics {
         all_correct_share: (noise.about(all_correct, 0.15) * 16.0).round() / 16.0,
         all_wrong_share: (collapse * 16.0).round() / 16.0,
         zero_advantage_share: 0.2,
+        dynamic_sampling: None,
         selection: SelectionMetrics {
             groups: (0..(plan.selected * 16.0).round() as u32).collect(),
             share: (plan.selected * 16.0).round() / 16.0,

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::Priced;
-use crate::random::Stream;
+use super::{Priced, Refusal};
+use crate::{config::RunConfig, random::Stream};
 
 /// Which groups are selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,4 +140,15 @@ pub(super) fn select(groups: &[Vec<Priced>], selection: &Selection, stream: &mut
 fn mean_correct_cost(group: &[Priced]) -> f64 {
     let total: f64 = group.iter().filter(|one| one.correct).map(|one| one.cost).sum();
     total / correct(group).max(1) as f64
+}
+
+/// Refuses dynamic sampling beside a shaper that ranks groups by correctness ratio.
+pub(super) fn refuse_dynamic_sampling(shaper: &str, run: &RunConfig) -> Option<Refusal> {
+    run.train.dynamic_sampling.as_ref().map(|_| {
+        let message = format!(
+            "replaces the groups in which every completion is correct, and those are what {shaper} selects first; leave \
+             out one of the two"
+        );
+        ("train.dynamic_sampling", message)
+    })
 }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     LengthPenalty, LengthStd, Refusal, Selected, Selection, Shaped, Shaper, ShaperState, Step, TieBreak, Which,
-    correctness_rewards, length_penalty, outside, selection::select,
+    correctness_rewards, length_penalty, outside,
+    selection::{refuse_dynamic_sampling, select},
 };
 use crate::{config::RunConfig, random::Stream};
 
@@ -43,10 +44,11 @@ impl Default for TopLambda {
 }
 
 impl Shaper for TopLambda {
-    fn refusal(&self, _: &RunConfig, _: Option<f64>) -> Option<Refusal> {
+    fn refusal(&self, run: &RunConfig, _: Option<f64>) -> Option<Refusal> {
         outside("train.shaping.top-lambda.lambda", self.lambda, 0.0, 1.0)
             .or_else(|| outside("train.shaping.top-lambda.alpha", self.alpha, 0.0, 1.0))
             .or_else(|| outside("train.shaping.top-lambda.correctness_ratio_min", self.correctness_ratio_min, 0.0, 1.0))
+            .or_else(|| refuse_dynamic_sampling("`top-lambda`", run))
     }
 
     fn shape(&self, step: &Step, _: &mut ShaperState, stream: &mut Stream) -> Shaped {
@@ -59,12 +61,12 @@ impl Shaper for TopLambda {
         };
         let selected = select(&step.groups, &selection, stream);
         let penalty = LengthPenalty { alpha: self.alpha, length_std: self.length_std };
-        Shaped { rewards: rewards(step, &selected, &penalty), added: None, selected }
+        Shaped { rewards: penalised(step, &selected, &penalty), added: None, selected }
     }
 }
 
 /// The length penalty in the selected groups, 0/1 rewards in the others.
-pub(super) fn rewards(step: &Step, selected: &Selected, penalty: &LengthPenalty) -> Vec<Vec<f64>> {
+pub(super) fn penalised(step: &Step, selected: &Selected, penalty: &LengthPenalty) -> Vec<Vec<f64>> {
     let reward = |(index, group)| {
         if selected.contains(index) { length_penalty(group, penalty) } else { correctness_rewards(group) }
     };

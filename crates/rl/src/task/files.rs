@@ -154,6 +154,7 @@ impl TaskFiles {
                 micro_batch_tokens: 2048,
                 truncated: Truncated::Wrong,
                 advantage: AdvantageScale::GroupStd,
+                dynamic_sampling: None,
                 shaping: Shaping::Grpo {},
                 loss: LossSettings::default(),
                 optimizer: OptimizerSettings { learning_rate: 5e-4, beta2: 0.95, ..OptimizerSettings::default() },

@@ -8,11 +8,12 @@ use record::{RunDirectory, RunLock};
 use super::{Surroundings, Trainer, evaluation_of, plan, training_prompts};
 use crate::{
     RlError,
-    checkpoint::{self, Damage},
+    checkpoint::{self, Damage, Progress},
     collapse::CollapseWatch,
     config::{ComputeType, RunConfig},
     inputs::Inputs,
     optimizer::Optimizer,
+    problem_queue::ProblemQueue,
     update::Updater,
 };
 
@@ -61,20 +62,29 @@ impl Trainer {
         let (restored, passed_over) = checkpoint::load_newest(&run, compute, damage)?;
         let mut source = ModelDirectory::open(&model, compute)?;
         let has_reference = config.train.loss.kl_weight > 0.0;
-        let (reference, optimizer, (step, detours)) = match restored {
+        let shaping = &config.train.shaping;
+        let (reference, optimizer, progress) = match restored {
             Some(restored) => {
                 let start = std::mem::replace(&mut source.model, restored.model);
-                (has_reference.then_some(start), restored.optimizer, (restored.step, restored.detours))
+                (has_reference.then_some(start), restored.optimizer, restored.progress)
             }
-            None => (has_reference.then(|| source.model.clone()), Optimizer::new(&source.model), (0, 0)),
+            None => {
+                let reference = has_reference.then(|| source.model.clone());
+                (reference, Optimizer::new(&source.model), Progress::start(shaping))
+            }
         };
+        let Progress { step, problems_taken, shaper, detours } = progress;
+        if !shaping.accepts(&shaper) {
+            let message = format!("its checkpoint is not one of the shaper `{}`", shaping.name());
+            return Err(RlError::File { path: root.into(), message });
+        }
         let updater = Updater::new(&source.model, optimizer, reference, plan.recomputed_layers);
         let prompts = training_prompts(&config, &source)?;
+        let queue = ProblemQueue::new(config.problems.order, config.seed, prompts.len(), problems_taken);
         let evaluation = evaluation_of(&config, &source, &plan)?;
         run.rewind_faults(step, detours)?;
         run.rewind(step)?;
         checkpoint::forget_after(&run, step)?;
-        let shaper = config.train.shaping.start();
         let collapse = CollapseWatch::of_run(&run)?;
         Ok(Self {
             config,
@@ -82,6 +92,7 @@ impl Trainer {
             run,
             source,
             prompts,
+            queue,
             evaluation,
             collapse,
             updater,
@@ -104,14 +115,18 @@ impl Trainer {
         // The moments make room before those of the checkpoint are read.
         self.updater.optimizer = Optimizer { first_moments: Vec::new(), second_moments: Vec::new(), updates: 0 };
         let newest = checkpoint::load_newest(&self.run, compute, Damage::Refuse)?.0;
-        self.step = newest.as_ref().map_or(0, |restored| restored.step);
-        if let Some(restored) = newest {
+        let progress = if let Some(restored) = newest {
             self.source.model = restored.model;
             self.updater.optimizer = restored.optimizer;
+            restored.progress
         } else {
             self.source.model = ModelDirectory::open(&self.source.path, compute)?.model;
             self.updater.optimizer = Optimizer::new(&self.source.model);
-        }
+            Progress::start(&self.config.train.shaping)
+        };
+        (self.step, self.shaper) = (progress.step, progress.shaper);
+        let (order, seed) = (self.config.problems.order, self.config.seed);
+        self.queue = ProblemQueue::new(order, seed, self.prompts.len(), progress.problems_taken);
         self.detours += 1;
         self.run.rewind(self.step)?;
         checkpoint::forget_after(&self.run, self.step)?;
