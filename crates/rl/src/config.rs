@@ -5,7 +5,10 @@
 
 mod overrides;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use model::Compute;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -16,6 +19,8 @@ pub(crate) use overrides::{apply, merge};
 use crate::{
     ProblemFields, RlError,
     advantage::AdvantageScale,
+    budget::BudgetSettings,
+    cost::{self, Cost},
     dynamic_sampling::DynamicSampling,
     fault::FaultSettings,
     loss::LossSettings,
@@ -126,6 +131,9 @@ pub struct ProblemSettings {
     /// Which fields of a row hold what.
     #[serde(default)]
     pub fields: ProblemFields,
+    /// Length budgets that problems ask for, in training and in evaluation; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetSettings>,
 }
 
 /// Order in which problems are taken.
@@ -241,6 +249,9 @@ pub struct TrainSettings {
     /// Replacement of groups that teach nothing; none when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dynamic_sampling: Option<DynamicSampling>,
+    /// Costs by name, beside tokens, for the objectives of the `weighted` shaper.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub costs: BTreeMap<String, Cost>,
     /// From verdicts and lengths to rewards.
     pub shaping: Shaping,
     /// The loss.
@@ -447,6 +458,8 @@ impl RunConfig {
         self.train.optimizer.check()?;
         self.train.faults.check()?;
         loss.check()?;
+        cost::check(&self.train.costs)?;
+        self.problems.budget.as_ref().map_or(Ok(()), BudgetSettings::check)?;
         if let Some((field, message)) = self.train.shaping.refusal(self) {
             return setting(field, message);
         }

@@ -6,11 +6,13 @@
 pub mod advantage;
 pub mod batch;
 mod benchmark;
+pub mod budget;
 pub mod checkpoint;
 pub mod collapse;
 pub mod comparison;
 pub mod config;
 pub mod convert;
+pub mod cost;
 pub mod demo;
 pub mod dynamic_sampling;
 mod error;

@@ -28,6 +28,8 @@ pub enum Purpose {
     Signs,
     /// Waits before a request to a server is made again, by benchmark problem and sample.
     Retry,
+    /// Length budgets, by problem id.
+    Budget,
 }
 
 /// A stream of random numbers.

@@ -3,17 +3,47 @@
 //! One file per shaper holds its settings, their ranges, its formula and the paper it is from; here are the enum that a
 //! config chooses from and what all shapers share. `docs/algorithm.md` lists equations and functions.
 
+mod acoer;
+mod alp;
+mod cosine;
+mod ddca;
+mod dler;
+mod gr3;
+mod kimi;
+mod l1;
+mod laser;
+mod laser_d;
 mod length_penalty;
+mod matched_penalty;
+mod ratio_linear;
 mod selection;
+mod short_rl;
+mod soft_overlong;
 mod top_lambda;
+mod weighted;
 
 use std::{collections::BTreeMap, mem::discriminant};
 
 use serde::{Deserialize, Serialize};
 
+pub use acoer::{Acoer, AcoerState};
+pub use alp::Alp;
+pub use cosine::Cosine;
+pub use ddca::Ddca;
+pub use dler::Dler;
+pub use gr3::Gr3;
+pub use kimi::Kimi;
+pub use l1::{L1Exact, L1Max};
+pub use laser::Laser;
+pub use laser_d::{LaserD, LaserDState};
 pub use length_penalty::{LengthPenalty, LengthStd, length_penalty};
+pub use matched_penalty::MatchedPenalty;
+pub use ratio_linear::RatioLinear;
 pub use selection::{Selected, Selection, TieBreak, Which};
+pub use short_rl::{ShortRl, ShortRlState};
+pub use soft_overlong::SoftOverlong;
 pub use top_lambda::TopLambda;
+pub use weighted::{Objective, Weighted};
 
 use crate::{
     advantage::{AdvantageScale, advantages},
@@ -31,6 +61,39 @@ pub enum Shaping {
     LengthPenalty(LengthPenalty),
     /// GRPO-λ: length penalty in a share of the step's groups, 0/1 rewards in the rest (arXiv 2505.18086).
     TopLambda(TopLambda),
+    /// A control of GRPO-λ: the penalty in every group, in sum as strong as GRPO-λ's.
+    MatchedPenalty(MatchedPenalty),
+    /// Kimi k1.5: shortness within the range of the group (arXiv 2501.12599).
+    Kimi(Kimi),
+    /// A cosine of the length, for correct and for wrong completions (arXiv 2502.03373).
+    Cosine(Cosine),
+    /// DAPO's punishment just below the token limit (arXiv 2503.14476).
+    SoftOverlong(SoftOverlong),
+    /// Distance from a budget in the prompt (arXiv 2503.04697).
+    L1Exact(L1Exact),
+    /// Room below a budget in the prompt (arXiv 2503.04697).
+    L1Max(L1Max),
+    /// A bonus up to a target length (arXiv 2505.15612).
+    Laser(Laser),
+    /// LASER with targets by difficulty that follow the policy (arXiv 2505.15612).
+    LaserD(LaserD),
+    /// A penalty for each token that grows with the correctness ratio (arXiv 2506.05256).
+    Alp(Alp),
+    /// Rewards divided by relative length (arXiv 2603.10535).
+    Gr3(Gr3),
+    /// Kimi's reward on correct completions while accuracy holds (arXiv 2505.12284).
+    ShortRl(ShortRl),
+    /// An advantage for length beside that for correctness (arXiv 2602.02099).
+    Ddca(Ddca),
+    /// A brevity bonus whose strength a control loop moves (arXiv 2606.22716).
+    Acoer(Acoer),
+    /// A linear penalty that grows with the correctness ratio (prime-rl).
+    #[serde(rename = "pass-rate-linear")]
+    RatioLinear(RatioLinear),
+    /// No reward beyond a fixed limit, whitened advantages (arXiv 2510.15110).
+    Dler(Dler),
+    /// Several of these with weights, each on a cost of its own.
+    Weighted(Weighted),
 }
 
 /// What a shaper remembers from step to step; a part of every checkpoint.
@@ -39,6 +102,14 @@ pub enum Shaping {
 pub enum ShaperState {
     /// Most shapers remember nothing.
     Nothing {},
+    /// Of [`Shaping::LaserD`].
+    LaserD(LaserDState),
+    /// Of [`Shaping::ShortRl`].
+    ShortRl(ShortRlState),
+    /// Of [`Shaping::Acoer`].
+    Acoer(AcoerState),
+    /// Of [`Shaping::Weighted`], one for each objective.
+    Weighted(Vec<ShaperState>),
 }
 
 impl Shaping {
@@ -48,6 +119,22 @@ impl Shaping {
             Self::Grpo {} => ("grpo", &Grpo),
             Self::LengthPenalty(settings) => ("length-penalty", settings),
             Self::TopLambda(settings) => ("top-lambda", settings),
+            Self::MatchedPenalty(settings) => ("matched-penalty", settings),
+            Self::Kimi(settings) => ("kimi", settings),
+            Self::Cosine(settings) => ("cosine", settings),
+            Self::SoftOverlong(settings) => ("soft-overlong", settings),
+            Self::L1Exact(settings) => ("l1-exact", settings),
+            Self::L1Max(settings) => ("l1-max", settings),
+            Self::Laser(settings) => ("laser", settings),
+            Self::LaserD(settings) => ("laser-d", settings),
+            Self::Alp(settings) => ("alp", settings),
+            Self::Gr3(settings) => ("gr3", settings),
+            Self::ShortRl(settings) => ("short-rl", settings),
+            Self::Ddca(settings) => ("ddca", settings),
+            Self::Acoer(settings) => ("acoer", settings),
+            Self::RatioLinear(settings) => ("pass-rate-linear", settings),
+            Self::Dler(settings) => ("dler", settings),
+            Self::Weighted(settings) => ("weighted", settings),
         }
     }
 
@@ -74,7 +161,12 @@ impl Shaping {
 
 impl ShaperState {
     fn is_like(&self, other: &Self) -> bool {
-        discriminant(self) == discriminant(other)
+        match (self, other) {
+            (Self::Weighted(ours), Self::Weighted(theirs)) => {
+                ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(our, their)| our.is_like(their))
+            }
+            _ => discriminant(self) == discriminant(other),
+        }
     }
 }
 
@@ -143,6 +235,20 @@ impl Step {
     pub fn of_outcomes(outcomes: &[Vec<Outcome>]) -> Self {
         let groups = outcomes.iter().map(|group| group.iter().map(Priced::from).collect()).collect();
         Self { index: 0, groups, cost_max: None, costs: BTreeMap::new(), scale: AdvantageScale::GroupStd }
+    }
+
+    /// Gives each group the budget that its prompt asked for.
+    pub fn give_budgets(&mut self, budgets: impl IntoIterator<Item = u32>) {
+        for (group, budget) in self.groups.iter_mut().zip(budgets) {
+            for one in group {
+                one.budget = Some(f64::from(budget));
+            }
+        }
+    }
+
+    /// The largest cost that a completion can have.
+    fn limit(&self) -> f64 {
+        self.cost_max.expect("a shaper that needs a limit and is not given one is refused")
     }
 
     /// `reward` of each group.
@@ -215,4 +321,19 @@ fn correctness(one: &Priced) -> f64 {
 /// Refuses `value` outside `min` … `max`.
 fn outside(field: &'static str, value: f64, min: f64, max: f64) -> Option<Refusal> {
     (!(min..=max).contains(&value)).then(|| (field, format!("is {value}; it must be between {min} and {max}")))
+}
+
+/// Refuses a shaper that has no limit of its own for a cost without one, and a limit that is none.
+fn required_limit(field: &'static str, own: Option<f64>, cost_max: Option<f64>) -> Option<Refusal> {
+    match own.or(cost_max) {
+        Some(limit) => outside(field, limit, 1e-3, f64::MAX),
+        None => Some((field, "is not given, and only tokens have a limit to take instead; set it".into())),
+    }
+}
+
+/// Correct completions of the step over all of them; 0 of an empty step.
+fn step_accuracy(step: &Step) -> f64 {
+    let correct: usize = step.groups.iter().map(|group| selection::correct(group)).sum();
+    let count: usize = step.groups.iter().map(Vec::len).sum();
+    correct as f64 / count.max(1) as f64
 }

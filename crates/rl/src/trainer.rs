@@ -19,6 +19,7 @@ use crate::{
     checkpoint::{self, Progress, Snapshot},
     collapse::CollapseWatch,
     config::{ComputeType, RunConfig, Truncated},
+    cost::costs,
     estimate::{self, Plan},
     evaluation::{Evaluation, evaluate},
     fault::{self, Fault},
@@ -107,6 +108,8 @@ pub struct Trainer {
     run: RunDirectory,
     source: ModelDirectory,
     prompts: Vec<Prompt>,
+    /// Of each prompt, tokens; none without `[problems.budget]`.
+    budgets: Option<Vec<u32>>,
     queue: ProblemQueue,
     evaluation: Option<Evaluation>,
     collapse: CollapseWatch,
@@ -130,7 +133,7 @@ impl Trainer {
         config.compute = Some(compute.into());
         let plan = plan(&config, model, compute, provenance.memory_bytes_available)?;
         let source = ModelDirectory::open(model, compute)?;
-        let prompts = training_prompts(&config, &source)?;
+        let (prompts, budgets) = training_prompts(&config, &source)?;
         let queue = ProblemQueue::new(config.problems.order, config.seed, prompts.len(), 0);
         let evaluation = evaluation_of(&config, &source, &plan)?;
         checkpoint::refuse_small_budget(&config.checkpoint, source.model.parameter_count())?;
@@ -165,6 +168,7 @@ impl Trainer {
             run,
             source,
             prompts,
+            budgets,
             queue,
             evaluation,
             collapse,
@@ -275,7 +279,7 @@ impl Trainer {
         if dynamic_sampling.is_some() {
             sampled = (surroundings.clock)();
         }
-        let shaped = self.shape(&groups);
+        let shaped = self.shape(&problems, &groups);
         let advantages = shaped.advantages(self.config.train.advantage);
         // Before the update, so that a step whose numbers are not finite leaves its rollouts to look at.
         let rollouts = self.rollout_records(&problems, &groups, (&shaped, &advantages));
@@ -363,15 +367,19 @@ impl Trainer {
         }))
     }
 
-    fn shape(&mut self, groups: &[Vec<ScoredCompletion>]) -> Shaped {
+    fn shape(&mut self, problems: &[usize], groups: &[Vec<ScoredCompletion>]) -> Shaped {
         let outcomes: Vec<Vec<Outcome>> =
             groups.iter().map(|group| group.iter().map(ScoredCompletion::outcome).collect()).collect();
-        let step = Step {
+        let mut step = Step {
             index: self.step,
             cost_max: Some(self.config.rollout.completion_tokens_max as f64),
+            costs: costs(&self.config.train.costs, groups),
             scale: self.config.train.advantage,
             ..Step::of_outcomes(&outcomes)
         };
+        if let Some(budgets) = &self.budgets {
+            step.give_budgets(problems.iter().map(|&problem| budgets[problem]));
+        }
         let mut stream = Stream::new(self.config.seed, Purpose::Selection, [self.place(), 0, 0]);
         shape(&step, &self.config.train.shaping, &mut self.shaper, &mut stream)
     }
@@ -464,10 +472,13 @@ fn prompter<'a>(config: &'a RunConfig, source: &'a ModelDirectory) -> Prompter<'
     }
 }
 
-fn training_prompts(config: &RunConfig, source: &ModelDirectory) -> Result<Vec<Prompt>, RlError> {
-    let problems = read_problems(&config.problems.path, &config.problems.fields)?;
+/// Prompts of the training problems, and the budgets that they ask for.
+fn training_prompts(config: &RunConfig, source: &ModelDirectory) -> Result<(Vec<Prompt>, Option<Vec<u32>>), RlError> {
+    let mut problems = read_problems(&config.problems.path, &config.problems.fields)?;
+    let budgets = config.problems.budget.as_ref().map(|budget| budget.ask(config.seed, &mut problems));
     let prompter = prompter(config, source);
-    problems.iter().map(|problem| prompter.prompt(problem)).collect()
+    let prompts = problems.iter().map(|problem| prompter.prompt(problem)).collect::<Result<_, _>>()?;
+    Ok((prompts, budgets))
 }
 
 fn evaluation_of(config: &RunConfig, source: &ModelDirectory, plan: &Plan) -> Result<Option<Evaluation>, RlError> {
@@ -475,6 +486,9 @@ fn evaluation_of(config: &RunConfig, source: &ModelDirectory, plan: &Plan) -> Re
     let mut problems = read_problems(&settings.path, &settings.fields)?;
     if settings.limit > 0 {
         problems.truncate(settings.limit);
+    }
+    if let Some(budget) = &config.problems.budget {
+        budget.ask(config.seed, &mut problems);
     }
     let prompter = prompter(config, source);
     let prompts = problems.iter().map(|problem| prompter.prompt(problem)).collect::<Result<_, _>>()?;

@@ -110,7 +110,16 @@ fn a_value_out_of_range_is_refused_with_setting_value_and_range() {
             "`train.shaping.top-lambda.correctness_ratio_min` is 2",
         ),
         ("train.shaping={length-penalty={alpha=1.5}}", "`train.shaping.length-penalty.alpha` is 1.5"),
+        ("train.shaping={kimi={weight=-1.0}}", "`train.shaping.kimi.weight` is -1; it must be between 0 and 1000000"),
+        ("train.shaping={cosine={correct_long=3.0}}", "`train.shaping.cosine.correct_long` is 3; it must be between"),
+        (
+            "train.shaping={soft-overlong={}}",
+            "`train.shaping.soft-overlong.buffer` is 4096; it must be between 1 and 100",
+        ),
+        ("train.shaping={laser-d={}}", "`train.shaping.laser-d.target_min` is 4096; it must be between 0 and 100"),
+        ("train.shaping={acoer={alpha=0.9}}", "`train.shaping.acoer.alpha` is 0.9; it must be between 0.01 and 0.5"),
         ("train.dynamic_sampling={rounds_max=0}", "`train.dynamic_sampling.rounds_max` is 0; it must be between 1"),
+        ("problems.budget={tokens_min=0}", "`problems.budget.tokens_min` is 0; it must be between 1"),
         ("evaluation={every_steps=0,path=\"e\"}", "`evaluation.every_steps` is 0; leave out [evaluation]"),
         ("evaluation={every_steps=1,path=\"e\",samples=0}", "`evaluation.samples` is 0; it must be at least 1"),
         ("evaluation={every_steps=1,path=\"e\",temperature=-1.0}", "`evaluation.temperature` is -1; it must be"),
@@ -132,16 +141,55 @@ fn settings_that_contradict_each_other_are_refused_with_the_reason() {
              `top-lambda` selects first; leave out one of the two",
         ),
         (
+            vec!["train.dynamic_sampling={}", "train.shaping={weighted={objectives=[{shaper={matched-penalty={}}}]}}"],
+            "those are what `matched-penalty` selects first",
+        ),
+        (vec!["train.shaping={l1-exact={}}"], "`train.shaping.l1-exact` compares lengths with a budget"),
+        (vec!["train.shaping={l1-max={}}"], "add the table `[problems.budget]`"),
+        (
+            vec!["train.shaping={dler={}}", "train.advantage=whitened"],
+            "`train.shaping.dler.cost_max` is 4000; the truncation is all of DLER's length pressure, so it must be above \
+             0 and at most the limit of completions, 100",
+        ),
+        (
+            vec!["train.shaping={dler={cost_max=50}}"],
+            "`train.advantage` is not \"whitened\", which DLER is defined with",
+        ),
+        (
             vec!["train.loss={surrogate='gspo',aggregation='token-mean'}"],
             "`train.loss.aggregation` must be \"sequence-mean\" with the surrogate \"gspo\"",
         ),
         (vec!["train.loss={surrogate='gspo',aggregation='constant'}"], "its ratio is one number for a completion"),
+        (vec!["train.shaping={weighted={objectives=[]}}"], "`train.shaping.weighted.objectives` is empty"),
+        (
+            vec!["train.shaping={weighted={objectives=[{cost='waits',shaper={kimi={}}}]}}"],
+            "has the cost \"waits\", which is neither \"tokens\" nor in `[train.costs]`",
+        ),
+        (
+            vec!["train.shaping={weighted={objectives=[{shaper={weighted={objectives=[]}}}]}}"],
+            "has objectives within an objective",
+        ),
+        (
+            vec![
+                "train.costs={steps={paragraphs={}}}",
+                "train.shaping={weighted={objectives=[{cost='steps',shaper={cosine={}}}]}}",
+            ],
+            "`train.shaping.cosine.cost_max` is not given, and only tokens have a limit",
+        ),
+        (vec!["train.costs={tokens={lines={}}}"], "`train.costs` defines \"tokens\", which is there already"),
+        (vec!["train.costs={waits={occurrences={of=''}}}"], "`train.costs` counts occurrences of an empty text"),
     ] {
         let error = parse(SHORTEST, &changes).unwrap().check().unwrap_err();
         assert!(matches!(error, RlError::Setting { .. }), "{changes:?}: {error}");
         assert_refused(&error.to_string(), &[expected]);
     }
-    parse(SHORTEST, &["train.loss={surrogate='cispo',aggregation='constant'}"]).unwrap().check().unwrap();
+    for changes in [
+        vec!["train.shaping={dler={cost_max=50}}", "train.advantage=whitened", "train.dynamic_sampling={}"],
+        vec!["train.shaping={l1-max={}}", "problems.budget={}"],
+        vec!["train.loss={surrogate='cispo',aggregation='constant'}"],
+    ] {
+        parse(SHORTEST, &changes).unwrap().check().unwrap();
+    }
 }
 
 #[test]
@@ -178,12 +226,19 @@ fn the_resolved_config_reads_as_the_same_config() {
         vec![],
         vec!["arm=mine", "seed=7", "train.truncated=drop", "problems.order=file", "train.schedule.decay=cosine"],
         vec!["train.shaping={grpo={}}", "verifier={extraction={marker={marker=\"A\"}}}", "problems.fields.level=l"],
+        vec![
+            "train.loss.surrogate=gspo",
+            "train.dynamic_sampling={}",
+            "problems.budget={}",
+            "train.costs={steps={paragraphs={}},waits={occurrences={of='Wait'}}}",
+            "train.shaping={weighted={objectives=[{cost='steps',weight=0.5,shaper={kimi={}}},{shaper={acoer={}}}]}}",
+        ],
         vec!["evaluation={every_steps=3,path=\"e.jsonl\",name=\"e\",completion_tokens_max=9}"],
     ] {
         let config = parse(SHORTEST, &changes).unwrap();
         let text = config.to_toml();
         assert_eq!(parse(&text, &[]).unwrap(), config, "{text}");
-        assert!(text.contains("clip_high = 0.2"), "defaults are written out:\n{text}");
+        assert!(text.contains("clip_high = "), "defaults are written out:\n{text}");
     }
 }
 

@@ -11,14 +11,18 @@ use support::{
     world::{World, assert_same_files, finish, interrupt_after},
 };
 
+/// Shapers that remember, and a queue of problems that only the run itself knows.
 #[test]
-fn dynamic_sampling_goes_on_from_a_checkpoint() {
+fn shapers_that_remember_and_dynamic_sampling_go_on_from_a_checkpoint() {
     let world = World::new();
     let settings = [
         "train.steps=4",
         "train.dynamic_sampling={rounds_max=2}",
         "problems.order=shuffled",
-        "train.shaping={grpo={}}",
+        "train.shaping={weighted={objectives=[\
+            {shaper={short-rl={cost_tolerance=2}}},\
+            {shaper={acoer={warmup_steps=0,window_steps=2,budget_min=5}}},\
+            {shaper={laser-d={target_min=5,target_interval=3,every_steps=2}}}]}}",
     ];
     world.run("whole", &settings);
     for step in [1, 3] {
@@ -27,6 +31,12 @@ fn dynamic_sampling_goes_on_from_a_checkpoint() {
         finish(&mut world.resume(&name).unwrap());
         assert_same_files(&world.path("whole"), &world.path(&name), &[]);
     }
+    interrupt_after(&mut world.start("changed", &settings).unwrap(), 1);
+    let config = world.path("changed").join("config.toml");
+    let other = world.config(&["train.steps=4", "train.shaping={kimi={}}"]).to_toml();
+    record::write::replace(&config, other.as_bytes()).unwrap();
+    let error = world.resume("changed").map(drop).unwrap_err().to_string();
+    assert!(error.contains("its checkpoint is not one of the shaper `kimi`"), "{error}");
 }
 
 #[test]
@@ -64,6 +74,43 @@ fn dynamic_sampling_replaces_groups_without_a_signal_by_those_of_the_next_proble
     let number = |id: &str| id.rsplit('-').next().unwrap().parse::<u32>().unwrap();
     assert!(kept.values().all(|rows| number(&rows[0].problem) >= taken), "40 problems are enough for two steps");
     assert_eq!(plain.metrics().unwrap()[0].dynamic_sampling, None);
+}
+
+#[test]
+fn budgets_are_asked_for_and_reach_the_shaper() {
+    let world = World::new();
+    // The task's words are its squares, so a budget is written as one.
+    let budget = "problems.budget={tokens_min=4,tokens_max=9,instruction='{budget}'}";
+    let run = world.run("run", &["train.steps=1", budget, "train.shaping={l1-exact={alpha=0.01}}"]);
+    let mut budgets = BTreeSet::new();
+    for row in run.rollouts(0).unwrap() {
+        let asked: u32 = row.question.rsplit('\n').next().unwrap().parse().unwrap();
+        let distance = f64::from(asked.abs_diff(row.completion_tokens));
+        assert_close(&[row.reward], &[f64::from(u8::from(row.is_correct())) - 0.01 * distance], 1e-12, &row.question);
+        assert!((4..=9).contains(&asked));
+        budgets.insert(asked);
+    }
+    assert!(budgets.len() > 1, "problems have budgets of their own: {budgets:?}");
+}
+
+/// The word `<q>` begins a quick plan; a completion with another plan gets the bonus.
+#[test]
+fn an_objective_acts_on_the_cost_that_it_names() {
+    let world = World::new();
+    let settings = [
+        "train.steps=1",
+        "train.costs={quick={occurrences={of='<q>'}}}",
+        "train.shaping={weighted={objectives=[{cost='quick',weight=0.5,shaper={laser={target=0}}}]}}",
+    ];
+    let rollouts = world.run("run", &settings).rollouts(0).unwrap();
+    for row in &rollouts {
+        let bonus = if row.completion.contains("<q>") { 0.0 } else { 0.25 };
+        let expected = if row.is_correct() { 1.0 + bonus } else { 0.0 };
+        assert_close(&[row.reward], &[expected], 1e-12, &row.completion);
+    }
+    let quick = rollouts.iter().filter(|row| row.is_correct() && row.completion.contains("<q>")).count();
+    let correct = rollouts.iter().filter(|row| row.is_correct()).count();
+    assert!((1..correct).contains(&quick), "both kinds occur: {quick} of {correct}");
 }
 
 #[test]

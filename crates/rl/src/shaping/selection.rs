@@ -80,8 +80,14 @@ impl Selected {
     }
 }
 
-fn correct(group: &[Priced]) -> usize {
+/// Correct completions of a group.
+pub(super) fn correct(group: &[Priced]) -> usize {
     group.iter().filter(|one| one.correct).count()
+}
+
+/// Σc/G; 0 of an empty group.
+pub(super) fn correctness_ratio(group: &[Priced]) -> f64 {
+    correct(group) as f64 / group.len().max(1) as f64
 }
 
 fn all_correct(groups: &[Vec<Priced>], counts: &[usize], chosen: impl Iterator<Item = usize>) -> usize {

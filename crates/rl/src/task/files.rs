@@ -1,6 +1,7 @@
 //! A family's files on disk: problems, demonstrations, supervised starts, and the config that trains from them.
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
     fs,
     path::{Path, PathBuf},
@@ -137,7 +138,12 @@ impl TaskFiles {
             threads: 1,
             compute: Some(ComputeType::F32),
             model: ModelSettings { path: self.start_model(&seed).display().to_string(), memory_bytes_max: 0 },
-            problems: ProblemSettings { path: self.problems(&seed), order: ProblemOrder::File, fields: fields.clone() },
+            problems: ProblemSettings {
+                path: self.problems(&seed),
+                order: ProblemOrder::File,
+                fields: fields.clone(),
+                budget: None,
+            },
             prompt: plain_prompt(),
             verifier: VerifierSettings { extraction: Extraction::Marker { marker: "A".into() } },
             rollout: RolloutSettings {
@@ -155,6 +161,7 @@ impl TaskFiles {
                 truncated: Truncated::Wrong,
                 advantage: AdvantageScale::GroupStd,
                 dynamic_sampling: None,
+                costs: BTreeMap::new(),
                 shaping: Shaping::Grpo {},
                 loss: LossSettings::default(),
                 optimizer: OptimizerSettings { learning_rate: 5e-4, beta2: 0.95, ..OptimizerSettings::default() },

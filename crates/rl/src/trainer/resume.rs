@@ -79,7 +79,7 @@ impl Trainer {
             return Err(RlError::File { path: root.into(), message });
         }
         let updater = Updater::new(&source.model, optimizer, reference, plan.recomputed_layers);
-        let prompts = training_prompts(&config, &source)?;
+        let (prompts, budgets) = training_prompts(&config, &source)?;
         let queue = ProblemQueue::new(config.problems.order, config.seed, prompts.len(), problems_taken);
         let evaluation = evaluation_of(&config, &source, &plan)?;
         run.rewind_faults(step, detours)?;
@@ -92,6 +92,7 @@ impl Trainer {
             run,
             source,
             prompts,
+            budgets,
             queue,
             evaluation,
             collapse,
