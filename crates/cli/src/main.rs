@@ -16,6 +16,7 @@ mod sample;
 mod sft;
 mod sweep;
 mod table;
+mod task;
 mod train;
 mod verify;
 
@@ -73,6 +74,7 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Arguments),
+    Task(task::Arguments),
     Train(train::Arguments),
     Sweep(sweep::Arguments),
     Sft(sft::Arguments),
@@ -98,6 +100,7 @@ fn main() -> ExitCode {
     let console = Console::new(if line.quiet { Verbosity::Quiet } else { Verbosity::Normal }, line.color);
     let outcome = match &line.command {
         Command::Demo(arguments) => demo::run(arguments, &console),
+        Command::Task(arguments) => task::run(arguments, &console),
         Command::Sft(arguments) => sft::run(arguments, &console),
         Command::Train(arguments) => train::run(arguments, &console),
         Command::Sweep(arguments) => sweep::run(arguments, &console),

@@ -2,7 +2,8 @@
 //!
 //! A prompt asks for a computation of several steps; a completion names a plan first and then computes by it. The quick
 //! plan takes a shortcut and is wrong where the shortcut does not hold; the careful plan is always right, and two more
-//! check it once or twice. Families differ in how often the shortcut fails and in whether that can be seen beforehand.
+//! check it once or twice. Families differ in how often the shortcut fails and in whether that can be seen beforehand:
+//! docs/tasks.md.
 //!
 //! Problems never repeat across [`Split`]s. Small levels have a few hundred problems, so drawing and comparing would run
 //! out of new ones; instead every problem belongs to one split by a hash of itself. Within a split problems are drawn

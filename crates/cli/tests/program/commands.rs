@@ -320,3 +320,14 @@ fn the_demo_refuses_a_directory_that_holds_files() {
     let scratch = Scratch::new();
     scratch.refuse(&["demo", "--out", "model"], 1, &["error: model: is not empty\n", "hint: choose another directory"]);
 }
+
+#[test]
+fn tasks_are_listed_and_one_that_is_not_there_or_a_range_without_seeds_is_refused() {
+    let scratch = Scratch::new();
+    let ran = scratch.succeed(&["task", "list"]);
+    for line in ["ring: the final square of a walk", "  the shortcut is wrong on  4.4 %, 13.2 %, 21.2 %, 28.5 %\n"] {
+        assert!(ran.stdout.contains(line), "{line}\nis not in\n{}", ran.stdout);
+    }
+    scratch.refuse(&["task", "rings"], 2, &["'rings'", "there is no such task; choose one of ring, sum, hex, chain"]);
+    scratch.refuse(&["task", "ring", "--seeds", "3..1"], 2, &["give a range such as `1..10`"]);
+}
