@@ -139,10 +139,11 @@ fn last(values: &[(&str, u8)]) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::*;
+    use super::{
+        Operation::{Add, Multiply},
+        *,
+    };
     use crate::task::Plan;
-
-    use Operation::{Add, Multiply};
 
     fn operations() -> impl Iterator<Item = Operation> {
         (1..=ADDEND_MAX).map(Add).chain(FACTORS.map(Multiply))
