@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let progress = Progress::new(console);
     let told = progress.clone();
     machine::watch_for_stop(move || {
-        told.line("stopping after the present steps, with checkpoints; press Ctrl-C again to end at once");
+        told.line("stopping after the present steps; press Ctrl-C again to end at once");
     })?;
     let began = machine::clock();
     let steps = |(run, standing): (&SweepRun, &Standing)| done(run, *standing);

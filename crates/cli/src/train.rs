@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use record::{EvaluationSummary, FaultOutcome, FaultRecord, StepMetrics};
+use record::{Decline, FaultOutcome, FaultRecord, StepMetrics};
 use rl::{
     config::{ComputeType, RunConfig, read_config},
     estimate::{gibibytes, limit_bytes},
@@ -289,7 +289,7 @@ impl RunView {
                     percent(summary.accuracy),
                     summary.accuracy_error * 100.0,
                     summary.completion_tokens,
-                    collapse_said(summary).map_or_else(String::new, |said| format!("; {said}"))
+                    collapse_said(summary.decline.as_ref()).map_or_else(String::new, |said| format!("; {said}"))
                 ));
             }
             Event::CheckpointWritten(path) => self.progress.line(&format!("checkpoint {}", path.display())),
@@ -301,11 +301,11 @@ impl RunView {
     }
 }
 
-/// `collapsed: 21.3 points and 6.2 tokens below step 20`; nothing of an evaluation within the bounds.
-pub(crate) fn collapse_said(summary: &EvaluationSummary) -> Option<String> {
-    let decline = summary.decline.as_ref().filter(|decline| decline.collapsed)?;
+/// `collapsed: 21.3 points, 6.2 tokens below step 20`; nothing of an evaluation within the bounds.
+pub(crate) fn collapse_said(decline: Option<&Decline>) -> Option<String> {
+    let decline = decline.filter(|decline| decline.collapsed)?;
     let (points, tokens) = (decline.accuracy_fall * 100.0, decline.completion_tokens_fall);
-    Some(format!("collapsed: {points:.1} points and {tokens:.1} tokens below step {}", decline.best_step))
+    Some(format!("collapsed: {points:.1} points, {tokens:.1} tokens below step {}", decline.best_step))
 }
 
 /// `step 3: the loss is NaN, from 2 rollouts; the step is skipped`.
@@ -356,6 +356,9 @@ fn summarise(trainer: &Trainer, trained: &Path, console: &Console) -> Result<()>
         vec!["completion tokens".to_owned(), format!("{:.1}", first.1), format!("{:.1}", last.1)],
     ];
     aligned(&rows).into_iter().try_for_each(|line| console.result(line))?;
+    if let Some(step) = evaluations.last().and_then(|last| last.decline?.collapse_step) {
+        console.warning(format!("the run collapsed: at step {step} its accuracy had fallen away with its length"));
+    }
     console.result("")?;
     let report = PathBuf::from(format!("{}.html", root.display()));
     let paths = [
@@ -364,4 +367,26 @@ fn summarise(trainer: &Trainer, trained: &Path, console: &Console) -> Result<()>
         ("report", format!("brevity report {} -o {}", shell_word(root), shell_word(&report))),
     ];
     labelled(&paths).into_iter().try_for_each(|line| console.result(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collapse_is_said_with_its_falls_and_the_step_of_the_best() {
+        let within = Decline {
+            best_step: 20,
+            accuracy_fall: 0.2134,
+            accuracy_fall_error: 0.02,
+            completion_tokens_fall: 6.25,
+            completion_tokens_fall_error: 0.2,
+            collapsed: false,
+            collapse_step: Some(40),
+        };
+        assert_eq!([collapse_said(None), collapse_said(Some(&within))], [None, None]);
+        let beyond = Decline { collapsed: true, ..within };
+        let said = "collapsed: 21.3 points, 6.2 tokens below step 20";
+        assert_eq!(collapse_said(Some(&beyond)).as_deref(), Some(said));
+    }
 }

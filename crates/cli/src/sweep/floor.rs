@@ -88,7 +88,7 @@ impl Floor<'_> {
     fn show(&self, run: &SweepRun, event: &Event<'_>) {
         if let Event::EvaluationEnded(summary) = event {
             let is_first = summary.decline.is_some_and(|decline| decline.collapse_step == Some(summary.step));
-            if let Some(said) = collapse_said(summary).filter(|_| is_first) {
+            if let Some(said) = collapse_said(summary.decline.as_ref()).filter(|_| is_first) {
                 self.progress.line(&format!("{}, step {}: {said}", run.name(), summary.step));
             }
         }
