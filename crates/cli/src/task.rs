@@ -154,7 +154,7 @@ fn make(arguments: &MakeArguments, console: &Console) -> Result<Outcome> {
     files.write(seeds, PROBLEM_STEPS)?;
     let config = root.join("train.toml");
     files.write_train_config(&config, TRAIN_STEPS)?;
-    let bar = progress.work(seeds.len() as u64 * family.start_steps);
+    let bar = progress.work(0, seeds.len() as u64 * family.start_steps);
     let starts = Workshop { family, files: &files, bar: &bar, seeds, next: AtomicUsize::new(0) }.make(jobs);
     drop(bar);
     let starts = starts?;

@@ -348,11 +348,8 @@ impl Default for CheckpointSettings {
 /// # Errors
 /// [`RlError::File`] naming the file, the line or the setting, and what would be right.
 pub fn read_config<T: DeserializeOwned>(path: &Path, overrides: &[String]) -> Result<T, RlError> {
-    let text = std::fs::read_to_string(path).map_err(|source| RlError::Io {
-        action: "read the config",
-        path: path.into(),
-        source,
-    })?;
+    let failed = |source| RlError::Io { action: "read the config", path: path.into(), source };
+    let text = std::fs::read_to_string(path).map_err(failed)?;
     parse_config(&text, overrides).map_err(|message| RlError::File { path: path.into(), message })
 }
 

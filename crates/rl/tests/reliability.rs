@@ -396,7 +396,7 @@ fn age(run: &RunDirectory, schema: u32) {
     for step in kept_steps(run) {
         let directory = checkpoint::path(run, step);
         rewrite(&directory.join("state.json"), &|state| {
-            state.retain(|field, _| ["step", "updates"].contains(&field.as_str()))
+            state.retain(|field, _| ["step", "updates"].contains(&field.as_str()));
         });
         write::remove(&directory.join("manifest")).unwrap();
         write::replace(&run.checkpoints().join("latest"), format!("step-{step:06}").as_bytes()).unwrap();

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use model::ModelDirectory;
 use record::{RunDirectory, RunLock};
 
-use super::{Surroundings, Trainer, evaluation_of, plan, training_prompts};
+use super::{
+    Surroundings, Trainer,
+    setup::{evaluation_of, plan, training_prompts},
+};
 use crate::{
     RlError,
     checkpoint::{self, Damage, Progress},
@@ -63,15 +66,12 @@ impl Trainer {
         let mut source = ModelDirectory::open(&model, compute)?;
         let has_reference = config.train.loss.kl_weight > 0.0;
         let shaping = &config.train.shaping;
-        let (reference, optimizer, progress) = match restored {
-            Some(restored) => {
-                let start = std::mem::replace(&mut source.model, restored.model);
-                (has_reference.then_some(start), restored.optimizer, restored.progress)
-            }
-            None => {
-                let reference = has_reference.then(|| source.model.clone());
-                (reference, Optimizer::new(&source.model), Progress::start(shaping))
-            }
+        let (reference, optimizer, progress) = if let Some(restored) = restored {
+            let start = std::mem::replace(&mut source.model, restored.model);
+            (has_reference.then_some(start), restored.optimizer, restored.progress)
+        } else {
+            let reference = has_reference.then(|| source.model.clone());
+            (reference, Optimizer::new(&source.model), Progress::start(shaping))
         };
         let Progress { step, problems_taken, shaper, detours } = progress;
         if !shaping.accepts(&shaper) {

@@ -1,0 +1,89 @@
+//! What a run reads and plans before its first step, the same when it starts and when it goes on.
+
+use std::path::Path;
+
+use model::{Compute, ModelConfig, ModelDirectory, Sampling};
+
+use crate::{
+    RlError,
+    config::RunConfig,
+    estimate::{self, Plan},
+    evaluation::Evaluation,
+    prompt::{Prompt, Prompter},
+    read_problems,
+    sampler::SamplerSettings,
+    summary::EvaluationSettings,
+};
+
+fn prompter<'a>(config: &'a RunConfig, source: &'a ModelDirectory) -> Prompter<'a> {
+    Prompter {
+        tokenizer: &source.tokenizer,
+        chat: source.chat.as_ref(),
+        settings: &config.prompt,
+        positions_max: source.model.config().positions_max,
+    }
+}
+
+/// Prompts of the training problems, and the budgets that they ask for.
+pub(super) fn training_prompts(
+    config: &RunConfig,
+    source: &ModelDirectory,
+) -> Result<(Vec<Prompt>, Option<Vec<u32>>), RlError> {
+    let mut problems = read_problems(&config.problems.path, &config.problems.fields)?;
+    let budgets = config.problems.budget.as_ref().map(|budget| budget.ask(config.seed, &mut problems));
+    let prompter = prompter(config, source);
+    let prompts = problems.iter().map(|problem| prompter.prompt(problem)).collect::<Result<_, _>>()?;
+    Ok((prompts, budgets))
+}
+
+/// The evaluation that the config asks for, if any.
+pub(super) fn evaluation_of(
+    config: &RunConfig,
+    source: &ModelDirectory,
+    plan: &Plan,
+) -> Result<Option<Evaluation>, RlError> {
+    let Some(settings) = &config.evaluation else { return Ok(None) };
+    let mut problems = read_problems(&settings.path, &settings.fields)?;
+    if settings.limit > 0 {
+        problems.truncate(settings.limit);
+    }
+    if let Some(budget) = &config.problems.budget {
+        budget.ask(config.seed, &mut problems);
+    }
+    let prompter = prompter(config, source);
+    let prompts = problems.iter().map(|problem| prompter.prompt(problem)).collect::<Result<_, _>>()?;
+    let completion_tokens_max = settings.completion_tokens_max.unwrap_or(config.rollout.completion_tokens_max);
+    let stem = || settings.path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let sampling = Sampling { temperature: settings.temperature as f32, top_k: 0, top_p: 1.0 };
+    Ok(Some(Evaluation {
+        prompts,
+        extraction: config.verifier.extraction.clone(),
+        settings: EvaluationSettings {
+            step: 0,
+            benchmark: settings.name.clone().unwrap_or_else(stem),
+            samples: settings.samples,
+            temperature: settings.temperature,
+            top_p: 1.0,
+            completion_tokens_max: completion_tokens_max as u32,
+            seed: config.seed,
+        },
+        sampler: SamplerSettings {
+            sampling,
+            completion_tokens_max,
+            sequences_max: config.rollout.sequences_max,
+            cache_bytes_max: plan.cache_bytes_max,
+            end_tokens: source.end_tokens.clone(),
+        },
+    }))
+}
+
+/// What the run does without to fit its memory.
+pub(super) fn plan(
+    config: &RunConfig,
+    model: &Path,
+    compute: Compute,
+    available: Option<u64>,
+) -> Result<Plan, RlError> {
+    let limit = estimate::limit_bytes(&config.model, available);
+    estimate::plan(config, &ModelConfig::read(model)?, compute, limit)
+}
