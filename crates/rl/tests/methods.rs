@@ -36,7 +36,7 @@ fn shapers_that_remember_and_dynamic_sampling_go_on_from_a_checkpoint() {
     let other = world.config(&["train.steps=4", "train.shaping={kimi={}}"]).to_toml();
     record::write::replace(&config, other.as_bytes()).unwrap();
     let error = world.resume("changed").map(drop).unwrap_err().to_string();
-    assert!(error.contains("its checkpoint is not one of the shaper `kimi`"), "{error}");
+    assert!(error.contains("(`config.toml`) is not what it was when the run began"), "{error}");
 }
 
 #[test]
