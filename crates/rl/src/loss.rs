@@ -84,8 +84,7 @@ impl Default for LossSettings {
 
 impl LossSettings {
     /// The settings that are published with `surrogate`, without KL: those of GSPO are from arXiv 2507.18071, section
-    /// 5.1. The paper of CISPO sets no lower bound and does not state the upper one; 1 + 4 is that of ScaleRL
-    /// (arXiv 2510.13786).
+    /// 5.1. The paper of CISPO sets no lower bound and does not state the upper one, so 1 + 4 is a choice of ours.
     pub fn of(surrogate: Surrogate) -> Self {
         let (clip_low, clip_high, aggregation) = match surrogate {
             Surrogate::Grpo => (0.2, 0.2, Aggregation::SequenceMean),

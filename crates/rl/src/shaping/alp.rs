@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Priced, Refusal, Shaped, Shaper, ShaperState, Step, correctness, outside, selection::correctness_ratio};
 use crate::{config::RunConfig, random::Stream};
 
-/// Settings of `[train.shaping.alp]`; the default is the published one.
+/// Settings of `[train.shaping.alp]`; the default is ours, since no text at hand states β.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Alp {
