@@ -5,7 +5,7 @@
 //! check it once or twice. Families differ in how often the shortcut fails and in whether that can be seen beforehand:
 //! docs/tasks.md.
 //!
-//! Problems never repeat across [`Split`]s. Small levels have a few hundred problems, so drawing and comparing would run
+//! Problems never repeat across splits. Small levels have a few hundred problems, so drawing and comparing would run
 //! out of new ones; instead every problem belongs to one split by a hash of itself. Within a split problems are drawn
 //! independently and may repeat.
 
