@@ -48,8 +48,8 @@ pub struct Family {
     pub quick_wrong_shares: [f64; 4],
     /// How often demonstrations follow each of [`Plan::ALL`], of their sum.
     pub plan_weights: [u32; 4],
-    /// Words of prompts and completions; a token's id is its index. Among them are `:`, `W`, `A`, `$`, `_` and `.`.
-    pub vocabulary: &'static [&'static str],
+    /// Words of prompts and completions that are the family's own; see [`Family::vocabulary`].
+    pub words: &'static [&'static str],
     /// Tokens of every prompt.
     pub prompt_tokens: usize,
     /// Token limit of a completion, above the longest plan.

@@ -156,7 +156,7 @@ fn a_completion_ends_with_the_end_token_or_at_the_limit() {
 #[test]
 fn behavior_logprobs_and_entropies_are_those_of_a_distribution_over_the_vocabulary() {
     let source = policy();
-    let entropy_max = (RING.vocabulary.len() as f64).ln();
+    let entropy_max = (RING.vocabulary().len() as f64).ln();
     for one in completions(&source, &requests(&source, 4), &settings(80, 8)).concat() {
         assert_eq!(one.logprobs.len(), one.tokens.len());
         assert!(one.logprobs.iter().all(|logprob| *logprob <= 0.0 && logprob.is_finite()), "{:?}", one.logprobs);

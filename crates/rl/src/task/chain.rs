@@ -13,17 +13,10 @@ pub static CHAIN: Family = Family {
     levels: [2, 4, 6, 8],
     quick_wrong_shares: [37.0 / 40.0, 569.0 / 640.0, 73_327.0 / 81_920.0, 235_831.0 / 262_144.0],
     plan_weights: [8, 6, 4, 2],
-    vocabulary: &[
+    words: &[
         "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", // digits
         "+1", "+2", "+3", "+4", "+5", "*3", "*7", "*9", // operations
         "a", "b", "c", "d", "e", "f", "g", "h", // labels: the index of an operation
-        "<q>", "<c>", "<v>", "<w>", // plans
-        ":",   // end of the prompt
-        "W",   // another pass
-        "A",   // the answer follows
-        "$",   // end
-        "_",   // padding
-        ".",   // blank, in place of an operation
     ],
     prompt_tokens: OPERATIONS_MAX + 2,
     completion_tokens_max: 56,

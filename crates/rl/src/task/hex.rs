@@ -14,16 +14,9 @@ pub static HEX: Family = Family {
     levels: [5, 6, 7, 8],
     quick_wrong_shares: [1.0, 0.0, 1.0, 0.0],
     plan_weights: [8, 6, 4, 2],
-    vocabulary: &[
+    words: &[
         "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", // digits
         "a", "b", "c", "d", // labels: the place of a pair, from the left
-        "<q>", "<c>", "<v>", "<w>", // plans
-        ":",   // end of the prompt
-        "W",   // another pass
-        "A",   // the answer follows
-        "$",   // end
-        "_",   // padding
-        ".",   // blank, in place of a digit
     ],
     prompt_tokens: DIGITS_MAX + 1,
     completion_tokens_max: 60,

@@ -15,17 +15,10 @@ pub static RING: Family = Family {
     levels: [2, 4, 6, 8],
     quick_wrong_shares: [1.0 / 6.0, 827.0 / 2592.0, 10283.0 / 23328.0, 1_818_857.0 / 3_359_232.0],
     plan_weights: [9, 5, 4, 2],
-    vocabulary: &[
+    words: &[
         "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", // squares
         "+1", "+2", "+3", "+4", "+5", "+6", // rolls
         "a", "b", "c", "d", "e", "f", "g", "h", // labels: the index of a roll
-        "<q>", "<c>", "<v>", "<w>", // plans
-        ":",   // end of the prompt
-        "W",   // another pass
-        "A",   // the answer follows
-        "$",   // end
-        "_",   // padding
-        ".",   // blank, in place of a roll
     ],
     prompt_tokens: ROLLS_MAX + 2,
     completion_tokens_max: 80,

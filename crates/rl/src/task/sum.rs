@@ -14,7 +14,7 @@ pub static SUM: Family = Family {
     levels: [2, 4, 6, 8],
     quick_wrong_shares: [2.0 / 45.0, 149.0 / 1125.0, 382_427.0 / 1_800_000.0, 51_317_081.0 / 180_000_000.0],
     plan_weights: [9, 5, 4, 2],
-    vocabulary: &[
+    words: &[
         "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", // digits, and totals of columns
         "10", "11", "12", "13", "14", "15", "16", "17", "18", "19", // totals of columns
         "0+0", "0+1", "0+2", "0+3", "0+4", "0+5", "0+6", "0+7", "0+8", "0+9", "1+0", "1+1", "1+2", "1+3", "1+4", "1+5",
@@ -25,13 +25,6 @@ pub static SUM: Family = Family {
         "8+0", "8+1", "8+2", "8+3", "8+4", "8+5", "8+6", "8+7", "8+8", "8+9", "9+0", "9+1", "9+2", "9+3", "9+4", "9+5",
         "9+6", "9+7", "9+8", "9+9", // columns: a digit of each number
         "a", "b", "c", "d", "e", "f", "g", "h", // labels: the place of a column, from the right
-        "<q>", "<c>", "<v>", "<w>", // plans
-        ":",   // end of the prompt
-        "W",   // another pass
-        "A",   // the answer follows
-        "$",   // end
-        "_",   // padding
-        ".",   // blank, in place of a column
     ],
     prompt_tokens: DIGITS_MAX + 1,
     completion_tokens_max: 88,

@@ -134,7 +134,7 @@ fn the_tokenizer_covers_every_text_and_the_stated_sizes_hold() {
         let directory = tempfile::tempdir().unwrap();
         write::replace(&directory.path().join("tokenizer.json"), family.tokenizer_json().as_bytes()).unwrap();
         let tokenizer = Tokenizer::open(directory.path()).unwrap();
-        assert_eq!(family.vocabulary.iter().collect::<BTreeSet<_>>().len(), family.vocabulary.len());
+        assert_eq!(family.vocabulary().iter().collect::<BTreeSet<_>>().len(), family.vocabulary().len());
         let (mut used, mut longest) = (BTreeSet::new(), 0);
         for (_, exercise) in exercises(family, 300, 10) {
             let prompt = tokenizer.encode(&exercise.question()).unwrap();
@@ -151,7 +151,7 @@ fn the_tokenizer_covers_every_text_and_the_stated_sizes_hold() {
         }
         assert!(longest <= family.completion_tokens_max, "{family:?}: {longest}");
         used.extend([family.end_token_id(), family.padding_token_id()]);
-        assert_eq!(used.len(), family.vocabulary.len(), "{family:?}: every word is used");
+        assert_eq!(used.len(), family.vocabulary().len(), "{family:?}: every word is used");
     }
 }
 

@@ -7,7 +7,21 @@ const END: &str = "$";
 /// The padding token.
 const PADDING: &str = "_";
 
+/// Words that every family has, after its own.
+const COMMON_WORDS: [&str; 10] = [
+    "<q>", "<c>", "<v>", "<w>", // plans
+    ":",   // end of the prompt
+    "W",   // another pass
+    "A",   // the answer follows
+    END, PADDING, ".", // blank, in place of what a shorter prompt lacks
+];
+
 impl Family {
+    /// Words of prompts and completions: the family's own, then those of every family. A token's id is its index.
+    pub fn vocabulary(&self) -> Vec<&'static str> {
+        [self.words, &COMMON_WORDS].concat()
+    }
+
     /// Id of the end token `$`.
     pub fn end_token_id(&self) -> u32 {
         self.token_id(END)
@@ -19,7 +33,8 @@ impl Family {
     }
 
     fn token_id(&self, token: &str) -> u32 {
-        self.vocabulary.iter().position(|word| *word == token).expect("every vocabulary has the special tokens") as u32
+        self.vocabulary().iter().position(|word| *word == token).expect("every vocabulary has the special tokens")
+            as u32
     }
 
     /// `tokenizer.json`: words between spaces are tokens, `$` and `_` are special, decoding joins by spaces.
@@ -28,7 +43,7 @@ impl Family {
     /// encoding any other word is an error rather than a silent blank.
     pub fn tokenizer_json(&self) -> String {
         let vocabulary: Vec<_> =
-            self.vocabulary.iter().enumerate().map(|(id, token)| format!("\"{token}\": {id}")).collect();
+            self.vocabulary().iter().enumerate().map(|(id, token)| format!("\"{token}\": {id}")).collect();
         let vocabulary = vocabulary.join(", ");
         let special = [END, PADDING].map(|token| {
             let id = self.token_id(token);
@@ -77,8 +92,8 @@ mod tests {
 
     #[test]
     fn the_ring_has_36_tokens_and_square_ids_are_numbers() {
-        assert_eq!(RING.vocabulary.len(), 36);
-        assert!((0..12).all(|square| RING.vocabulary[square] == square.to_string()));
+        assert_eq!(RING.vocabulary().len(), 36);
+        assert!((0..12).all(|square| RING.vocabulary()[square] == square.to_string()));
         assert_eq!((RING.end_token_id(), RING.padding_token_id()), (33, 34));
     }
 
@@ -86,7 +101,7 @@ mod tests {
     fn the_tokenizers_library_reads_encodes_and_decodes() {
         let tokenizer = Tokenizer::from_bytes(RING.tokenizer_json().as_bytes()).unwrap();
         assert_eq!(tokenizer.get_vocab_size(true), 36);
-        for (id, token) in (0..).zip(RING.vocabulary) {
+        for (id, token) in (0..).zip(RING.vocabulary()) {
             assert_eq!(tokenizer.token_to_id(token), Some(id), "{token}");
         }
         let text = "9 +1 +2 +2 +2 . . . . : <q> a 10 b 0 c 2 d 4 A 4 $";

@@ -71,7 +71,7 @@ impl Family {
   "torch_dtype": "float32"
 }}
 "#,
-            self.vocabulary.len(),
+            self.vocabulary().len(),
             self.end_token_id(),
             self.padding_token_id()
         )
