@@ -25,7 +25,9 @@ pub use evaluation::{
 pub use evaluation_directory::{EvaluationDirectory, EvaluationHeader, PolicySource, ProblemLeftOut};
 pub use fault::{FaultOutcome, FaultRecord, RolloutPlace};
 pub use lines::whole_lines;
-pub use metrics::{DynamicSamplingMetrics, PhaseSeconds, SelectionMetrics, StepMetrics, TokenStatistics};
+pub use metrics::{
+    DynamicSamplingMetrics, PhaseSeconds, SelectionMetrics, SignalMetrics, StepMetrics, TokenStatistics,
+};
 pub use record_log::{RecordLog, SettingDifference, setting_difference};
 pub use rollout::{RolloutRecord, StopReason};
 pub use run_directory::{RunDirectory, RunHeader};

@@ -1,5 +1,7 @@
 //! One line of `metrics.jsonl`: everything measured in one optimizer step.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Completion lengths of a step, in tokens, end token included.
@@ -46,6 +48,29 @@ pub struct DynamicSamplingMetrics {
     pub level_groups: u32,
 }
 
+/// In what a collapse may announce itself, beside the metrics that every step has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SignalMetrics {
+    /// Mean over the groups in which every completion is correct of the population standard deviation of completion
+    /// tokens over their mean; none without such a group.
+    pub all_correct_length_spread: Option<f64>,
+    /// Sum of the sizes of advantages in the groups in which every completion is correct, over that of all groups; none
+    /// when all advantages are 0.
+    pub all_correct_advantage_share: Option<f64>,
+    /// Σ (A − Ā)² / Σ A², Ā being the mean advantage of the completions of the same group and correctness: the share of
+    /// the squared advantages that 0/1 rewards cannot give, which tell right from wrong and nothing else. None when all
+    /// advantages are 0.
+    pub within_correctness_advantage_share: Option<f64>,
+    /// Pearson correlation of completion tokens and advantage within groups, pooled after subtracting each group's means:
+    /// below 0 where the update favours the shorter. None when lengths or advantages do not vary.
+    pub length_advantage_correlation: Option<f64>,
+    /// Mean over the groups that hold both outcomes of the correctness ratio of their shortest quarter, completions as
+    /// long as its longest included, minus that of the others; none without a group that has both and others.
+    pub shortest_quarter_gain: Option<f64>,
+    /// Correct completions over all completions by difficulty level; problems without a level are left out.
+    pub level_correctness_ratios: BTreeMap<String, f64>,
+}
+
 /// Wall-clock seconds of one step by phase.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct PhaseSeconds {
@@ -84,6 +109,9 @@ pub struct StepMetrics {
     /// Pearson correlation of completion tokens and correctness within groups that hold both outcomes, pooled after
     /// subtracting each group's means; none when no group holds both or lengths do not vary.
     pub length_correctness_correlation: Option<f64>,
+    /// In what a collapse may announce itself; absent in lines of versions that did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signals: Option<SignalMetrics>,
     /// Completion lengths.
     pub completion_tokens: TokenStatistics,
     /// Completions that reached the token limit over all completions.
@@ -115,4 +143,24 @@ pub struct StepMetrics {
     pub update_tokens_per_second: f64,
     /// Seconds by phase.
     pub seconds: PhaseSeconds,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line as versions before `signals` wrote it.
+    const OLDER: &str = r#"{"step":0,"reward_mean":0.5,"reward_std":0.5,"correctness_ratio":0.5,"all_correct_share":0.0,
+        "all_wrong_share":0.0,"zero_advantage_share":0.0,"selection":{"groups":[],"share":0.0,"all_correct":0,"tied":0,
+        "ratio_min":null},"length_correctness_correlation":null,"completion_tokens":{"mean":8.0,"min":8,"max":8,
+        "correct_mean":8.0,"wrong_mean":8.0},"truncated_share":0.0,"entropy_nats":0.5,"kl_nats":null,"ratio_min":1.0,
+        "ratio_mean":1.0,"ratio_max":1.0,"clip_share":0.0,"loss":0.0,"gradient_norm":1.0,"learning_rate":0.5,"tokens":32,
+        "sample_tokens_per_second":32.0,"update_tokens_per_second":32.0,
+        "seconds":{"sample":1.0,"shape":1.0,"update":1.0,"total":3.0}}"#;
+
+    #[test]
+    fn a_line_without_signals_is_read() {
+        let read: StepMetrics = serde_json::from_str(OLDER).unwrap();
+        assert_eq!((read.signals, read.tokens), (None, 32));
+    }
 }

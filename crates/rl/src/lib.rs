@@ -35,6 +35,7 @@ pub mod sampler;
 pub mod score;
 pub mod sft;
 pub mod shaping;
+pub mod signals;
 pub mod statistics;
 pub mod summary;
 pub mod sweep;

@@ -5,6 +5,7 @@ use record::{DynamicSamplingMetrics, PhaseSeconds, SelectionMetrics, StepMetrics
 use crate::{
     score::ScoredCompletion,
     shaping::{Outcome, Shaped},
+    signals::signals,
     statistics::{correlation_within_groups, mean, population_standard_deviation},
     update::UpdateSummary,
 };
@@ -13,6 +14,8 @@ use crate::{
 pub struct StepView<'a> {
     /// The step.
     pub step: u64,
+    /// Difficulty levels of the groups' problems, where they have one.
+    pub levels: &'a [Option<&'a str>],
     /// Completions by group.
     pub groups: &'a [Vec<ScoredCompletion>],
     /// Rewards and selection.
@@ -55,6 +58,7 @@ pub fn step_metrics(view: &StepView<'_>) -> StepMetrics {
         selection: selection_metrics(&outcomes, shaped),
         dynamic_sampling: view.dynamic_sampling,
         length_correctness_correlation: length_correctness_correlation(&outcomes),
+        signals: Some(signals(view.levels, &outcomes, view.advantages)),
         completion_tokens: token_statistics(&outcomes),
         truncated_share: completions().filter(|s| s.completion.stop == StopReason::Limit).count() as f64 / count,
         entropy_nats: entropy / tokens as f64,

@@ -105,7 +105,8 @@ fn deviations(values: &[f64]) -> Vec<f64> {
     values.iter().map(|value| if is_constant { 0.0 } else { value - mean }).collect()
 }
 
-fn squared_deviations(values: &[f64]) -> f64 {
+/// Σ(x − x̄)²; exactly 0 for equal values and for none.
+pub(crate) fn squared_deviations(values: &[f64]) -> f64 {
     deviations(values).iter().map(|deviation| deviation * deviation).sum()
 }
 

@@ -293,8 +293,10 @@ impl Trainer {
             Err(fault) => return Ok(Err(fault)),
         };
         let updated = (surroundings.clock)();
+        let levels: Vec<_> = problems.iter().map(|&problem| self.prompts[problem].problem.level.as_deref()).collect();
         let metrics = step_metrics(&StepView {
             step: self.step,
+            levels: &levels,
             groups: &groups,
             shaped: &shaped,
             advantages: &advantages,

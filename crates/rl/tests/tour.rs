@@ -245,6 +245,7 @@ fn leave_behind(world: &World, config: &RunConfig, (groups, shaped, update): Lea
     let advantages = &shaped.advantages(config.train.advantage);
     let metrics = step_metrics(&StepView {
         step: 0,
+        levels: &vec![None; groups.len()],
         groups,
         shaped,
         advantages,

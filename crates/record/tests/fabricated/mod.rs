@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use record::{
     BudgetSummary, Decline, EvaluationRecord, EvaluationSummary, LengthSummary, Lengths, LevelSummary, PhaseSeconds,
-    PrefixVerdicts, RolloutRecord, RunDirectory, RunHeader, SCHEMA_VERSION, SelectionMetrics, StepMetrics, StopReason,
-    TokenSource, TokenStatistics,
+    PrefixVerdicts, RolloutRecord, RunDirectory, RunHeader, SCHEMA_VERSION, SelectionMetrics, SignalMetrics,
+    StepMetrics, StopReason, TokenSource, TokenStatistics,
 };
 use verify::Verdict;
 
@@ -202,6 +202,14 @@ fn metrics(plan: &ArmPlan, step: u64, noise: &mut Noise) -> StepMetrics {
             ratio_min: Some(1.0),
         },
         length_correctness_correlation: (step % 9 != 4).then(|| noise.about(0.5 - 0.3 * come + collapse * 3.0, 0.2)),
+        signals: Some(SignalMetrics {
+            all_correct_length_spread: (step % 11 != 5).then(|| noise.about(0.25 * (1.0 - come), 0.05).max(0.0)),
+            all_correct_advantage_share: (step % 11 != 5).then_some(plan.selected * 0.6),
+            within_correctness_advantage_share: Some(plan.selected * 0.7),
+            length_advantage_correlation: Some(noise.about(0.3 - plan.selected, 0.2)),
+            shortest_quarter_gain: (step % 9 != 4).then(|| noise.about(-0.2 * (1.0 - come), 0.1)),
+            level_correctness_ratios: LEVELS.map(|level| (level.to_string(), accuracy)).into(),
+        }),
         completion_tokens: TokenStatistics {
             mean: tokens,
             min: 8,
