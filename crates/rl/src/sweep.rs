@@ -12,7 +12,7 @@ use serde::Deserialize;
 use toml::Table;
 
 use crate::{
-    RlError,
+    RlError, checkpoint,
     config::{ComputeType, RunConfig, from_table, merge, parse_config},
     trainer::{Provenance, Trainer},
 };
@@ -180,9 +180,8 @@ impl SweepRun {
         if is_complete && (has_model || !run.checkpoints().exists()) {
             return Ok(Standing::Finished);
         }
-        let latest = fs::read_to_string(run.checkpoints().join("latest")).unwrap_or_default();
-        let step = latest.trim().strip_prefix("step-").and_then(|step| step.parse().ok()).unwrap_or(0);
-        Ok(Standing::Unfinished { step })
+        let step = if run.checkpoints().is_dir() { checkpoint::steps(&run)?.last().copied() } else { None };
+        Ok(Standing::Unfinished { step: step.unwrap_or(0) })
     }
 
     /// The run from where it stands, started from the model at `model`: from its beginning, or from its latest checkpoint.

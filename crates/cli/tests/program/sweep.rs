@@ -156,6 +156,12 @@ fn an_interrupted_sweep_goes_on_and_ends_as_if_it_had_not_stopped() {
     assert!(ran.stderr.contains("stopped; the same command goes on\n"), "{}", ran.stderr);
     assert!(!scratch.path("out/half-seed2").exists());
 
+    let standings = scratch.succeed(&[&sweep[..], &["--check"]].concat()).stdout;
+    for run in ["grpo-seed1", "grpo-seed2"] {
+        let checkpoints = record::write::list(&scratch.path(&format!("out/{run}/checkpoints"))).unwrap();
+        let step: u64 = checkpoints.last().unwrap().strip_prefix("step-").unwrap().parse().unwrap();
+        assert!(standings.contains(&format!("{run}  {step} of 40 steps done\n")), "{checkpoints:?}: {standings}");
+    }
     // As after a crash: one run has lost its checkpoint, and begins again.
     std::fs::remove_dir_all(scratch.path("out/grpo-seed2/checkpoints")).unwrap();
     let resumed = scratch.succeed(&sweep);
