@@ -21,6 +21,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sweep {
+    /// The file that it was read from.
+    #[serde(skip)]
+    path: PathBuf,
     /// The `brevity train` config that every run starts from. `{seed}` in its paths of model and problems stands for the
     /// seed of the run. All paths are relative to where the program runs.
     pub base: PathBuf,
@@ -73,7 +76,7 @@ impl Sweep {
         let refused = |message| RlError::File { path: path.into(), message };
         let sweep: Self = parse_config(&read_text(path)?, &[]).map_err(refused)?;
         sweep.check().map_err(refused)?;
-        Ok(sweep)
+        Ok(Self { path: path.into(), ..sweep })
     }
 
     fn check(&self) -> Result<(), String> {
@@ -109,11 +112,16 @@ impl Sweep {
         }
         let mut runs = Vec::new();
         for arm in &self.arms {
-            let of_arm = |message: String| refused(format!("under arm {}: {message}", arm.name));
+            let of_arm = |message: String| {
+                // What the base config has wrong by itself is no fault of the arm.
+                if checked(base.clone()).is_err_and(|alone| alone == message) {
+                    return refused(message);
+                }
+                RlError::File { path: self.path.clone(), message: format!("arm {}: {message}", arm.name) }
+            };
             let mut table = base.clone();
             merge(&mut table, arm.set.clone()).map_err(of_arm)?;
-            let mut config: RunConfig = from_table(table).map_err(of_arm)?;
-            config.check().map_err(|error| of_arm(error.to_string()))?;
+            let mut config = checked(table).map_err(of_arm)?;
             config.arm = Some(arm.name.clone());
             config.compute = Some(ComputeType::resolve(config.compute).into());
             let of_seed = |&seed| config.clone().for_seed(seed);
@@ -121,6 +129,13 @@ impl Sweep {
         }
         Ok(runs)
     }
+}
+
+/// The config that a table holds, in range.
+fn checked(table: Table) -> Result<RunConfig, String> {
+    let config: RunConfig = from_table(table)?;
+    config.check().map_err(|error| error.to_string())?;
+    Ok(config)
 }
 
 fn read_text(path: &Path) -> Result<String, RlError> {

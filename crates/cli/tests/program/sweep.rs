@@ -95,9 +95,12 @@ fn a_sweep_is_checked_before_anything_runs() {
     sweep("\"half\"", "\"a/b\"");
     refuse(&["the arm name \"a/b\" is no file name\n"]);
     sweep("lambda = 0.5", "lambda = 1.5");
-    refuse(&["base.toml: under arm half: `train.shaping.top-lambda.lambda` is 1.5"]);
+    refuse(&["error: bad.toml: arm half: `train.shaping.top-lambda.lambda` is 1.5"]);
     sweep(".lambda = 0.5", ".lamda = 0.5");
-    refuse(&["base.toml: under arm half: setting `train.shaping.top-lambda.lamda`: unknown field `lamda`"]);
+    refuse(&["error: bad.toml: arm half: setting `train.shaping.top-lambda.lamda`: unknown field `lamda`"]);
+    scratch.write("other.toml", scratch.read("base.toml").replace("steps = 2", "steps = -2").as_bytes());
+    sweep("base.toml", "other.toml");
+    refuse(&["error: other.toml: setting `train.steps`: invalid value: integer `-2`"]);
     sweep("base.toml", "nowhere.toml");
     refuse(&["cannot read nowhere.toml\n"]);
 }
