@@ -26,7 +26,7 @@ pub use evaluation_directory::{EvaluationDirectory, EvaluationHeader, PolicySour
 pub use fault::{FaultOutcome, FaultRecord, RolloutPlace};
 pub use lines::whole_lines;
 pub use metrics::{
-    DynamicSamplingMetrics, PhaseSeconds, SelectionMetrics, SignalMetrics, StepMetrics, TokenStatistics,
+    DynamicSamplingMetrics, PhaseSeconds, SelectionMetrics, ShaperMetrics, SignalMetrics, StepMetrics, TokenStatistics,
 };
 pub use record_log::{RecordLog, SettingDifference, setting_difference};
 pub use rollout::{RolloutRecord, StopReason};

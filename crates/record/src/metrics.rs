@@ -35,6 +35,35 @@ pub struct SelectionMetrics {
     pub ratio_min: Option<f64>,
 }
 
+/// Where the control loop or the moving targets of a shaper stood in a step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShaperMetrics {
+    /// Of `[train.shaping.adaptive-lambda]`.
+    AdaptiveLambda {
+        /// λ of this step, which the verdicts of the step have already moved.
+        lambda: f64,
+        /// Fast moving mean of the accuracy, this step included.
+        accuracy_recent: f64,
+        /// Best slow moving mean of the accuracy so far.
+        accuracy_best: f64,
+        /// How far the first is below the second, in standard errors of their difference.
+        fall_errors: f64,
+    },
+    /// Of `[train.shaping.acoer]`.
+    Acoer {
+        /// α of this step.
+        alpha: f64,
+        /// B of this step.
+        budget: f64,
+    },
+    /// Of `[train.shaping.laser-d]`.
+    LaserD {
+        /// Targets of this step for groups of a correctness ratio of at least 2/3, of at least 1/3, and below.
+        targets: [f64; 3],
+    },
+}
+
 /// What dynamic sampling did in a step (DAPO, arXiv 2503.14476, section 3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DynamicSamplingMetrics {
@@ -103,6 +132,9 @@ pub struct StepMetrics {
     pub zero_advantage_share: f64,
     /// Groups under length penalty.
     pub selection: SelectionMetrics,
+    /// Where shapers stood whose strength or targets move, in the order of the objectives; absent where nothing moves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shapers: Vec<ShaperMetrics>,
     /// What dynamic sampling did; absent where it does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dynamic_sampling: Option<DynamicSamplingMetrics>,

@@ -56,6 +56,7 @@ pub fn step_metrics(view: &StepView<'_>) -> StepMetrics {
         all_wrong_share: group_share(&|index| outcomes[index].iter().all(|outcome| !outcome.correct)),
         zero_advantage_share: group_share(&|index| view.advantages[index].iter().all(|advantage| *advantage == 0.0)),
         selection: selection_metrics(&outcomes, shaped),
+        shapers: shaped.shapers.clone(),
         dynamic_sampling: view.dynamic_sampling,
         length_correctness_correlation: length_correctness_correlation(&outcomes),
         signals: Some(signals(view.levels, &outcomes, view.advantages)),

@@ -24,6 +24,7 @@ mod weighted;
 
 use std::{collections::BTreeMap, mem::discriminant};
 
+use record::ShaperMetrics;
 use serde::{Deserialize, Serialize};
 
 pub use acoer::{Acoer, AcoerState};
@@ -266,17 +267,24 @@ pub struct Shaped {
     pub added: Option<Vec<Vec<f64>>>,
     /// Which groups were under length pressure.
     pub selected: Selected,
+    /// Where control loops and moving targets stood in this step; empty where nothing moves.
+    pub shapers: Vec<ShaperMetrics>,
 }
 
 impl Shaped {
     /// Rewards that say all, with every group under length pressure.
     fn everywhere(step: &Step, rewards: Vec<Vec<f64>>) -> Self {
-        Self { rewards, added: None, selected: Selected::all(&step.groups) }
+        Self { rewards, added: None, selected: Selected::all(&step.groups), shapers: Vec::new() }
     }
 
     /// 0/1 rewards, with no group under length pressure.
     fn nowhere(step: &Step) -> Self {
-        Self { rewards: step.each_group(|group| correctness_rewards(group)), added: None, selected: Selected::none() }
+        Self {
+            rewards: step.each_group(|group| correctness_rewards(group)),
+            added: None,
+            selected: Selected::none(),
+            shapers: Vec::new(),
+        }
     }
 
     /// Advantages, \[N\]\[G\]: those of the rewards under `scale`, and what the method adds to them.

@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use record::RolloutRecord;
+use record::{RolloutRecord, ShaperMetrics};
 
 use support::{
     assert_close,
@@ -24,7 +24,13 @@ fn shapers_that_remember_and_dynamic_sampling_go_on_from_a_checkpoint() {
             {shaper={acoer={warmup_steps=0,window_steps=2,budget_min=5}}},\
             {shaper={laser-d={target_min=5,target_interval=3,every_steps=2}}}]}}",
     ];
-    world.run("whole", &settings);
+    let whole = world.run("whole", &settings);
+    // α rises or falls after the second step; the targets are chosen anew after it.
+    let shapers: Vec<Vec<ShaperMetrics>> = whole.metrics().unwrap().into_iter().map(|row| row.shapers).collect();
+    let limit = world.config(&settings).rollout.completion_tokens_max as f64;
+    let at_first = [ShaperMetrics::Acoer { alpha: 0.02, budget: limit }, ShaperMetrics::LaserD { targets: [limit; 3] }];
+    assert_eq!((&shapers[0][..], &shapers[1][..]), (&at_first[..], &at_first[..]));
+    assert!(shapers[2][0] != at_first[0], "{shapers:?}");
     for step in [1, 3] {
         let name = format!("interrupted-{step}");
         interrupt_after(&mut world.start(&name, &settings).unwrap(), step);

@@ -201,6 +201,7 @@ fn metrics(plan: &ArmPlan, step: u64, noise: &mut Noise) -> StepMetrics {
             tied: 7,
             ratio_min: Some(1.0),
         },
+        shapers: Vec::new(),
         length_correctness_correlation: (step % 9 != 4).then(|| noise.about(0.5 - 0.3 * come + collapse * 3.0, 0.2)),
         signals: Some(SignalMetrics {
             all_correct_length_spread: (step % 11 != 5).then(|| noise.about(0.25 * (1.0 - come), 0.05).max(0.0)),

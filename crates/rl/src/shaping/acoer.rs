@@ -1,5 +1,6 @@
 //! ACOER, a brevity bonus for correct completions whose strength a control loop moves (arXiv 2606.22716).
 
+use record::ShaperMetrics;
 use serde::{Deserialize, Serialize};
 
 use super::{Priced, Refusal, Shaped, Shaper, ShaperState, Step, correctness, outside, required_limit, step_accuracy};
@@ -91,11 +92,12 @@ impl Shaper for Acoer {
         let ShaperState::Acoer(state) = state else { unreachable!("state of another shaper: {state:?}") };
         let budget = state.budget.or(self.budget).unwrap_or_else(|| step.limit());
         let rewards = step.each_group(|group| group.iter().map(|one| reward(one, state.alpha, budget)).collect());
+        let shapers = vec![ShaperMetrics::Acoer { alpha: state.alpha, budget }];
         self.observe(step, state);
         if step.index >= self.warmup_steps && state.accuracies.len() as u64 == self.window_steps {
             self.adapt(state);
         }
-        Shaped::everywhere(step, rewards)
+        Shaped { shapers, ..Shaped::everywhere(step, rewards) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! LASER-D: LASER with a target for each tier of difficulty, which follows the policy (arXiv 2505.15612, section 5).
 
+use record::ShaperMetrics;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -78,7 +79,7 @@ impl Shaper for LaserD {
                 |tier: usize| self.target(&state.correct_costs[tier], expected_correct(tier, group_size), most);
             *state = LaserDState { targets: Some([choose(0), choose(1), choose(2)]), ..LaserDState::default() };
         }
-        Shaped::everywhere(step, rewards)
+        Shaped { shapers: vec![ShaperMetrics::LaserD { targets }], ..Shaped::everywhere(step, rewards) }
     }
 }
 

@@ -61,7 +61,7 @@ impl Shaper for TopLambda {
         };
         let selected = select(&step.groups, &selection, stream);
         let penalty = LengthPenalty { alpha: self.alpha, length_std: self.length_std };
-        Shaped { rewards: penalised(step, &selected, &penalty), added: None, selected }
+        Shaped { rewards: penalised(step, &selected, &penalty), added: None, selected, shapers: Vec::new() }
     }
 }
 

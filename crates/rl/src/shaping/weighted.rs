@@ -78,6 +78,7 @@ impl Shaper for Weighted {
                 add(total.added.get_or_insert_with(nothing), &added);
             }
             total.selected = union(&total.selected, &shaped.selected, step);
+            total.shapers.extend(shaped.shapers);
         }
         total
     }
