@@ -223,6 +223,42 @@ def matched_penalty(step, lam, alpha):
     return [[share * value for value in term] for term in terms]
 
 
+def adaptive_lambda(steps, settings):
+    """Ours: docs/algorithm.md, "Adaptive λ". The steps are such that λ·N is whole and all three answers occur."""
+    lam, best, recent, trailing, answers, results = settings["lambda"], None, None, None, set(), []
+    for number, step in enumerate(steps, 1):
+        ratios = [accuracy(group) for group in step]
+        now = (statistics.fmean(ratios), statistics.variance(ratios) / len(ratios))
+
+        def moved(old, window):
+            w = max(2 / (window + 1), 1 / number)
+            if old is None:
+                return now
+            return (w * now[0] + (1 - w) * old[0], w * w * now[1] + (1 - w) ** 2 * old[1])
+
+        recent, trailing = moved(recent, settings["recent_steps"]), moved(trailing, settings["trailing_steps"])
+        low = lambda accuracy: accuracy[0] - math.sqrt(accuracy[1])
+        if best is None or low(trailing) > low(best):
+            best = trailing
+        fall = (best[0] - recent[0]) / math.sqrt(best[1] + recent[1] + 1e-12)
+        if fall > settings["fallen_errors"]:
+            answers.add("falls")
+            lam = max(settings["lambda_min"], lam * settings["lambda_fall"])
+        elif fall <= settings["hold_errors"]:
+            answers.add("rises")
+            lam = min(settings["lambda_max"], lam + settings["lambda_rise"])
+        else:
+            answers.add("stays")
+        assert lam * len(step) == int(lam * len(step))
+        chosen = sorted(range(len(step)), key=lambda k: (-accuracy(step[k]), k))[: int(lam * len(step))]
+        results.append([
+            [1 - 0.2 * s if c else 0.0 for s, c in zip(scores(group), correct(group))] if k in chosen else correct(group)
+            for k, group in enumerate(step)
+        ])
+    assert len(answers) == 3 or len(steps) == 1, answers
+    return results
+
+
 def case(shaping, steps, rewards, added=None, limit=None, budgets=None):
     return {
         "shaping": shaping,
@@ -245,6 +281,8 @@ def plain(step):
 def build():
     wrong_turn = [[(300, 1), (90, 0), (80, 0), (70, 0)], [(64, 0), (64, 0), (64, 0), (64, 0)]]
     shrinking = [[[(max(1, length - 10 * k), c) for length, c in group] for group in SMALL] for k in range(4)]
+    # Five groups of one accuracy each but the two all-correct ones; without the last, nothing ties at the border.
+    untied = SMALL[:4]
     moving = [SMALL, SMALL, wrong_turn, wrong_turn, SMALL, wrong_turn]
     control = {
         "alpha": 0.1, "alpha_min": 0.05, "alpha_max": 0.2, "alpha_rise": 1.5, "alpha_fall": 0.5,
@@ -256,10 +294,16 @@ def build():
         "accuracy_tolerance": 0.02, "window_steps": 100, "mean_steps": 50.0, "warmup_steps": 200, "budget": 4096.0,
         "budget_share": 0.85, "budget_min": 512.0,
     }
+    better = [SMALL[0], SMALL[1], SMALL[4], [(90, 1), (70, 1), (110, 1), (95, 1)]]
+    worse = [SMALL[2], SMALL[1], SMALL[2], SMALL[2]]
+    swaying = [untied, better, better, worse, untied, better, worse, worse, better, better]
+    loop = {
+        "lambda": 0.25, "lambda_min": 0.25, "lambda_max": 0.75, "lambda_rise": 0.25, "lambda_fall": 0.0,
+        "hold_errors": 0.5, "fallen_errors": 2.0, "recent_steps": 1.5, "trailing_steps": 4.0,
+        "select": "top", "ties": "index",
+    }
     l1 = [l1_exact(group, n, 0.0003) for group, n in zip(SMALL, BUDGETS)]
     l1_strong = [l1_max(group, n, 0.004, 0.5) for group, n in zip(SMALL, BUDGETS)]
-    # Five groups of one accuracy each but the two all-correct ones; without the last, nothing ties at the border.
-    untied = SMALL[:4]
     lp = lambda group: [1 - 0.2 * s if c else 0.0 for s, c in zip(scores(group), correct(group))]
     weighted = [[c + 0.5 * (a - c) + 2 * (b - c) for c, a, b in zip(correct(g), lp(g), kimi(g, 0.1))] for g in SMALL]
     return [
@@ -291,6 +335,7 @@ def build():
         case({"ddca": {}}, [SMALL], plain(SMALL), added=each(SMALL, lambda g: ddca(g, 0.2))),
         case({"acoer": control}, moving, acoer(moving, control)),
         case({"acoer": {"budget": 4096.0}}, [LARGE, LARGE], acoer([LARGE, LARGE], published)),
+        case({"adaptive-lambda": loop}, swaying, adaptive_lambda(swaying, loop)),
         case({"pass-rate-linear": {}}, [SMALL], each(SMALL, lambda g: pass_rate_linear(g, 0.25))),
         case({"dler": {}}, [LARGE], each(LARGE, lambda g: dler(g, 4000))),
         case({"matched-penalty": {"lambda": 0.25}}, [untied], plain(untied), added=[matched_penalty(untied, 0.25, 0.2)]),

@@ -4,6 +4,7 @@
 //! config chooses from and what all shapers share. `docs/algorithm.md` lists equations and functions.
 
 mod acoer;
+mod adaptive_lambda;
 mod alp;
 mod cosine;
 mod ddca;
@@ -28,6 +29,7 @@ use record::ShaperMetrics;
 use serde::{Deserialize, Serialize};
 
 pub use acoer::{Acoer, AcoerState};
+pub use adaptive_lambda::{AdaptiveLambda, AdaptiveLambdaState};
 pub use alp::Alp;
 pub use cosine::Cosine;
 pub use ddca::Ddca;
@@ -62,6 +64,8 @@ pub enum Shaping {
     LengthPenalty(LengthPenalty),
     /// GRPO-λ: length penalty in a share of the step's groups, 0/1 rewards in the rest (arXiv 2505.18086).
     TopLambda(TopLambda),
+    /// GRPO-λ with a λ that follows the accuracy of training: ours.
+    AdaptiveLambda(AdaptiveLambda),
     /// A control of GRPO-λ: the penalty in every group, in sum as strong as GRPO-λ's.
     MatchedPenalty(MatchedPenalty),
     /// Kimi k1.5: shortness within the range of the group (arXiv 2501.12599).
@@ -103,6 +107,8 @@ pub enum Shaping {
 pub enum ShaperState {
     /// Most shapers remember nothing.
     Nothing {},
+    /// Of [`Shaping::AdaptiveLambda`].
+    AdaptiveLambda(AdaptiveLambdaState),
     /// Of [`Shaping::LaserD`].
     LaserD(LaserDState),
     /// Of [`Shaping::ShortRl`].
@@ -120,6 +126,7 @@ impl Shaping {
             Self::Grpo {} => ("grpo", &Grpo),
             Self::LengthPenalty(settings) => ("length-penalty", settings),
             Self::TopLambda(settings) => ("top-lambda", settings),
+            Self::AdaptiveLambda(settings) => ("adaptive-lambda", settings),
             Self::MatchedPenalty(settings) => ("matched-penalty", settings),
             Self::Kimi(settings) => ("kimi", settings),
             Self::Cosine(settings) => ("cosine", settings),

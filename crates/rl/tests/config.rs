@@ -118,6 +118,31 @@ fn a_value_out_of_range_is_refused_with_setting_value_and_range() {
         ),
         ("train.shaping={laser-d={}}", "`train.shaping.laser-d.target_min` is 4096; it must be between 0 and 100"),
         ("train.shaping={acoer={alpha=0.9}}", "`train.shaping.acoer.alpha` is 0.9; it must be between 0.01 and 0.5"),
+        (
+            "train.shaping={adaptive-lambda={lambda_max=1.5}}",
+            "`train.shaping.adaptive-lambda.lambda_max` is 1.5; it must be between 0 and 1",
+        ),
+        (
+            "train.shaping={adaptive-lambda={lambda=0.4,lambda_max=0.3}}",
+            "`train.shaping.adaptive-lambda.lambda` is 0.4; it must be between 0 and 0.3",
+        ),
+        (
+            "train.shaping={adaptive-lambda={lambda_min=-0.1}}",
+            "`train.shaping.adaptive-lambda.lambda_min` is -0.1; it must be between 0 and 1",
+        ),
+        ("train.shaping={adaptive-lambda={lambda_fall=1.5}}", "`train.shaping.adaptive-lambda.lambda_fall` is 1.5"),
+        ("train.shaping={adaptive-lambda={lambda_rise=-0.5}}", "`train.shaping.adaptive-lambda.lambda_rise` is -0.5"),
+        (
+            "train.shaping={adaptive-lambda={hold_errors=3.0,fallen_errors=2.0}}",
+            "`train.shaping.adaptive-lambda.hold_errors` is 3; it must be between 0 and 2",
+        ),
+        ("train.shaping={adaptive-lambda={fallen_errors=-2.0}}", "`train.shaping.adaptive-lambda.fallen_errors` is -2"),
+        ("train.shaping={adaptive-lambda={recent_steps=0.5}}", "`train.shaping.adaptive-lambda.recent_steps` is 0.5"),
+        (
+            "train.shaping={adaptive-lambda={recent_steps=9.0,trailing_steps=8.0}}",
+            "`train.shaping.adaptive-lambda.trailing_steps` is 8; it must be between 9 and",
+        ),
+        ("train.shaping={adaptive-lambda={alpha=1.5}}", "`train.shaping.adaptive-lambda.alpha` is 1.5"),
         ("train.dynamic_sampling={rounds_max=0}", "`train.dynamic_sampling.rounds_max` is 0; it must be between 1"),
         ("problems.budget={tokens_min=0}", "`problems.budget.tokens_min` is 0; it must be between 1"),
         ("evaluation={every_steps=0,path=\"e\"}", "`evaluation.every_steps` is 0; leave out [evaluation]"),
@@ -139,6 +164,15 @@ fn settings_that_contradict_each_other_are_refused_with_the_reason() {
             vec!["train.dynamic_sampling={}"],
             "`train.dynamic_sampling` replaces the groups in which every completion is correct, and those are what \
              `top-lambda` selects first; leave out one of the two",
+        ),
+        (
+            vec!["train.dynamic_sampling={}", "train.shaping={adaptive-lambda={}}"],
+            "the accuracy that `adaptive-lambda` follows would not be the policy's; leave out one of the two",
+        ),
+        (
+            vec!["rollout.prompts_per_step=1", "train.shaping={adaptive-lambda={}}"],
+            "`rollout.prompts_per_step` is 1, and `adaptive-lambda` compares accuracies by their spread between groups; \
+             use at least 2",
         ),
         (
             vec!["train.dynamic_sampling={}", "train.shaping={weighted={objectives=[{shaper={matched-penalty={}}}]}}"],

@@ -45,6 +45,27 @@ fn shapers_that_remember_and_dynamic_sampling_go_on_from_a_checkpoint() {
     assert!(error.contains("(`config.toml`) is not what it was when the run began"), "{error}");
 }
 
+/// The loop counts steps and keeps means; λ moves in every step of so short a run.
+#[test]
+fn an_adaptive_lambda_goes_on_from_a_checkpoint() {
+    let world = World::new();
+    let settings = ["train.steps=4", "train.shaping={adaptive-lambda={lambda=0.2,lambda_rise=0.2}}"];
+    let whole = world.run("whole", &settings);
+    let lambdas: Vec<f64> = whole.metrics().unwrap().iter().map(|row| lambda(&row.shapers)).collect();
+    assert!(lambdas.windows(2).all(|pair| pair[0] < pair[1] || pair[1] < pair[0]), "{lambdas:?}");
+    for step in [1, 3] {
+        let name = format!("interrupted-{step}");
+        interrupt_after(&mut world.start(&name, &settings).unwrap(), step);
+        finish(&mut world.resume(&name).unwrap());
+        assert_same_files(&world.path("whole"), &world.path(&name), &[]);
+    }
+}
+
+fn lambda(shapers: &[ShaperMetrics]) -> f64 {
+    let [ShaperMetrics::AdaptiveLambda { lambda, .. }] = shapers else { panic!("{shapers:?}") };
+    *lambda
+}
+
 #[test]
 fn dynamic_sampling_replaces_groups_without_a_signal_by_those_of_the_next_problems() {
     let world = World::new();
