@@ -118,31 +118,6 @@ fn a_value_out_of_range_is_refused_with_setting_value_and_range() {
         ),
         ("train.shaping={laser-d={}}", "`train.shaping.laser-d.target_min` is 4096; it must be between 0 and 100"),
         ("train.shaping={acoer={alpha=0.9}}", "`train.shaping.acoer.alpha` is 0.9; it must be between 0.01 and 0.5"),
-        (
-            "train.shaping={adaptive-lambda={lambda_max=1.5}}",
-            "`train.shaping.adaptive-lambda.lambda_max` is 1.5; it must be between 0 and 1",
-        ),
-        (
-            "train.shaping={adaptive-lambda={lambda=0.4,lambda_max=0.3}}",
-            "`train.shaping.adaptive-lambda.lambda` is 0.4; it must be between 0 and 0.3",
-        ),
-        (
-            "train.shaping={adaptive-lambda={lambda_min=-0.1}}",
-            "`train.shaping.adaptive-lambda.lambda_min` is -0.1; it must be between 0 and 1",
-        ),
-        ("train.shaping={adaptive-lambda={lambda_fall=1.5}}", "`train.shaping.adaptive-lambda.lambda_fall` is 1.5"),
-        ("train.shaping={adaptive-lambda={lambda_rise=-0.5}}", "`train.shaping.adaptive-lambda.lambda_rise` is -0.5"),
-        (
-            "train.shaping={adaptive-lambda={hold_errors=3.0,fallen_errors=2.0}}",
-            "`train.shaping.adaptive-lambda.hold_errors` is 3; it must be between 0 and 2",
-        ),
-        ("train.shaping={adaptive-lambda={fallen_errors=-2.0}}", "`train.shaping.adaptive-lambda.fallen_errors` is -2"),
-        ("train.shaping={adaptive-lambda={recent_steps=0.5}}", "`train.shaping.adaptive-lambda.recent_steps` is 0.5"),
-        (
-            "train.shaping={adaptive-lambda={recent_steps=9.0,trailing_steps=8.0}}",
-            "`train.shaping.adaptive-lambda.trailing_steps` is 8; it must be between 9 and",
-        ),
-        ("train.shaping={adaptive-lambda={alpha=1.5}}", "`train.shaping.adaptive-lambda.alpha` is 1.5"),
         ("train.dynamic_sampling={rounds_max=0}", "`train.dynamic_sampling.rounds_max` is 0; it must be between 1"),
         ("problems.budget={tokens_min=0}", "`problems.budget.tokens_min` is 0; it must be between 1"),
         ("evaluation={every_steps=0,path=\"e\"}", "`evaluation.every_steps` is 0; leave out [evaluation]"),
@@ -150,11 +125,39 @@ fn a_value_out_of_range_is_refused_with_setting_value_and_range() {
         ("evaluation={every_steps=1,path=\"e\",temperature=-1.0}", "`evaluation.temperature` is -1; it must be"),
     ];
     for (change, expected) in cases {
-        let error = parse(SHORTEST, &[change]).unwrap().check().unwrap_err();
-        assert!(matches!(error, RlError::Setting { .. }), "{change}: {error}");
-        assert_refused(&error.to_string(), &[expected]);
+        assert_setting_refused(change, expected);
     }
     parse(SHORTEST, &[]).unwrap().check().unwrap();
+}
+
+fn assert_setting_refused(change: &str, expected: &str) {
+    let error = parse(SHORTEST, &[change]).expect("a config").check().expect_err(change);
+    assert!(matches!(error, RlError::Setting { .. }), "{change}: {error}");
+    assert_refused(&error.to_string(), &[expected]);
+}
+
+#[test]
+fn settings_of_the_adaptive_lambda_out_of_range_are_refused() {
+    for (settings, expected) in [
+        ("lambda_max=1.5", "`train.shaping.adaptive-lambda.lambda_max` is 1.5; it must be between 0 and 1"),
+        ("lambda=0.4,lambda_max=0.3", "`train.shaping.adaptive-lambda.lambda` is 0.4; it must be between 0 and 0.3"),
+        ("lambda_min=-0.1", "`train.shaping.adaptive-lambda.lambda_min` is -0.1; it must be between 0 and 1"),
+        ("lambda_fall=1.5", "`train.shaping.adaptive-lambda.lambda_fall` is 1.5"),
+        ("lambda_rise=-0.5", "`train.shaping.adaptive-lambda.lambda_rise` is -0.5"),
+        (
+            "hold_errors=3.0,fallen_errors=2.0",
+            "`train.shaping.adaptive-lambda.hold_errors` is 3; it must be between 0 and 2",
+        ),
+        ("fallen_errors=-2.0", "`train.shaping.adaptive-lambda.fallen_errors` is -2"),
+        ("recent_steps=0.5", "`train.shaping.adaptive-lambda.recent_steps` is 0.5"),
+        (
+            "recent_steps=9.0,trailing_steps=8.0",
+            "`train.shaping.adaptive-lambda.trailing_steps` is 8; it must be between 9 and",
+        ),
+        ("alpha=1.5", "`train.shaping.adaptive-lambda.alpha` is 1.5"),
+    ] {
+        assert_setting_refused(&format!("train.shaping={{adaptive-lambda={{{settings}}}}}"), expected);
+    }
 }
 
 #[test]
