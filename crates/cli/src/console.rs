@@ -138,9 +138,12 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref().is_some_and(broken))
 }
 
-/// `text` with a replacement character for each control character that could move the cursor or worse.
+/// `text` with a replacement character for each control character that could move the cursor or worse, and for those that
+/// turn the direction of writing.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    let unsafe_to_print = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    let turns = |character: char| matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let moves = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    let unsafe_to_print = |character: char| moves(character) || turns(character);
     if text.contains(unsafe_to_print) {
         Cow::Owned(text.replace(unsafe_to_print, "\u{fffd}"))
     } else {
@@ -184,5 +187,6 @@ mod tests {
     fn control_characters_are_replaced_except_line_breaks_and_tabs() {
         assert_eq!(printable("a\tb\nc"), "a\tb\nc");
         assert_eq!(printable("\u{1b}[2Jx\r\u{9b}y\u{7f}"), "\u{fffd}[2Jx\u{fffd}\u{fffd}y\u{fffd}");
+        assert_eq!(printable("a\u{202e}b\u{2066}c\u{5d0}"), "a\u{fffd}b\u{fffd}c\u{5d0}");
     }
 }

@@ -1,13 +1,16 @@
 //! `brevity train`: a config to a run directory, or a run directory to its end. The training itself is `rl`'s.
 
 use std::{
-    fs,
+    error::Error,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
-use record::{Decline, FaultOutcome, FaultRecord, StepMetrics};
+use model::ModelError;
+use record::{Decline, FaultOutcome, FaultRecord, RecordError, StepMetrics};
 use rl::{
+    RlError,
     config::{ComputeType, RunConfig, read_config},
     estimate::{gibibytes, limit_bytes},
     inputs::other_surroundings,
@@ -89,7 +92,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let model = hub::model_directory(&plan.config.model.path, console)?;
-    machine::thread_pool(plan.config.threads)?.install(|| train(plan, &model, console))
+    let root = plan.root.clone();
+    let pool = machine::thread_pool(plan.config.threads)?;
+    pool.install(|| train(plan, &model, console)).map_err(|error| with_way_on(error, &root))
 }
 
 fn plan(arguments: &Arguments) -> Result<Plan> {
@@ -192,6 +197,38 @@ pub(crate) fn run_watched(trainer: &mut Trainer, progress: Progress) -> Result<E
         interrupted: &machine::stop_requested,
         watch: &mut |event| view.show(&event),
     })?)
+}
+
+/// What stopped a run from outside, with what to do once that is mended.
+#[derive(Debug)]
+struct Stopped {
+    cause: anyhow::Error,
+    remedy: String,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}; {}", self.cause, self.remedy)
+    }
+}
+
+impl Error for Stopped {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.source()
+    }
+}
+
+/// Adds the command that goes on with the run in `root` to a failure of the file system, which leaves its last checkpoint.
+fn with_way_on(cause: anyhow::Error, root: &Path) -> anyhow::Error {
+    let is_outside = matches!(
+        cause.downcast_ref(),
+        Some(RlError::Io { .. } | RlError::Record(RecordError::Io { .. }) | RlError::Model(ModelError::Io { .. }))
+    );
+    if !is_outside || !root.join("run.json").is_file() {
+        return cause;
+    }
+    let remedy = format!("mend the cause and go on with `brevity train --resume {}`", shell_word(root));
+    Stopped { cause, remedy }.into()
 }
 
 /// `arm grpo, seed 0, 200 steps of 8 problems × 8 completions`.

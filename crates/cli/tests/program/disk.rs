@@ -58,6 +58,9 @@ fn assert_failed(ran: &Ran, causes: &[&str]) {
     assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
 }
 
+/// What a run that the disk stopped ends with.
+const WAY_ON: &str = "hint: mend the cause and go on with `brevity train --resume run`\n";
+
 /// Goes on with the run in `out` once the disk is as it should be, and compares it with the whole one.
 fn ends_as_the_whole(scratch: &Scratch, out: &str) {
     scratch.succeed(&[&arguments(out)[..], &["--resume"]].concat());
@@ -82,6 +85,7 @@ fn a_checkpoint_that_finds_no_room_leaves_the_one_before() {
     for blocks in [0, 1, 8, optimizer_bytes / 1024, optimizer_bytes / 512 - 1] {
         let ran = limited(&scratch, blocks, &[&arguments("run")[..], &["--resume"]].concat());
         assert_failed(&ran, &["File too large"]);
+        assert!(ran.stderr.ends_with(WAY_ON), "{blocks} blocks: {}", ran.stderr);
         assert_eq!(checkpoints(&scratch.path("run")), ["step-000001"], "{blocks} blocks");
     }
     ends_as_the_whole(&scratch, "run");
@@ -133,6 +137,7 @@ fn a_file_system_that_is_full_stops_the_run_with_its_last_checkpoint() {
     );
     let Some(ran) = in_mount_namespace(&scratch, &script) else { return };
     assert_failed(&ran, &["No space left on device"]);
+    assert!(ran.stderr.ends_with(&WAY_ON.replace("run`", "full/run`")), "{}", ran.stderr);
     assert_eq!(checkpoints(&scratch.path("run")), ["step-000001"]);
     ends_as_the_whole(&scratch, "run");
 }
