@@ -6,8 +6,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    io, panic,
     path::{Path, PathBuf},
+    thread,
 };
 
 use minijinja::{
@@ -17,13 +18,20 @@ use minijinja::{
 };
 use minijinja_contrib::pycompat::unknown_method_callback;
 
-use crate::ModelError;
+use crate::{ModelError, files};
 
 const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
 const TEMPLATE_FILE: &str = "chat_template.jinja";
 const TEMPLATE_NAME: &str = "chat_template";
-/// About one unit per executed instruction; long conversations need some ten thousands.
-const FUEL: u64 = 1_000_000;
+/// About one unit per executed instruction and per 64 bytes made; long conversations need some ten thousands.
+const FUEL: u64 = 250_000;
+/// Stack of the thread that renders: lists within lists, of which fuel allows some ten thousands, are written out and
+/// dropped one within the other. Pages that are not touched take no memory.
+const STACK_BYTES: usize = 256 << 20;
+/// Most spaces that `tojson` indents by.
+const INDENT_MAX: usize = 16;
+/// Longest text that `tojson` makes.
+const JSON_BYTES_MAX: usize = 16 << 20;
 
 /// Who speaks in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -116,19 +124,26 @@ impl ChatTemplate {
         for (name, value) in extra {
             variables.insert(name, Value::from(Serde(value)));
         }
-        self.environment.get_template(TEMPLATE_NAME).and_then(|template| template.render(variables)).map_err(failed)
+        let render = || self.environment.get_template(TEMPLATE_NAME).and_then(|template| template.render(variables));
+        on_large_stack(render)
+            .map_err(|source| ModelError::Io { action: "start a thread to render", path: self.path.clone(), source })?
+            .map_err(failed)
     }
+}
+
+/// What `work` returns, run by a thread of its own with [`STACK_BYTES`].
+fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work)?;
+        Ok(thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
+    })
 }
 
 fn read_if_present(path: &Path) -> Result<Option<String>, ModelError> {
     if !path.is_file() {
         return Ok(None);
     }
-    fs::read_to_string(path).map(Some).map_err(|source| ModelError::Io {
-        action: "read",
-        path: path.to_owned(),
-        source,
-    })
+    files::read_text(path).map(Some)
 }
 
 /// The `chat_template` of a parsed `tokenizer_config.json`.
@@ -174,17 +189,39 @@ fn python_json(value: &Value, options: Kwargs) -> Result<String, Error> {
     let failed = |error: serde_json::Error| Error::new(ErrorKind::InvalidOperation, error.to_string());
     let indent: Option<usize> = options.get("indent")?;
     options.assert_all_used()?;
-    let mut bytes = Vec::new();
+    if indent.is_some_and(|width| width > INDENT_MAX) {
+        let message = format!("`tojson` is to indent by more than {INDENT_MAX} spaces");
+        return Err(Error::new(ErrorKind::InvalidOperation, message));
+    }
+    let mut text = BoundedText(Vec::new());
     if let Some(width) = indent {
         let spaces = " ".repeat(width);
         let formatter = serde_json::ser::PrettyFormatter::with_indent(spaces.as_bytes());
-        serde::Serialize::serialize(value, &mut serde_json::Serializer::with_formatter(&mut bytes, formatter))
+        serde::Serialize::serialize(value, &mut serde_json::Serializer::with_formatter(&mut text, formatter))
             .map_err(failed)?;
     } else {
-        serde::Serialize::serialize(value, &mut serde_json::Serializer::with_formatter(&mut bytes, SpacedFormatter))
+        serde::Serialize::serialize(value, &mut serde_json::Serializer::with_formatter(&mut text, SpacedFormatter))
             .map_err(failed)?;
     }
-    String::from_utf8(bytes).map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
+    String::from_utf8(text.0).map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
+}
+
+/// Text of JSON, no more than [`JSON_BYTES_MAX`]: lists that hold one another twice and twice again are short to write
+/// down and endless to write out.
+struct BoundedText(Vec<u8>);
+
+impl std::io::Write for BoundedText {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > JSON_BYTES_MAX {
+            return Err(std::io::Error::other(format!("`tojson` makes more than {JSON_BYTES_MAX} bytes")));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// One line with Python's separators `", "` and `": "`.
@@ -210,17 +247,16 @@ fn without_generation_marks(source: &str) -> String {
     let mut plain = String::with_capacity(source.len());
     let mut rest = source;
     while let Some((before, after)) = rest.split_once("{%") {
-        plain.push_str(before);
-        plain.push_str("{%");
+        plain.extend([before, "{%"]);
         rest = after;
-        let Some((tag, _)) = after.split_once("%}") else { break };
-        let replacement = match tag.trim_matches(['-', '+']).trim() {
-            "generation" => tag.replace("generation", "if true"),
-            "endgeneration" => tag.replace("endgeneration", "endif"),
-            _ => continue,
-        };
-        plain.push_str(&replacement);
-        rest = &after[tag.len()..];
+        let tag = after.trim_start_matches(['-', '+']).trim_start();
+        for (mark, replacement) in [("generation", "if true"), ("endgeneration", "endif")] {
+            let Some(end) = tag.strip_prefix(mark) else { continue };
+            if end.trim_start().trim_start_matches(['-', '+']).starts_with("%}") {
+                plain.extend([&after[..after.len() - tag.len()], replacement]);
+                rest = end;
+            }
+        }
     }
     plain.push_str(rest);
     plain

@@ -102,6 +102,48 @@ fn a_failing_template_names_its_file_and_cause() {
 }
 
 #[test]
+fn a_template_that_would_fill_memory_is_refused() {
+    let doubled =
+        "{% set ns = namespace(a='x') %}{% for i in range(60) %}{% set ns.a = ns.a ~ ns.a %}{% endfor %}{{ ns.a }}";
+    let shared = "{% set ns = namespace(a=[1]) %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}";
+    for (source, cause) in [
+        (doubled.to_owned(), "does not end within"),
+        (format!("{shared}{{{{ ns.a | tojson }}}}"), "`tojson` makes more than 16777216 bytes"),
+        (format!("{shared}{{{{ ns.a }}}}"), "does not end within"),
+        ("{{ messages | tojson(indent=1000000000000) }}".to_owned(), "`tojson` is to indent by more than 16 spaces"),
+        ("{{ 'x'.ljust(1000000000000) }}{{ 'x' * 1000000000000 }}".to_owned(), "chat_template.jinja"),
+    ] {
+        let error = rendered("bomb", &source, &conversation(), &json!({})).unwrap_err();
+        assert!(error.contains("chat_template.jinja") && error.contains(cause), "{error}");
+    }
+}
+
+#[test]
+fn lists_within_lists_within_lists_end_the_rendering_and_not_the_program() {
+    let source = "{% set ns = namespace(a=[]) %}{% for i in range(9999) %}{% for j in range(9) %}{% set ns.a = [ns.a] %}\
+                  {% endfor %}{% endfor %}done";
+    for source in [source.to_owned(), format!("{source}{{{{ ns.a | tojson }}}}"), format!("{source}{{{{ ns.a }}}}")] {
+        // Rendered or refused: what must not happen is that the stack overflows, which ends the program.
+        let _ = rendered("nested", &source, &conversation(), &json!({}));
+    }
+}
+
+#[test]
+fn marks_of_the_assistants_part_are_passed_over() {
+    for (source, expected) in [
+        ("a{% generation %}b{% endgeneration %}c", "abc"),
+        ("a {%- generation -%} b {%-endgeneration-%} c", "abc"),
+        ("{% set generation = 7 %}{{ generation }}", "7"),
+        ("{% if generation is defined %}{% else %}no{% endif %}", "no"),
+    ] {
+        assert_eq!(rendered("marks", source, &[], &json!({})).as_deref(), Ok(expected), "{source}");
+    }
+    // Each opening looks for its end alone: this took minutes when each looked through all that follows.
+    let error = rendered("openings", &"{%".repeat(1 << 18), &[], &json!({})).unwrap_err();
+    assert!(error.contains("syntax error"), "{error}");
+}
+
+#[test]
 fn the_date_guard_of_llama_3_takes_its_fixed_branch() {
     let source = "{% if strftime_now is defined %}{{ strftime_now('%d') }}{% else %}26 Jul 2024{% endif %}";
     assert_eq!(rendered("date", source, &[], &json!({})).unwrap(), "26 Jul 2024");

@@ -1,12 +1,15 @@
 //! `config.json` of a checkpoint, read into what the network needs. Anything it says that the network would ignore at
 //! the price of wrong logits is refused by name.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use kernels::attention::Heads;
 use serde::Deserialize;
 
-use crate::ModelError;
+use crate::{ModelError, files};
+
+/// Numbers in the table of positions, at most: 1 GiB, which is 2 million positions of heads of 128.
+const POSITION_NUMBERS_MAX: usize = 1 << 28;
 
 /// Model families, which differ in a few switches only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,11 +120,7 @@ impl ModelConfig {
     /// [`ModelError`] naming the file and the field that is missing, out of range or not supported.
     pub fn read(directory: &Path) -> Result<Self, ModelError> {
         let path = directory.join("config.json");
-        let text = fs::read_to_string(&path).map_err(|source| ModelError::Io {
-            action: "read the model's",
-            path: path.clone(),
-            source,
-        })?;
+        let text = files::read_text(&path)?;
         Self::parse(&text).map_err(|message| ModelError::File { path, message })
     }
 
@@ -192,9 +191,19 @@ impl ModelConfig {
         if !self.heads.width.is_multiple_of(2) {
             return Err(format!("`head_dim` is {}; the position embedding needs an even one", self.heads.width));
         }
-        if !(self.norm_epsilon >= 0.0 && self.rope_theta > 1.0) {
+        let positions = self.positions_max;
+        if positions * self.heads.width > POSITION_NUMBERS_MAX {
+            return Err(format!(
+                "`max_position_embeddings` is {positions}, for which the table of positions takes more than 1 GiB; lower it"
+            ));
+        }
+        if !(self.norm_epsilon >= 0.0 && self.norm_epsilon.is_finite() && self.rope_theta > 1.0) {
             let (epsilon, theta) = (self.norm_epsilon, self.rope_theta);
             return Err(format!("`rms_norm_eps` is {epsilon} and `rope_theta` {theta}; they must be ≥ 0 and > 1"));
+        }
+        if !self.rope_frequencies().iter().all(|frequency| frequency.is_finite()) {
+            let scaling = self.rope_scaling;
+            return Err(format!("the position scaling {scaling:?} gives no frequencies; download the file again"));
         }
         Ok(())
     }

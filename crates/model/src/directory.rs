@@ -8,7 +8,8 @@ use std::{
 use kernels::Compute;
 
 use crate::{
-    ChatTemplate, Model, ModelConfig, ModelError, StoredType, TensorFiles, TensorView, Tokenizer, parameter_shapes,
+    ChatTemplate, Model, ModelConfig, ModelError, StoredType, TensorFiles, TensorView, Tokenizer, files,
+    parameter_shapes,
     replace::{replace_bytes, replace_json, write_failed},
     write_tensors,
 };
@@ -109,12 +110,8 @@ fn end_tokens(directory: &Path, vocabulary: usize) -> Result<Vec<u32>, ModelErro
             continue;
         }
         let unusable = |message: String| ModelError::File { path: path.clone(), message };
-        let text = fs::read_to_string(&path).map_err(|source| ModelError::Io {
-            action: "read",
-            path: path.clone(),
-            source,
-        })?;
-        let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
+        let text = files::read(&path)?;
+        let json: serde_json::Value = serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?;
         let ids = match &json["eos_token_id"] {
             serde_json::Value::Array(ids) => ids.clone(),
             serde_json::Value::Null => Vec::new(),
@@ -149,15 +146,13 @@ fn end_tokens(directory: &Path, vocabulary: usize) -> Result<Vec<u32>, ModelErro
 /// [`ModelError`] naming the file that could not be read or written.
 pub fn write_directory(model: &Model, source: &Path, directory: &Path, stored: StoredType) -> Result<(), ModelError> {
     fs::create_dir_all(directory).map_err(|source| write_failed(directory, source))?;
-    let read =
-        |path: &Path| fs::read(path).map_err(|source| ModelError::Io { action: "read", path: path.to_owned(), source });
     for name in COMPANIONS.iter().filter(|name| source.join(name).is_file()) {
-        replace_bytes(&directory.join(name), &read(&source.join(name))?)?;
+        replace_bytes(&directory.join(name), &files::read(&source.join(name))?)?;
     }
     let config_path = source.join("config.json");
     let unusable =
         |error: serde_json::Error| ModelError::File { path: config_path.clone(), message: error.to_string() };
-    let mut config: serde_json::Value = serde_json::from_slice(&read(&config_path)?).map_err(unusable)?;
+    let mut config: serde_json::Value = serde_json::from_slice(&files::read(&config_path)?).map_err(unusable)?;
     if let Some(fields) = config.as_object_mut() {
         // transformers 5 writes `dtype`, earlier versions `torch_dtype`; both read the name they know.
         let field = if fields.contains_key("dtype") { "dtype" } else { "torch_dtype" };

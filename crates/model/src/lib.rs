@@ -8,6 +8,7 @@ mod chat;
 mod config;
 mod directory;
 mod error;
+mod files;
 mod gguf;
 mod memory;
 mod network;

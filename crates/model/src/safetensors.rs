@@ -6,7 +6,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
+    fs::File,
     io::Write,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ use safetensors::{
 };
 
 use crate::{
-    ModelError,
+    ModelError, files,
     replace::{replace_file, write_failed},
 };
 
@@ -373,7 +373,7 @@ fn read_index(path: &Path) -> Result<BTreeMap<String, String>, ModelError> {
         weight_map: BTreeMap<String, String>,
     }
     let unusable = |message: String| ModelError::File { path: path.to_owned(), message };
-    let text = fs::read(path).map_err(|source| read_failed(path, source))?;
+    let text = files::read(path)?;
     let index: Index = serde_json::from_slice(&text)
         .map_err(|error| unusable(format!("not an index of safetensors files: {error}; download it again")))?;
     for (name, shard) in &index.weight_map {

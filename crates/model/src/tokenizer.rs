@@ -6,11 +6,10 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     path::{Path, PathBuf},
 };
 
-use crate::ModelError;
+use crate::{ModelError, files};
 
 const TOKENIZER_FILE: &str = "tokenizer.json";
 
@@ -47,7 +46,7 @@ impl Tokenizer {
             let message = "there is no such file; download the model's tokenizer.json into its directory";
             return Err(unusable(message.to_owned()));
         }
-        let text = fs::read(&path).map_err(|source| ModelError::Io { action: "read", path: path.clone(), source })?;
+        let text = files::read(&path)?;
         let json: serde_json::Value =
             serde_json::from_slice(&text).map_err(|error| unusable(format!("not JSON: {error}; download it again")))?;
         let kind = kind_of(&json).map_err(unusable)?;

@@ -15,7 +15,9 @@ use super::{
     file::GgufFile,
     vocabulary::Vocabulary,
 };
-use crate::{ModelError, StoredType, Tokenizer, replace::replace_json, safetensors::write_tensors_streamed};
+use crate::{
+    ModelConfig, ModelError, StoredType, Tokenizer, replace::replace_json, safetensors::write_tensors_streamed,
+};
 
 /// What an import read and wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,9 +108,13 @@ fn write_directory(source: &GgufFile, directory: &Path, plan: &Plan) -> Result<(
     let mut config = plan.architecture.config();
     config.append(&mut plan.vocabulary.special_ids());
     config.insert("torch_dtype".to_owned(), json!(plan.stored.torch_name()));
+    // What the network does not do is refused here rather than at the first run.
+    let config = Json::Object(config);
+    ModelConfig::parse(&config.to_string())
+        .map_err(|message| source.error(format!("its config.json would be refused: {message}")))?;
     let tokenizer = plan.vocabulary.tokenizer().map_err(|message| source.error(message))?;
     let tokenizer_config = plan.vocabulary.tokenizer_config(&config["max_position_embeddings"]);
-    replace_json(&directory.join("config.json"), &Json::Object(config))?;
+    replace_json(&directory.join("config.json"), &config)?;
     replace_json(&directory.join("tokenizer.json"), &tokenizer)?;
     replace_json(&directory.join("tokenizer_config.json"), &tokenizer_config)?;
     replace_json(&directory.join("generation_config.json"), &plan.vocabulary.generation_config())?;
