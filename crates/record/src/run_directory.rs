@@ -49,6 +49,9 @@ pub struct RunHeader {
 /// Name of the header.
 const HEADER: &str = "run.json";
 
+/// Most steps of a run.
+pub const STEPS_MAX: u64 = 1 << 40;
+
 /// Directories that every run directory has from its start.
 const PARTS: [&str; 3] = ["rollouts", "evaluations", "checkpoints"];
 
@@ -145,7 +148,10 @@ impl RunDirectory {
     /// # Errors
     /// [`RecordError`] when a whole line is malformed.
     pub fn metrics(&self) -> Result<Vec<StepMetrics>, RecordError> {
-        read_lines(&self.root.join("metrics.jsonl"))
+        let path = self.root.join("metrics.jsonl");
+        let metrics: Vec<StepMetrics> = read_lines(&path)?;
+        refuse_late(&path, metrics.iter().map(|row| row.step))?;
+        Ok(metrics)
     }
 
     /// Writes the rollouts of `step`, replacing any there.
@@ -185,6 +191,7 @@ impl RunDirectory {
     pub fn evaluations(&self) -> Result<Vec<EvaluationSummary>, RecordError> {
         let path = self.root.join("evaluations.jsonl");
         let evaluations: Vec<EvaluationSummary> = read_lines(&path)?;
+        refuse_late(&path, evaluations.iter().map(|row| row.step))?;
         // The name becomes a part of a file's.
         match evaluations.iter().position(|summary| summary.benchmark.contains(['/', '\\', '\0'])) {
             Some(index) => Err(RecordError::Malformed {
@@ -244,14 +251,17 @@ impl RunDirectory {
         let metrics = self.metrics()?;
         let evaluations = self.evaluations()?;
         self.refuse_gaps(step, &metrics)?;
-        let steps_recorded = metrics.last().map_or(0, |last| last.step + 1);
         keep_lines(&self.root.join("metrics.jsonl"), metrics.iter().map(|row| row.step < step))?;
         let stays = |row: &EvaluationSummary| row.step <= step && step > 0;
         keep_lines(&self.root.join("evaluations.jsonl"), evaluations.iter().map(stays))?;
         // A crash between a step's rollouts and its metrics leaves one step more of rollouts than of metrics.
-        let rollouts = (step..=steps_recorded).map(|stale| self.rollout_path(stale));
+        let kept = self.root.join("rollouts");
+        let names = if kept.is_dir() { write::list(&kept)? } else { Vec::new() };
+        let step_of = |name: &str| name.strip_prefix("step-")?.strip_suffix(".jsonl.gz")?.parse::<u64>().ok();
+        let stale = names.iter().filter(|name| step_of(name).is_some_and(|recorded| recorded >= step));
         let dropped = evaluations.iter().filter(|row| !stays(row));
-        rollouts
+        stale
+            .map(|name| kept.join(name))
             .chain(dropped.map(|row| self.evaluation_path(row.step, &row.benchmark)))
             .try_for_each(|path| write::remove(&path))
     }
@@ -296,6 +306,18 @@ impl RunDirectory {
 
     fn evaluation_path(&self, step: u64, benchmark: &str) -> PathBuf {
         self.root.join("evaluations").join(format!("step-{step:06}-{benchmark}.jsonl.gz"))
+    }
+}
+
+/// Refuses lines of steps that no run comes to, with which nobody could count on.
+fn refuse_late(path: &Path, mut steps: impl Iterator<Item = u64>) -> Result<(), RecordError> {
+    match steps.position(|step| step > STEPS_MAX) {
+        Some(index) => Err(RecordError::Malformed {
+            path: path.to_owned(),
+            line: index + 1,
+            message: format!("`step` is above {STEPS_MAX}, which no run comes to"),
+        }),
+        None => Ok(()),
     }
 }
 

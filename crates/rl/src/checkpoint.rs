@@ -12,7 +12,7 @@ use std::{
 use model::{
     Compute, Model, ModelDirectory, StoredType, TensorFiles, TensorView, read_weights, write_directory, write_tensors,
 };
-use record::{RunDirectory, manifest, write};
+use record::{RunDirectory, STEPS_MAX, manifest, write};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -57,6 +57,25 @@ pub(crate) struct State {
     /// As in [`Progress`].
     pub(crate) detours: u64,
 }
+
+impl State {
+    /// Refuses counts that no run comes to, with which nobody could count on.
+    fn check(&self) -> Result<(), String> {
+        let counts = [
+            ("step", self.step, STEPS_MAX),
+            ("updates", self.updates, 1 << 50),
+            ("problems_taken", self.problems_taken, 1 << 60),
+            ("detours", self.detours, DETOURS_MAX),
+        ];
+        match counts.iter().find(|(_, count, most)| count > most) {
+            Some((field, count, most)) => Err(format!("`{field}` is {count}, and no run comes to more than {most}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Most returns to a checkpoint.
+const DETOURS_MAX: u64 = 1 << 20;
 
 /// Where the optimizer's moments are; a directory, because a tensor file is found as `model.safetensors` in one.
 const OPTIMIZER: &str = "optimizer";
@@ -206,8 +225,9 @@ fn load(directory: &Path, compute: Compute) -> Result<Restored, RlError> {
     manifest::check(directory)?;
     let path = directory.join("state.json");
     let text = fs::read(&path).map_err(|source| RlError::Io { action: "read", path: path.clone(), source })?;
-    let state: State =
-        serde_json::from_slice(&text).map_err(|error| RlError::File { path, message: error.to_string() })?;
+    let refused = |message| RlError::File { path: path.clone(), message };
+    let state: State = serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
+    state.check().map_err(refused)?;
     let (model, _) = read_weights(directory, model::ModelConfig::read(directory)?, compute)?;
     let files = TensorFiles::open(&directory.join(OPTIMIZER))?;
     let moments = |prefix: &str| {

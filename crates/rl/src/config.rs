@@ -431,6 +431,7 @@ impl RunConfig {
             ("prompt.prompt_tokens_max", self.prompt.prompt_tokens_max, 1, 1 << 24),
             ("train.micro_batch_tokens", self.train.micro_batch_tokens, 1, 1 << 30),
             ("train.passes", self.train.passes as usize, 1, 1 << 10),
+            ("train.steps", self.train.steps as usize, 0, record::STEPS_MAX as usize),
             ("threads", self.threads, 0, 1 << 12),
         ];
         for (field, value, min, max) in counts {
