@@ -3,6 +3,8 @@
 //! Compression: none, snappy and gzip, all in Rust. Zstandard is left out because the crate's decoder is a C library.
 //! Columns that nobody asked for are not decoded.
 
+mod pages;
+
 use std::{fs::File, path::Path, sync::Arc};
 
 use parquet::{
@@ -29,6 +31,7 @@ pub(super) fn read(path: &Path, wanted: &[&str]) -> Result<Vec<Row>, RlError> {
 }
 
 fn read_columns(file: File, wanted: &[&str]) -> Result<Vec<Row>, ParquetError> {
+    let sized = file.try_clone()?;
     let reader = SerializedFileReader::new(file)?;
     let metadata = reader.metadata().file_metadata();
     let root = metadata.schema();
@@ -45,6 +48,8 @@ fn read_columns(file: File, wanted: &[&str]) -> Result<Vec<Row>, ParquetError> {
         let first = (metadata.num_rows() > 0).then(|| Row { number: 1, cells: unread.into_iter().collect() });
         return Ok(first.into_iter().collect());
     }
+    pages::check(&sized, reader.metadata(), |name| read.iter().any(|column| column.name() == name))
+        .map_err(ParquetError::General)?;
     let projection = Type::group_type_builder(root.name()).with_fields(read).build()?;
     let rows = reader.get_row_iter(Some(projection))?.enumerate().map(|(index, row)| {
         let cells = row?.into_columns().into_iter().map(|(name, field)| (name, cell(field)));
