@@ -14,7 +14,7 @@ use record::{
     RunDirectory, RunHeader, RunLock, SCHEMA_VERSION, StepMetrics, write,
 };
 
-use self::setup::{evaluation_of, plan, training_prompts};
+use self::setup::{evaluation_of, plan, refuse_what_cannot_fit, training_prompts};
 use crate::{
     RlError,
     batch::{GroupPart, TrainedCompletion},
@@ -131,11 +131,13 @@ impl Trainer {
         config.check()?;
         let compute = ComputeType::resolve(config.compute);
         config.compute = Some(compute.into());
-        let plan = plan(&config, model, compute, provenance.memory_bytes_available)?;
+        let available = provenance.memory_bytes_available;
+        refuse_what_cannot_fit(&config, model, compute, available)?;
         let source = ModelDirectory::open(model, compute)?;
         let (prompts, budgets) = training_prompts(&config, &source)?;
         let queue = ProblemQueue::new(config.problems.order, config.seed, prompts.len(), 0);
-        let evaluation = evaluation_of(&config, &source, &plan)?;
+        let mut evaluation = evaluation_of(&config, &source)?;
+        let plan = plan(&config, &source, &prompts, &mut evaluation, available)?;
         checkpoint::refuse_small_budget(&config.checkpoint, source.model.parameter_count())?;
         RunDirectory::refuse_taken(root)?;
         write::create_directory(root)?;

@@ -7,7 +7,7 @@ use record::{RunDirectory, RunLock};
 
 use super::{
     Surroundings, Trainer,
-    setup::{evaluation_of, plan, training_prompts},
+    setup::{evaluation_of, plan, refuse_what_cannot_fit, training_prompts},
 };
 use crate::{
     RlError,
@@ -61,7 +61,7 @@ impl Trainer {
         let compute = ComputeType::resolve(config.compute);
         let model = resolve(&config.model.path)?;
         Inputs::new(&config, &model)?.refuse_changed(root, &run.header()?)?;
-        let plan = plan(&config, &model, compute, memory_bytes_available)?;
+        refuse_what_cannot_fit(&config, &model, compute, memory_bytes_available)?;
         let (restored, passed_over) = checkpoint::load_newest(&run, compute, damage)?;
         let mut source = ModelDirectory::open(&model, compute)?;
         let has_reference = config.train.loss.kl_weight > 0.0;
@@ -78,10 +78,11 @@ impl Trainer {
             let message = format!("its checkpoint is not one of the shaper `{}`", shaping.name());
             return Err(RlError::File { path: root.into(), message });
         }
-        let updater = Updater::new(&source.model, optimizer, reference, plan.recomputed_layers);
         let (prompts, budgets) = training_prompts(&config, &source)?;
         let queue = ProblemQueue::new(config.problems.order, config.seed, prompts.len(), problems_taken);
-        let evaluation = evaluation_of(&config, &source, &plan)?;
+        let mut evaluation = evaluation_of(&config, &source)?;
+        let plan = plan(&config, &source, &prompts, &mut evaluation, memory_bytes_available)?;
+        let updater = Updater::new(&source.model, optimizer, reference, plan.recomputed_layers);
         run.rewind_faults(step, detours)?;
         run.rewind(step)?;
         checkpoint::forget_after(&run, step)?;

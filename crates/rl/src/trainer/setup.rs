@@ -36,12 +36,8 @@ pub(super) fn training_prompts(
     Ok((prompts, budgets))
 }
 
-/// The evaluation that the config asks for, if any.
-pub(super) fn evaluation_of(
-    config: &RunConfig,
-    source: &ModelDirectory,
-    plan: &Plan,
-) -> Result<Option<Evaluation>, RlError> {
+/// The evaluation that the config asks for, if any; the plan has still to bound its cache.
+pub(super) fn evaluation_of(config: &RunConfig, source: &ModelDirectory) -> Result<Option<Evaluation>, RlError> {
     let Some(settings) = &config.evaluation else { return Ok(None) };
     let mut problems = read_problems(&settings.path, &settings.fields)?;
     if settings.limit > 0 {
@@ -71,19 +67,46 @@ pub(super) fn evaluation_of(
             sampling,
             completion_tokens_max,
             sequences_max: config.rollout.sequences_max,
-            cache_bytes_max: plan.cache_bytes_max,
+            cache_bytes_max: 0,
             end_tokens: source.end_tokens.clone(),
         },
     }))
 }
 
-/// What the run does without to fit its memory.
-pub(super) fn plan(
+/// Refuses a run that would not fit if its prompts were of one token, before any weight is read.
+pub(super) fn refuse_what_cannot_fit(
     config: &RunConfig,
     model: &Path,
     compute: Compute,
     available: Option<u64>,
+) -> Result<(), RlError> {
+    plan_for(config, &ModelConfig::read(model)?, compute, (available, 1)).map(drop)
+}
+
+/// What the run does without to fit its memory, with prompts as long as they are; the evaluation is bounded by it.
+pub(super) fn plan(
+    config: &RunConfig,
+    source: &ModelDirectory,
+    prompts: &[Prompt],
+    evaluation: &mut Option<Evaluation>,
+    available: Option<u64>,
 ) -> Result<Plan, RlError> {
-    let limit = estimate::limit_bytes(&config.model, available);
-    estimate::plan(config, &ModelConfig::read(model)?, compute, limit)
+    let evaluated = evaluation.iter().flat_map(|evaluation| &evaluation.prompts);
+    let longest = prompts.iter().chain(evaluated).map(|prompt| prompt.tokens.len()).max().unwrap_or(1);
+    let plan = plan_for(config, source.model.config(), source.model.compute(), (available, longest))?;
+    if let Some(evaluation) = evaluation {
+        evaluation.sampler.cache_bytes_max = plan.cache_bytes_max;
+    }
+    Ok(plan)
+}
+
+fn plan_for(
+    config: &RunConfig,
+    model: &ModelConfig,
+    compute: Compute,
+    (available, prompt_tokens): (Option<u64>, usize),
+) -> Result<Plan, RlError> {
+    let mut config = config.clone();
+    config.prompt.prompt_tokens_max = prompt_tokens;
+    estimate::plan(&config, model, compute, estimate::limit_bytes(&config.model, available))
 }
