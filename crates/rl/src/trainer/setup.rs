@@ -73,40 +73,49 @@ pub(super) fn evaluation_of(config: &RunConfig, source: &ModelDirectory) -> Resu
     }))
 }
 
+/// What a run is planned for, beside its config.
+struct Load {
+    available_bytes: Option<u64>,
+    /// Of the longest prompt.
+    prompt_tokens: usize,
+    evaluated_problems: usize,
+}
+
 /// Refuses a run that would not fit if its prompts were of one token, before any weight is read.
 pub(super) fn refuse_what_cannot_fit(
     config: &RunConfig,
     model: &Path,
     compute: Compute,
-    available: Option<u64>,
+    available_bytes: Option<u64>,
 ) -> Result<(), RlError> {
-    plan_for(config, &ModelConfig::read(model)?, compute, (available, 1)).map(drop)
+    let load = Load { available_bytes, prompt_tokens: 1, evaluated_problems: 1 };
+    plan_for(config, &ModelConfig::read(model)?, compute, &load).map(drop)
 }
 
-/// What the run does without to fit its memory, with prompts as long as they are; the evaluation is bounded by it.
+/// What the run does without to fit its memory, with the prompts that there are; the evaluation is bounded by it.
 pub(super) fn plan(
     config: &RunConfig,
     source: &ModelDirectory,
     prompts: &[Prompt],
     evaluation: &mut Option<Evaluation>,
-    available: Option<u64>,
+    available_bytes: Option<u64>,
 ) -> Result<Plan, RlError> {
-    let evaluated = evaluation.iter().flat_map(|evaluation| &evaluation.prompts);
-    let longest = prompts.iter().chain(evaluated).map(|prompt| prompt.tokens.len()).max().unwrap_or(1);
-    let plan = plan_for(config, source.model.config(), source.model.compute(), (available, longest))?;
+    let evaluated = evaluation.as_ref().map_or(&[][..], |evaluation| &evaluation.prompts);
+    let longest = prompts.iter().chain(evaluated).map(|prompt| prompt.tokens.len()).max();
+    let load =
+        Load { available_bytes, prompt_tokens: longest.unwrap_or(1), evaluated_problems: evaluated.len().max(1) };
+    let plan = plan_for(config, source.model.config(), source.model.compute(), &load)?;
     if let Some(evaluation) = evaluation {
         evaluation.sampler.cache_bytes_max = plan.cache_bytes_max;
     }
     Ok(plan)
 }
 
-fn plan_for(
-    config: &RunConfig,
-    model: &ModelConfig,
-    compute: Compute,
-    (available, prompt_tokens): (Option<u64>, usize),
-) -> Result<Plan, RlError> {
+fn plan_for(config: &RunConfig, model: &ModelConfig, compute: Compute, load: &Load) -> Result<Plan, RlError> {
     let mut config = config.clone();
-    config.prompt.prompt_tokens_max = prompt_tokens;
-    estimate::plan(&config, model, compute, estimate::limit_bytes(&config.model, available))
+    config.prompt.prompt_tokens_max = load.prompt_tokens;
+    if let Some(evaluation) = &mut config.evaluation {
+        evaluation.limit = load.evaluated_problems;
+    }
+    estimate::plan(&config, model, compute, estimate::limit_bytes(&config.model, load.available_bytes))
 }
