@@ -19,6 +19,7 @@ mod table;
 mod task;
 mod train;
 mod verify;
+mod warning;
 
 use std::process::ExitCode;
 
@@ -33,10 +34,15 @@ pub(crate) enum Outcome {
     Done,
     /// It stopped on request and can go on.
     Interrupted,
+    /// It stopped because of the risk of a collapse and can go on.
+    Warned,
 }
 
 /// Exit code of a run that was interrupted: 128 + SIGINT, as shells have it.
 pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Exit code of a run that `train.warning` stopped.
+const WARNED: u8 = 3;
 
 /// Heading of the options that every command has.
 const GENERAL: &str = "General options";
@@ -52,6 +58,7 @@ Exit codes:
   0    done
   1    failed; the reason is on standard error
   2    the command line is wrong
+  3    stopped by `train.warning`, with a checkpoint; how to go on is on standard error
   101  a fault of the program itself; what it says is worth a report
   130  interrupted; `train` and `sweep` leave checkpoints and say how to go on";
 
@@ -82,6 +89,7 @@ enum Command {
     Verify(verify::Arguments),
     Sample(sample::Arguments),
     Report(report::Arguments),
+    Warning(warning::Arguments),
     Convert(convert::Arguments),
     ImportGguf(import_gguf::Arguments),
     #[command(hide = true)]
@@ -108,6 +116,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(arguments, &console),
         Command::Sample(arguments) => sample::run(arguments, &console),
         Command::Report(arguments) => report::run(arguments, &console),
+        Command::Warning(arguments) => warning::run(arguments, &console),
         Command::Convert(arguments) => convert::run(arguments, &console),
         Command::ImportGguf(arguments) => import_gguf::run(arguments, &console),
         Command::Docs(arguments) => docs::run(arguments, &CommandLine::command(), &console),
@@ -115,6 +124,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
+        Ok(Outcome::Warned) => ExitCode::from(WARNED),
         // Whoever reads us has read enough: `brevity sample … | head -1`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

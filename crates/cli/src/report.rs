@@ -86,7 +86,7 @@ pub(crate) fn print_arms(runs: &[RunDirectory], benchmark: Option<&str>, console
 }
 
 /// `path` itself when it is a run directory, otherwise the run directories in it, by name.
-fn expanded(path: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn expanded(path: &Path) -> Result<Vec<PathBuf>> {
     let is_run = |path: &Path| path.join("run.json").is_file();
     if is_run(path) {
         return Ok(vec![path.to_owned()]);

@@ -15,6 +15,7 @@ use rl::{
     estimate::{gibibytes, limit_bytes},
     inputs::other_surroundings,
     trainer::{Ending, Event, Provenance, Surroundings, Trainer},
+    warning::{Warning, WarningOutcome},
 };
 
 use crate::{
@@ -186,6 +187,14 @@ fn train(plan: Plan, model: &Path, console: &Console) -> Result<Outcome> {
             console.result(format!("brevity train --resume {}", shell_word(&root)))?;
             Ok(Outcome::Interrupted)
         }
+        Ending::Warned { step } => {
+            let steps = counted(trainer.config().train.steps as usize, "step");
+            console.warning(format!("stopped after {step} of {steps} because of the risk of a collapse"));
+            console
+                .note("go on all the same with the command below, or start another run with less pressure on length");
+            console.result(format!("brevity train --resume {}", shell_word(&root)))?;
+            Ok(Outcome::Warned)
+        }
     }
 }
 
@@ -334,6 +343,7 @@ impl RunView {
                 self.completion_bar = None;
                 self.progress.line(&settled(fault));
             }
+            Event::Warned(warning) => self.progress.line(&warning_said(warning)),
         }
     }
 }
@@ -354,6 +364,19 @@ fn settled(fault: &FaultRecord) -> String {
         FaultOutcome::Returned => "the run goes back to its last checkpoint",
     };
     format!("step {step}: the {quantity} is {value}, from {}; {done}", counted(rollouts.len(), "rollout"))
+}
+
+/// `step 12: the risk of a collapse is 41.2 %; the run stops`.
+pub(crate) fn warning_said(warning: &Warning) -> String {
+    let done = match warning.outcome {
+        WarningOutcome::Said => String::new(),
+        WarningOutcome::Stopped => "; the run stops".to_owned(),
+        WarningOutcome::LambdaLowered { factor } => format!("; λ is multiplied by {factor} from now on"),
+        WarningOutcome::Returned { step } => {
+            format!("; the run goes back to where it was after {}", counted(step as usize, "step"))
+        }
+    };
+    format!("step {}: the risk of a collapse is {}{done}", warning.step, percent(warning.risk))
 }
 
 fn numbers(metrics: &StepMetrics) -> String {

@@ -27,6 +27,7 @@ pub use fault::{FaultOutcome, FaultRecord, RolloutPlace};
 pub use lines::whole_lines;
 pub use metrics::{
     DynamicSamplingMetrics, PhaseSeconds, SelectionMetrics, ShaperMetrics, SignalMetrics, StepMetrics, TokenStatistics,
+    WarningMetrics,
 };
 pub use record_log::{RecordLog, SettingDifference, setting_difference};
 pub use rollout::{RolloutRecord, StopReason};

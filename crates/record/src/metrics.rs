@@ -100,6 +100,15 @@ pub struct SignalMetrics {
     pub level_correctness_ratios: BTreeMap<String, f64>,
 }
 
+/// The risk of a collapse, where `[train.warning]` has it watched.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct WarningMetrics {
+    /// The risk that the run collapses within the horizon of the model's weights; none in its first steps.
+    pub risk: Option<f64>,
+    /// Whether it was warned of at this step.
+    pub given: bool,
+}
+
 /// Wall-clock seconds of one step by phase.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct PhaseSeconds {
@@ -144,6 +153,9 @@ pub struct StepMetrics {
     /// In what a collapse may announce itself; absent in lines of versions that did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signals: Option<SignalMetrics>,
+    /// The risk of a collapse; absent where it is not watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<WarningMetrics>,
     /// Completion lengths.
     pub completion_tokens: TokenStatistics,
     /// Completions that reached the token limit over all completions.

@@ -3,6 +3,7 @@
 //! Every setting is documented here, and `docs/config.md` is generated from this file's types by way of a commented
 //! example. Ranges are checked once, in [`RunConfig::check`]; nothing below asks again.
 
+mod checkpoint;
 mod overrides;
 
 use std::{
@@ -14,6 +15,7 @@ use model::Compute;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use verify::Extraction;
 
+pub use checkpoint::CheckpointSettings;
 pub(crate) use overrides::{apply, merge};
 
 use crate::{
@@ -26,6 +28,7 @@ use crate::{
     loss::LossSettings,
     optimizer::{OptimizerSettings, Schedule},
     shaping::Shaping,
+    warning::WarningSettings,
 };
 
 /// A training run.
@@ -266,6 +269,9 @@ pub struct TrainSettings {
     /// What happens when a number is not finite.
     #[serde(default)]
     pub faults: FaultSettings,
+    /// Early warning of a collapse; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<WarningSettings>,
 }
 
 fn passes() -> u64 {
@@ -317,30 +323,6 @@ pub struct EvaluationConfig {
 
 fn samples() -> u32 {
     1
-}
-
-/// `[checkpoint]`: what is kept on the way.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CheckpointSettings {
-    /// Write a checkpoint after every this many steps; 0 writes one at the end (and on interrupt) only.
-    pub every_steps: u64,
-    /// Checkpoints kept; older ones are removed. 0 keeps all.
-    pub keep_last: usize,
-    /// Beside those, the checkpoints of the highest accuracy on the held-out problems, where that was measured after
-    /// the same step.
-    pub keep_best: usize,
-    /// Beside those, the checkpoints after every this many steps; 0 keeps none.
-    pub keep_every_steps: u64,
-    /// Bytes that all checkpoints together may take, the one being written included; the oldest are removed until it
-    /// fits. At least twice the size of a checkpoint; 0 sets no bound.
-    pub bytes_max: u64,
-}
-
-impl Default for CheckpointSettings {
-    fn default() -> Self {
-        Self { every_steps: 50, keep_last: 2, keep_best: 0, keep_every_steps: 0, bytes_max: 0 }
-    }
 }
 
 /// Reads a config file and applies `overrides` of the form `section.key=value`, the value in TOML.
@@ -455,6 +437,7 @@ impl RunConfig {
         }
         self.train.optimizer.check()?;
         self.train.faults.check()?;
+        self.train.warning.as_ref().map_or(Ok(()), |warning| warning.check(&self.train.shaping))?;
         loss.check()?;
         cost::check(&self.train.costs)?;
         self.problems.budget.as_ref().map_or(Ok(()), BudgetSettings::check)?;

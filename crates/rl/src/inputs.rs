@@ -29,6 +29,9 @@ impl Inputs {
         if let Some(evaluation) = &config.evaluation {
             files.insert("evaluation.path".to_owned(), evaluation.path.clone());
         }
+        if let Some(weights) = config.train.warning.as_ref().and_then(|warning| warning.weights.as_ref()) {
+            files.insert("train.warning.weights".to_owned(), weights.clone());
+        }
         for name in write::list(model)? {
             let path = model.join(&name);
             let extension = path.extension().and_then(|extension| extension.to_str());

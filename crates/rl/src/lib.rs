@@ -42,6 +42,7 @@ pub mod sweep;
 pub mod task;
 pub mod trainer;
 pub mod update;
+pub mod warning;
 
 pub use benchmark::{Benchmark, CHOICE_INSTRUCTION, HubFile, INSTRUCTION, NamedBenchmark, left_out};
 pub use error::RlError;

@@ -60,6 +60,7 @@ pub fn step_metrics(view: &StepView<'_>) -> StepMetrics {
         dynamic_sampling: view.dynamic_sampling,
         length_correctness_correlation: length_correctness_correlation(&outcomes),
         signals: Some(signals(view.levels, &outcomes, view.advantages)),
+        warning: None,
         completion_tokens: token_statistics(&outcomes),
         truncated_share: completions().filter(|s| s.completion.stop == StopReason::Limit).count() as f64 / count,
         entropy_nats: entropy / tokens as f64,

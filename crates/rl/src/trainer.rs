@@ -5,6 +5,7 @@
 mod resume;
 mod settle;
 mod setup;
+mod warn;
 
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,7 @@ use crate::{
     score::ScoredCompletion,
     shaping::{Outcome, Shaped, ShaperState, Step, shape},
     update::{StepBatch, UpdateSummary, Updater},
+    warning::{RiskWatch, Warning, WarningOutcome},
 };
 
 /// What a run tells whoever watches it.
@@ -66,6 +68,8 @@ pub enum Event<'a> {
     CheckpointWritten(&'a Path),
     /// A step had a fault, and something is done about it.
     FaultSettled(&'a FaultRecord),
+    /// The risk of a collapse is too high, and something may be done about it.
+    Warned(&'a Warning),
 }
 
 /// What a run needs from the world, handed in.
@@ -99,6 +103,11 @@ pub enum Ending {
         /// Steps done.
         step: u64,
     },
+    /// Stopped because of the risk of a collapse after so many steps, with a checkpoint.
+    Warned {
+        /// Steps done.
+        step: u64,
+    },
 }
 
 /// A training run and all its state.
@@ -113,6 +122,8 @@ pub struct Trainer {
     queue: ProblemQueue,
     evaluation: Option<Evaluation>,
     collapse: CollapseWatch,
+    /// None without `[train.warning]`.
+    risk: Option<RiskWatch>,
     updater: Updater,
     shaper: ShaperState,
     step: u64,
@@ -163,6 +174,7 @@ impl Trainer {
         let optimizer = Optimizer::new(&source.model);
         let updater = Updater::new(&source.model, optimizer, reference, plan.recomputed_layers);
         let shaper = config.train.shaping.start();
+        let risk = RiskWatch::of_run(&config.train, &run)?;
         let (collapse, step, detours, passed_over) = (CollapseWatch::default(), 0, 0, Vec::new());
         Ok(Self {
             config,
@@ -174,6 +186,7 @@ impl Trainer {
             queue,
             evaluation,
             collapse,
+            risk,
             updater,
             shaper,
             step,
@@ -217,10 +230,16 @@ impl Trainer {
             self.evaluate(surroundings)?;
         }
         while self.step < self.config.train.steps {
-            match self.train_step(surroundings)? {
-                Ok(metrics) => (surroundings.watch)(Event::StepEnded(&metrics)),
+            let warned = match self.train_step(surroundings)? {
+                Ok(metrics) => {
+                    (surroundings.watch)(Event::StepEnded(&metrics));
+                    self.heed(&metrics, surroundings)?
+                }
                 Err(fault) if self.settle(&fault, surroundings)? == FaultOutcome::Returned => continue,
-                Err(_) => {}
+                Err(_) => None,
+            };
+            if let Some(WarningOutcome::Returned { .. }) = warned {
+                continue;
             }
             self.step += 1;
             let is_last = self.step == self.config.train.steps;
@@ -229,12 +248,14 @@ impl Trainer {
             if is_last || due(self.config.evaluation.as_ref().map_or(0, |evaluation| evaluation.every_steps)) {
                 self.evaluate(surroundings)?;
             }
-            let stop = !is_last && (surroundings.interrupted)();
-            if is_last || stop || due(self.config.checkpoint.every_steps) {
+            let warned = (warned == Some(WarningOutcome::Stopped)).then_some(Ending::Warned { step });
+            let interrupted = || (surroundings.interrupted)().then_some(Ending::Interrupted { step });
+            let stop = if is_last { None } else { warned.or_else(interrupted) };
+            if is_last || stop.is_some() || due(self.config.checkpoint.every_steps) {
                 self.save(surroundings)?;
             }
-            if stop {
-                return Ok(Ending::Interrupted { step: self.step });
+            if let Some(ending) = stop {
+                return Ok(ending);
             }
         }
         let trained = self.run.root().join("model");
@@ -296,7 +317,7 @@ impl Trainer {
         };
         let updated = (surroundings.clock)();
         let levels: Vec<_> = problems.iter().map(|&problem| self.prompts[problem].problem.level.as_deref()).collect();
-        let metrics = step_metrics(&StepView {
+        let mut metrics = step_metrics(&StepView {
             step: self.step,
             levels: &levels,
             groups: &groups,
@@ -312,6 +333,9 @@ impl Trainer {
                 total: updated - began,
             },
         });
+        if let Some(risk) = &mut self.risk {
+            risk.observe(&mut metrics);
+        }
         self.run.append_metrics(&metrics)?;
         Ok(Ok(metrics))
     }
@@ -385,7 +409,7 @@ impl Trainer {
             step.give_budgets(problems.iter().map(|&problem| budgets[problem]));
         }
         let mut stream = Stream::new(self.config.seed, Purpose::Selection, [self.place(), 0, 0]);
-        shape(&step, &self.config.train.shaping, &mut self.shaper, &mut stream)
+        shape(&step, &self.shaping(), &mut self.shaper, &mut stream)
     }
 
     fn update(

@@ -371,6 +371,7 @@ fn whoever_watches_is_told_of_every_completion_evaluation_and_checkpoint() {
             Event::EvaluationEnded(summary) => told.push(format!("evaluated after {}", summary.step)),
             Event::CheckpointWritten(path) => told.push(checkpoint_name(path)),
             Event::FaultSettled(fault) => panic!("{fault:?}"),
+            Event::Warned(warning) => panic!("{warning:?}"),
         }
     };
     trainer.run(&mut Surroundings { clock: &|| 0.0, interrupted: &|| false, watch: &mut watch }).unwrap();

@@ -140,7 +140,9 @@ mod tests {
 
     /// Whether the setting at `path` is the default variant of a choice.
     fn is_variant(path: &str) -> bool {
-        ["train.faults.remedy", "verifier.extraction"].iter().any(|choice| path.starts_with(choice))
+        ["train.faults.remedy", "train.warning.action", "verifier.extraction"]
+            .iter()
+            .any(|choice| path.starts_with(choice))
     }
 
     #[test]
@@ -155,7 +157,7 @@ mod tests {
     #[test]
     fn every_alternative_of_a_table_is_shown() {
         // serde's message for an unknown variant lists all there are.
-        for above in ["train.shaping", "train.faults.remedy", "verifier.extraction"] {
+        for above in ["train.shaping", "train.faults.remedy", "train.warning.action", "verifier.extraction"] {
             let unknown = Table::from_iter([("unknown".to_owned(), Table::new().into())]);
             let message = parsed(&with(&reference(), above, unknown.into())).unwrap_err();
             let names: Vec<&str> = message.rsplit("expected").next().unwrap().split('`').skip(1).step_by(2).collect();

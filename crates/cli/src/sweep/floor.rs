@@ -20,7 +20,7 @@ use crate::{
     machine,
     progress::{Progress, WorkBar},
     table::percent,
-    train::collapse_said,
+    train::{collapse_said, warning_said},
 };
 
 /// What a step counts for in the progress of all runs: about what it costs in supervised steps, which only the time left
@@ -91,6 +91,9 @@ impl Floor<'_> {
             if let Some(said) = collapse_said(summary.decline.as_ref()).filter(|_| is_first) {
                 self.progress.line(&format!("{}, step {}: {said}", run.name(), summary.step));
             }
+        }
+        if let Event::Warned(warning) = event {
+            self.progress.line(&format!("{}, {}", run.name(), warning_said(warning)));
         }
         if let Event::StepEnded(metrics) = event {
             let (step, steps) = (metrics.step + 1, run.config.train.steps);

@@ -211,6 +211,7 @@ fn metrics(plan: &ArmPlan, step: u64, noise: &mut Noise) -> StepMetrics {
             shortest_quarter_gain: (step % 9 != 4).then(|| noise.about(-0.2 * (1.0 - come), 0.1)),
             level_correctness_ratios: LEVELS.map(|level| (level.to_string(), accuracy)).into(),
         }),
+        warning: None,
         completion_tokens: TokenStatistics {
             mean: tokens,
             min: 8,

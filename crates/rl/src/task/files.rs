@@ -167,6 +167,7 @@ impl TaskFiles {
                 optimizer: OptimizerSettings { learning_rate: 5e-4, beta2: 0.95, ..OptimizerSettings::default() },
                 schedule: Schedule::default(),
                 faults: FaultSettings::default(),
+                warning: None,
             },
             evaluation: Some(EvaluationConfig {
                 every_steps: 10,

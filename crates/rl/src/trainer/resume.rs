@@ -18,6 +18,7 @@ use crate::{
     optimizer::Optimizer,
     problem_queue::ProblemQueue,
     update::Updater,
+    warning::RiskWatch,
 };
 
 impl Trainer {
@@ -87,6 +88,7 @@ impl Trainer {
         run.rewind(step)?;
         checkpoint::forget_after(&run, step)?;
         let collapse = CollapseWatch::of_run(&run)?;
+        let risk = RiskWatch::of_run(&config.train, &run)?;
         Ok(Self {
             config,
             plan,
@@ -97,6 +99,7 @@ impl Trainer {
             queue,
             evaluation,
             collapse,
+            risk,
             updater,
             shaper,
             step,
@@ -133,6 +136,7 @@ impl Trainer {
         self.run.rewind(self.step)?;
         checkpoint::forget_after(&self.run, self.step)?;
         self.collapse = CollapseWatch::of_run(&self.run)?;
+        self.risk = RiskWatch::of_run(&self.config.train, &self.run)?;
         if self.step == 0 { self.evaluate(surroundings) } else { Ok(()) }
     }
 }

@@ -1,0 +1,107 @@
+//! The risk of one run, step by step: its metrics so far, and when it was last warned of.
+
+use record::{RunDirectory, StepMetrics, WarningMetrics};
+
+use super::{WarningAction, WarningSettings, Weights};
+use crate::{RlError, config::TrainSettings};
+
+/// What `faults.jsonl` calls a risk because of which a run went back.
+pub const RISK_QUANTITY: &str = "risk of collapse";
+
+/// A warning, and what came of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Warning {
+    /// The step after whose update it was given.
+    pub step: u64,
+    /// The risk.
+    pub risk: f64,
+    /// What was done.
+    pub outcome: WarningOutcome,
+}
+
+/// What was done about a warning.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum WarningOutcome {
+    /// Nothing but to say so.
+    Said,
+    /// The run stops after the step, with a checkpoint.
+    Stopped,
+    /// λ is lowered from now on.
+    LambdaLowered {
+        /// What the config's λ is multiplied by, with all warnings so far.
+        factor: f64,
+    },
+    /// The run goes on from an earlier checkpoint.
+    Returned {
+        /// The steps that it has done then.
+        step: u64,
+    },
+}
+
+/// The risk of a run as it goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RiskWatch {
+    pub(crate) settings: WarningSettings,
+    weights: Weights,
+    risk_max: f64,
+    steps: Vec<StepMetrics>,
+    returns: usize,
+}
+
+impl RiskWatch {
+    /// As it stands after what `run` has recorded; none where `train` does not have it watched.
+    ///
+    /// # Errors
+    /// [`RlError`] when the weights or the records cannot be read.
+    pub fn of_run(train: &TrainSettings, run: &RunDirectory) -> Result<Option<Self>, RlError> {
+        let Some(settings) = &train.warning else { return Ok(None) };
+        let weights = settings.weights.as_ref().map_or_else(|| Ok(Weights::own()), |path| Weights::read(path))?;
+        let went_back = run.faults()?.into_iter().filter(|fault| fault.quantity == RISK_QUANTITY);
+        Ok(Some(Self::new(settings, weights, run.metrics()?, went_back.count())))
+    }
+
+    /// After `steps`, and as many `returns` because of a risk.
+    pub(super) fn new(settings: &WarningSettings, weights: Weights, steps: Vec<StepMetrics>, returns: usize) -> Self {
+        let risk_max = settings.risk_max.unwrap_or(weights.risk_max);
+        Self { settings: settings.clone(), weights, risk_max, steps, returns }
+    }
+
+    /// Takes the next step, and writes its risk into its metrics. A warning is given when the risk is too high and the
+    /// last warning is as long ago as the model looks ahead.
+    pub fn observe(&mut self, metrics: &mut StepMetrics) {
+        self.steps.push(as_read(metrics));
+        let risk = self.weights.risk(&self.steps);
+        let last = self.steps.iter().rev().find(|step| step.warning.is_some_and(|warning| warning.given));
+        let is_news = last.is_none_or(|last| metrics.step - last.step >= self.weights.horizon_steps);
+        let given = is_news && risk.is_some_and(|risk| risk >= self.risk_max);
+        metrics.warning = Some(WarningMetrics { risk, given });
+        self.steps.pop();
+        self.steps.push(as_read(metrics));
+    }
+
+    /// What the config's λ is multiplied by.
+    pub fn lambda_factor(&self) -> f64 {
+        match self.settings.action {
+            WarningAction::Warn {} | WarningAction::Stop {} => 1.0,
+            WarningAction::LowerLambda { factor } => {
+                let given = self.steps.iter().filter(|step| step.warning.is_some_and(|warning| warning.given));
+                given.map(|_| factor).product()
+            }
+            WarningAction::Return { lambda_factor, .. } => std::iter::repeat_n(lambda_factor, self.returns).product(),
+        }
+    }
+
+    /// The steps that had been done when the risk was last below half of what is warned of; 0 when it never was.
+    pub fn step_before_rise(&self) -> u64 {
+        let is_low = |step: &&StepMetrics| {
+            step.warning.is_none_or(|warning| warning.risk.is_none_or(|risk| risk < 0.5 * self.risk_max))
+        };
+        self.steps.iter().rfind(is_low).map_or(0, |step| step.step + 1)
+    }
+}
+
+/// As a resumed run reads them: a number that is written and read may end in another digit, and the risk must not.
+fn as_read(metrics: &StepMetrics) -> StepMetrics {
+    let line = serde_json::to_string(metrics).expect("metrics serialise to JSON");
+    serde_json::from_str(&line).expect("metrics that were written are read")
+}
