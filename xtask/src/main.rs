@@ -31,11 +31,10 @@ enum Command {
     Bench(bench::Options),
     /// Checks where dependencies come from, their licences, and that none fetches anything while it is built.
     Supply,
-    /// Runs the long forms of the searches for faults.
+    /// Runs the long form of a search for faults, or of all.
     Reliability {
-        /// The search.
-        #[arg(value_enum)]
-        search: reliability::Search,
+        #[command(subcommand)]
+        search: Option<reliability::Search>,
     },
     /// Runs the gates of the verifier that need files from outside the repository.
     #[command(subcommand)]

@@ -1,39 +1,63 @@
 //! The long forms of the searches for faults whose short forms are among the tests; see docs/reliability.md.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
+use clap::Subcommand;
 
 /// A search.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Search {
     /// Kills runs at 100 random moments and lets each go on to its end.
     Kill,
     /// Damages a checkpoint in 1,000 random ways.
     Checkpoints,
-    /// All of them.
-    All,
+    /// Compares the memory that runs plan for with what they take.
+    Memory {
+        /// Measures a run from this model directory too.
+        #[arg(long, value_name = "DIR")]
+        model: Option<PathBuf>,
+    },
+    /// Trains on the embedded task for long, and looks whether memory or the time of a step grows.
+    Long {
+        /// How long.
+        #[arg(long, default_value_t = 7200)]
+        seconds: u64,
+    },
 }
 
-/// Runs `search` in the repository at `root`.
-pub(crate) fn run(root: &Path, search: Search) -> Result<ExitCode> {
-    let kill = ["-p", "cli", "--test", "program", "kill::"];
-    let checkpoints = ["-p", "rl", "--test", "reliability", "every_flipped_bit"];
-    let searches: &[[&str; 5]] = match search {
-        Search::Kill => &[kill],
-        Search::Checkpoints => &[checkpoints],
-        Search::All => &[kill, checkpoints],
-    };
-    for arguments in searches {
-        let mut command = Command::new("cargo");
-        command.arg("test").args(arguments).args(["--", "--nocapture"]).env("BREVITY_RELIABILITY", "long");
-        if !command.current_dir(root).status().context("cannot start cargo")?.success() {
+/// Runs `search`, or all of them, in the repository at `root`.
+pub(crate) fn run(root: &Path, search: Option<Search>) -> Result<ExitCode> {
+    let all = [Search::Kill, Search::Checkpoints, Search::Memory { model: None }, Search::Long { seconds: 7200 }];
+    let searches = search.map_or_else(|| all.to_vec(), |one| vec![one]);
+    for search in &searches {
+        if !command(search)?.current_dir(root).status().context("cannot start cargo")?.success() {
             return Ok(ExitCode::FAILURE);
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The test that is the search, told to take its long form.
+fn command(search: &Search) -> Result<Command> {
+    let (package, target, test) = match search {
+        Search::Kill => ("cli", "program", "kill::"),
+        Search::Memory { .. } => ("cli", "program", "memory::"),
+        Search::Long { .. } => ("cli", "program", "long::"),
+        Search::Checkpoints => ("rl", "reliability", "every_flipped_bit"),
+    };
+    let mut command = Command::new("cargo");
+    command.args(["test", "-p", package, "--test", target, test, "--", "--nocapture"]);
+    command.env("BREVITY_RELIABILITY", "long");
+    if let Search::Memory { model: Some(model) } = search {
+        let model = std::path::absolute(model).with_context(|| format!("cannot tell where {} is", model.display()))?;
+        command.env("BREVITY_RELIABILITY_MODEL", model);
+    }
+    if let Search::Long { seconds } = search {
+        command.env("BREVITY_RELIABILITY_SECONDS", seconds.to_string());
+    }
+    Ok(command)
 }

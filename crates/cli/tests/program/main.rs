@@ -4,6 +4,8 @@ mod commands;
 mod disk;
 mod engine;
 mod kill;
+mod long;
+mod memory;
 mod refusals;
 mod scratch;
 mod server;
