@@ -4,6 +4,7 @@
 mod bench;
 mod ci;
 mod documents;
+mod fuzz;
 mod golden;
 mod reliability;
 mod supply;
@@ -31,6 +32,8 @@ enum Command {
     Bench(bench::Options),
     /// Checks where dependencies come from, their licences, and that none fetches anything while it is built.
     Supply,
+    /// Fuzzes the readers and the verifier with `cargo fuzz`, an hour each unless told otherwise.
+    Fuzz(fuzz::Options),
     /// Runs the long form of a search for faults, or of all.
     Reliability {
         #[command(subcommand)]
@@ -57,6 +60,7 @@ fn main() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Supply => supply::check(root).map(|_| ExitCode::SUCCESS),
+        Command::Fuzz(options) => fuzz::fuzz(root, &options),
         Command::Reliability { search } => reliability::run(root, search),
         Command::Verifier(gate) => verifier::run(root, &gate),
         Command::Bench(options) => bench::run(root, &options).map(|()| ExitCode::SUCCESS),

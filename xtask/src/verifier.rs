@@ -1,8 +1,6 @@
 //! The gates of the verifier that need files from outside the repository. What is judged and how is the example
 //! `gates` of the crate `verify`; here the files are fetched and the commands put together.
 
-mod fuzz;
-
 use std::{
     env,
     path::{Path, PathBuf},
@@ -32,8 +30,6 @@ pub(crate) enum Gate {
         /// Directory with the data sets as `SET/FILE.jsonl`.
         problems: PathBuf,
     },
-    /// Fuzzes the verifier with `cargo fuzz`, an hour unless told otherwise.
-    Fuzz(fuzz::Options),
     /// Runs Math-Verify beside the verifier on its pairs, the table of cases and a sample of the data sets.
     Differential {
         /// Python with `math-verify[antlr4-13-2]==0.9.0` installed.
@@ -56,7 +52,6 @@ pub(crate) fn run(root: &Path, gate: &Gate) -> Result<ExitCode> {
             succeeds(gates.arg("golds").arg(absolute(problems)?).arg("crates/verify/tests/gold_reasons.txt"))?
         }
         Gate::Speed { problems } => succeeds(gates(root, &["--release"]).arg("speed").arg(absolute(problems)?))?,
-        Gate::Fuzz(options) => fuzz::fuzz(root, &directory(root), options)?,
         Gate::Differential { python, problems, sample } => {
             fetch_pairs(root)?;
             let mut script = Command::new(absolute(python)?);

@@ -1,5 +1,5 @@
 //! The short form of fuzzing: the kept corpus and seeded mutations of it, through the entry points of the fuzz targets.
-//! The long form is `cargo xtask verifier fuzz`.
+//! The long form is `cargo xtask fuzz`.
 //!
 //! Work is counted in allocations, which need no clock: a check that computes much allocates much.
 

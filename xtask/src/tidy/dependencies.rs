@@ -22,7 +22,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("rl", &["model", "verify", "record"]),
     ("cli", &["rl", "model", "verify", "record"]),
     ("python", &["rl"]),
-    ("fuzz", &["verify"]),
+    ("fuzz", &["model", "verify", "record", "rl"]),
     ("xtask", &[]),
 ];
 

@@ -1,9 +1,0 @@
-//! Fuzz target: a comparison of two golds, both ways. What must hold is in `entry.rs`.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-
-#[path = "../../crates/verify/tests/support/entry.rs"]
-mod entry;
-
-fuzz_target!(|bytes: &[u8]| entry::Target::named("comparison").run(bytes));
