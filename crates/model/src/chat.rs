@@ -24,10 +24,10 @@ const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
 const TEMPLATE_FILE: &str = "chat_template.jinja";
 const TEMPLATE_NAME: &str = "chat_template";
 /// About one unit per executed instruction and per 64 bytes made; long conversations need some ten thousands.
-const FUEL: u64 = 250_000;
+const FUEL: u64 = 100_000;
 /// Stack of the thread that renders: lists within lists, of which fuel allows some ten thousands, are written out and
 /// dropped one within the other. Pages that are not touched take no memory.
-const STACK_BYTES: usize = 256 << 20;
+const STACK_BYTES: usize = 512 << 20;
 /// Most spaces that `tojson` indents by.
 const INDENT_MAX: usize = 16;
 /// Longest text that `tojson` makes.
