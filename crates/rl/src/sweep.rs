@@ -112,12 +112,12 @@ impl Sweep {
         }
         let mut runs = Vec::new();
         for arm in &self.arms {
-            let of_arm = |message: String| {
-                // What the base config has wrong by itself is no fault of the arm.
-                if checked(base.clone()).is_err_and(|alone| alone == message) {
-                    return refused(message);
+            // What the base config has wrong by itself is no fault of the arm.
+            let of_arm = |message: String| match checked(base.clone()) {
+                Err(alone) if alone == message => refused(message),
+                Ok(_) | Err(_) => {
+                    RlError::File { path: self.path.clone(), message: format!("arm {}: {message}", arm.name) }
                 }
-                RlError::File { path: self.path.clone(), message: format!("arm {}: {message}", arm.name) }
             };
             let mut table = base.clone();
             merge(&mut table, arm.set.clone()).map_err(of_arm)?;

@@ -11,7 +11,7 @@ use std::{fs::File, os::unix::fs::FileExt};
 
 use parquet::{
     basic::Compression,
-    file::metadata::{ColumnChunkMetaData, ParquetMetaData},
+    file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData},
 };
 
 /// Longest page header; statistics of long texts are in it.
@@ -23,8 +23,7 @@ const CLAIM_SLACK_BYTES: i64 = 1024;
 
 /// Refuses a file that claims more of the columns that `is_wanted` than their bytes can hold; the error is a message.
 pub(super) fn check(file: &File, metadata: &ParquetMetaData, is_wanted: impl Fn(&str) -> bool) -> Result<(), String> {
-    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
-    for column in columns {
+    for column in metadata.row_groups().iter().flat_map(RowGroupMetaData::columns) {
         let name = column.column_path().parts().first().map_or("", String::as_str);
         if is_wanted(name) {
             check_chunk(file, column).map_err(|message| format!("column `{name}` {message}"))?;
