@@ -5,7 +5,7 @@ use toml::{Table, Value};
 
 /// Tables that hold the one choice that is made, by its name. A change that names another choice takes the place of the
 /// one there, settings included; in every other table the settings that a change does not name stay.
-const CHOICES: [&str; 3] = ["train.shaping", "train.faults.remedy", "verifier.extraction"];
+const CHOICES: [&str; 4] = ["train.shaping", "train.faults.remedy", "train.warning.action", "verifier.extraction"];
 
 /// Applies a change of the form `section.key=value`, the value in TOML; a bare word is a string.
 pub(crate) fn apply(table: &mut Table, change: &str) -> Result<(), String> {
