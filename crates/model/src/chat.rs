@@ -31,7 +31,7 @@ const STACK_BYTES: usize = 512 << 20;
 /// Most spaces that `tojson` indents by.
 const INDENT_MAX: usize = 16;
 /// Longest text that `tojson` makes.
-const JSON_BYTES_MAX: usize = 16 << 20;
+const JSON_BYTES_MAX: usize = 1 << 20;
 
 /// Who speaks in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -124,10 +124,16 @@ impl ChatTemplate {
         for (name, value) in extra {
             variables.insert(name, Value::from(Serde(value)));
         }
-        let render = || self.environment.get_template(TEMPLATE_NAME).and_then(|template| template.render(variables));
-        on_large_stack(render)
-            .map_err(|source| ModelError::Io { action: "start a thread to render", path: self.path.clone(), source })?
-            .map_err(failed)
+        // An error may hold values of the template too, so that it becomes a message before it leaves the thread.
+        let render = || {
+            let rendered = self.environment.get_template(TEMPLATE_NAME).and_then(|template| template.render(variables));
+            rendered.map_err(failed)
+        };
+        on_large_stack(render).map_err(|source| ModelError::Io {
+            action: "start a thread to render",
+            path: self.path.clone(),
+            source,
+        })?
     }
 }
 

@@ -112,13 +112,7 @@ impl Sweep {
         }
         let mut runs = Vec::new();
         for arm in &self.arms {
-            // What the base config has wrong by itself is no fault of the arm.
-            let of_arm = |message: String| match checked(base.clone()) {
-                Err(alone) if alone == message => refused(message),
-                Ok(_) | Err(_) => {
-                    RlError::File { path: self.path.clone(), message: format!("arm {}: {message}", arm.name) }
-                }
-            };
+            let of_arm = |message: String| self.blamed(message, arm, &base);
             let mut table = base.clone();
             merge(&mut table, arm.set.clone()).map_err(of_arm)?;
             let mut config = checked(table).map_err(of_arm)?;
@@ -128,6 +122,14 @@ impl Sweep {
             runs.extend(self.seeds.iter().map(of_seed).map(|config| SweepRun::new(config, out)));
         }
         Ok(runs)
+    }
+
+    /// The error of an arm's config, or of the base config, where that has it wrong by itself.
+    fn blamed(&self, message: String, arm: &SweepArm, base: &Table) -> RlError {
+        if checked(base.clone()).is_err_and(|alone| alone == message) {
+            return RlError::File { path: self.base.clone(), message };
+        }
+        RlError::File { path: self.path.clone(), message: format!("arm {}: {message}", arm.name) }
     }
 }
 
