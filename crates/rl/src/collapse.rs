@@ -23,6 +23,7 @@
 use std::collections::BTreeMap;
 
 use record::{Decline, EvaluationRecord, RunDirectory};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     RlError,
@@ -35,13 +36,13 @@ pub const ACCURACY_FALL_MIN: f64 = 0.05;
 pub const STANDARD_ERRORS: f64 = 3.0;
 
 /// What is remembered of a run's evaluations.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CollapseWatch {
     best: Option<Best>,
     collapse_step: Option<u64>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Best {
     step: u64,
     accuracy: f64,
@@ -49,7 +50,7 @@ struct Best {
 }
 
 /// Means over the completions of one problem.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct ProblemMeans {
     correctness: f64,
     completion_tokens: f64,

@@ -79,7 +79,8 @@ pub fn step_metrics(view: &StepView<'_>) -> StepMetrics {
     }
 }
 
-fn selection_metrics(outcomes: &[Vec<Outcome>], shaped: &Shaped) -> SelectionMetrics {
+/// Which groups were under length penalty, and how contested the choice was.
+pub fn selection_metrics(outcomes: &[Vec<Outcome>], shaped: &Shaped) -> SelectionMetrics {
     let ratio = |group: &[Outcome]| group.iter().filter(|outcome| outcome.correct).count() as f64 / group.len() as f64;
     let selected = &shaped.selected;
     let ratios = selected.groups.iter().map(|&index| ratio(&outcomes[index]));
@@ -92,7 +93,8 @@ fn selection_metrics(outcomes: &[Vec<Outcome>], shaped: &Shaped) -> SelectionMet
     }
 }
 
-fn length_correctness_correlation(outcomes: &[Vec<Outcome>]) -> Option<f64> {
+/// Pearson correlation of tokens and correctness within the groups that hold both outcomes; `None` where there is none.
+pub fn length_correctness_correlation(outcomes: &[Vec<Outcome>]) -> Option<f64> {
     let mixed = |group: &&Vec<Outcome>| group.iter().any(|o| o.correct) && group.iter().any(|o| !o.correct);
     let pair = |outcome: &Outcome| (f64::from(outcome.tokens), f64::from(u8::from(outcome.correct)));
     let groups: Vec<Vec<(f64, f64)>> =
@@ -100,7 +102,8 @@ fn length_correctness_correlation(outcomes: &[Vec<Outcome>]) -> Option<f64> {
     correlation_within_groups(&groups)
 }
 
-fn token_statistics(outcomes: &[Vec<Outcome>]) -> TokenStatistics {
+/// Completion lengths by outcome.
+pub fn token_statistics(outcomes: &[Vec<Outcome>]) -> TokenStatistics {
     let tokens = |keep: &dyn Fn(&Outcome) -> bool| -> Vec<f64> {
         outcomes.iter().flatten().filter(|outcome| keep(outcome)).map(|outcome| f64::from(outcome.tokens)).collect()
     };

@@ -5,6 +5,7 @@
 
 mod acoer;
 mod adaptive_lambda;
+mod alone;
 mod alp;
 mod cosine;
 mod ddca;
@@ -162,7 +163,7 @@ impl Shaping {
     }
 
     /// Whether `state` is one that this shaper leaves.
-    pub(crate) fn accepts(&self, state: &ShaperState) -> bool {
+    pub fn accepts(&self, state: &ShaperState) -> bool {
         self.shaper().1.start().is_like(state)
     }
 }
