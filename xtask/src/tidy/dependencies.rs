@@ -21,7 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("record", &["verify"]),
     ("rl", &["model", "verify", "record"]),
     ("cli", &["rl", "model", "verify", "record"]),
-    ("python", &["rl"]),
+    ("python", &["rl", "model", "verify", "record"]),
     ("fuzz", &["model", "verify", "record", "rl"]),
     ("xtask", &[]),
 ];
