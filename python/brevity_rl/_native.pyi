@@ -5,6 +5,20 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "CollapseWatch",
+    "Model",
+    "Run",
+    "Shaper",
+    "VERSION",
+    "advantages",
+    "check_golds",
+    "cost",
+    "shaper_names",
+    "verify",
+    "verify_batch",
+]
+
 VERSION: Final[str]
 
 @final

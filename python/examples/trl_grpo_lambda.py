@@ -2,6 +2,7 @@
 
 import sys
 
+import torch
 from datasets import Dataset, load_dataset
 from trl import GRPOConfig
 
@@ -17,7 +18,8 @@ problems = problems.map(lambda row: {"prompt": [{"role": "user", "content": row[
 trainer = GRPOLambdaTrainer(  # was: GRPOTrainer(
     model=sys.argv[1],
     args=GRPOConfig("out", num_generations=8, per_device_train_batch_size=8, gradient_accumulation_steps=5,
-                    max_completion_length=512, max_steps=2, logging_steps=1, report_to="none"),
+                    max_completion_length=512, max_steps=2, logging_steps=1, report_to="none",
+                    bf16=torch.cuda.is_available()),
     train_dataset=problems,
 )  # fmt: skip
 trainer.train()
