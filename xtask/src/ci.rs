@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{golden, supply, tidy, verifier};
+use crate::{golden, python, supply, tidy, verifier};
 
 /// How many tests or checks ended which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -106,7 +106,17 @@ impl TestRunner {
     fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Nextest => &["nextest", "run", "--workspace", "--no-fail-fast"],
-            Self::Cargo => &["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"],
+            // `--lib` would link a test of the Python module, which has none, with a Python.
+            Self::Cargo => &[
+                "test",
+                "--workspace",
+                "--exclude=python",
+                "--no-fail-fast",
+                "--lib",
+                "--bins",
+                "--tests",
+                "--examples",
+            ],
         }
     }
 }
@@ -180,6 +190,7 @@ fn parts(runner: TestRunner) -> Vec<Part> {
         Part::new("doc tests", Work::Tests, &["test", "--workspace", "--doc"]),
         Part { name: "doc", command: document, work: Work::Check },
         Part::new("verifier", Work::Call(verifier::pairs), &["xtask", "verifier", "pairs"]),
+        Part::new("python", Work::Call(python::check), &["xtask", "python"]),
         Part::new("golden run", Work::Call(golden::golden), &["xtask", "golden"]),
     ]
 }

@@ -6,6 +6,7 @@ mod ci;
 mod documents;
 mod fuzz;
 mod golden;
+mod python;
 mod reliability;
 mod supply;
 mod tidy;
@@ -39,6 +40,8 @@ enum Command {
         #[command(subcommand)]
         search: Option<reliability::Search>,
     },
+    /// Builds the wheel of the Python package, installs it into a fresh environment and tests it there.
+    Python(python::Options),
     /// Runs the gates of the verifier that need files from outside the repository.
     #[command(subcommand)]
     Verifier(verifier::Gate),
@@ -62,6 +65,7 @@ fn main() -> Result<ExitCode> {
         Command::Supply => supply::check(root).map(|_| ExitCode::SUCCESS),
         Command::Fuzz(options) => fuzz::fuzz(root, &options),
         Command::Reliability { search } => reliability::run(root, search),
+        Command::Python(options) => python::run(root, &options),
         Command::Verifier(gate) => verifier::run(root, &gate),
         Command::Bench(options) => bench::run(root, &options).map(|()| ExitCode::SUCCESS),
     }
