@@ -149,7 +149,7 @@ fn input(line: &Value) -> Option<Vec<u8>> {
 fn line(input: &[u8]) -> Value {
     match std::str::from_utf8(input) {
         Ok(text) => json!(text),
-        Err(_) => json!({"hex": input.iter().map(|byte| format!("{byte:02x}")).collect::<String>()}),
+        Err(_) => json!({"hex": input.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()}),
     }
 }
 
@@ -171,8 +171,8 @@ fn keep(kept: &Path, corpus: &Path) -> Result<()> {
             inputs.insert(input);
         }
     }
-    let lines: String = inputs.iter().map(|input| format!("{}\n", line(input))).collect();
-    fs::write(kept, lines).with_context(|| format!("cannot write {}", kept.display()))
+    let lines: Vec<String> = inputs.iter().map(|input| format!("{}\n", line(input))).collect();
+    fs::write(kept, lines.concat()).with_context(|| format!("cannot write {}", kept.display()))
 }
 
 #[cfg(test)]

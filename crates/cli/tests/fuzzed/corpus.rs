@@ -23,8 +23,8 @@ pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {
 pub(crate) fn keep(target: &str, inputs: &[Vec<u8>]) {
     let there = if path(target).exists() { corpus(target) } else { Vec::new() };
     let inputs: BTreeSet<&Vec<u8>> = there.iter().chain(inputs).collect();
-    let lines: String = inputs.into_iter().map(|input| format!("{}\n", line(input))).collect();
-    record::write::replace(&path(target), lines.as_bytes()).expect("the corpus is written");
+    let lines: Vec<String> = inputs.into_iter().map(|input| format!("{}\n", line(input))).collect();
+    record::write::replace(&path(target), lines.concat().as_bytes()).expect("the corpus is written");
 }
 
 fn input(line: &Value) -> Vec<u8> {
@@ -39,6 +39,6 @@ fn input(line: &Value) -> Vec<u8> {
 fn line(input: &[u8]) -> Value {
     match std::str::from_utf8(input) {
         Ok(text) => json!(text),
-        Err(_) => json!({"hex": input.iter().map(|byte| format!("{byte:02x}")).collect::<String>()}),
+        Err(_) => json!({"hex": input.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()}),
     }
 }

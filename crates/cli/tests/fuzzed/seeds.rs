@@ -127,7 +127,7 @@ fn manifest() -> Vec<u8> {
     record::manifest::write(directory.path()).expect("the list");
     let text = fs::read_to_string(directory.path().join("manifest")).expect("the list");
     let end = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
-    text[..end].as_bytes().to_vec()
+    text.as_bytes()[..end].to_vec()
 }
 
 /// A byte-level tokenizer of eight bytes and a merge.
@@ -226,7 +226,9 @@ fn put_value(bytes: &mut Vec<u8>, value: &Value) {
         Value::Array(items) => {
             bytes.extend(kind(&items[0]).to_le_bytes());
             bytes.extend((items.len() as u64).to_le_bytes());
-            items.iter().for_each(|item| put_value(bytes, item));
+            for item in items {
+                put_value(bytes, item);
+            }
         }
         Value::Null | Value::Bool(_) | Value::Object(_) => panic!("{value} is in no seed"),
     }

@@ -12,8 +12,11 @@ use super::{Reading, place, refused, remove_directory, write};
 /// A text with what tokenizers treat in their own ways.
 const TEXT: &str = "What's 7 + 12?\n\n  <|end|> \u{e9}\u{1f600} \u{ff11} A";
 
-/// Every tensor of a directory, as name, shape and numbers.
-fn tensors(directory: &Path) -> Result<Vec<(String, Vec<usize>, Vec<f32>)>, ModelError> {
+/// Name, shape and values.
+type Tensor = (String, Vec<usize>, Vec<f32>);
+
+/// Every tensor of a directory.
+fn tensors(directory: &Path) -> Result<Vec<Tensor>, ModelError> {
     let files = TensorFiles::open(directory)?;
     let tensor = |name: &str| {
         let shape = files.shape(name).expect("a listed tensor has a shape").to_vec();

@@ -2,6 +2,10 @@
 //!
 //! Each input takes the place of one file in a directory that is whole otherwise.
 
+#[path = "../../../../record/tests/fabricated/mod.rs"]
+#[expect(dead_code, reason = "of what the tests of `record` fabricate, one run is enough")]
+mod fabricated;
+
 use std::{
     cell::OnceCell,
     fs,
@@ -24,13 +28,8 @@ use rl::{
 };
 use serde_json::json;
 
+use self::fabricated::{ARMS, Extent, WHOLE};
 use super::{Reading, first_line, place, refused, remove_directory, write};
-
-#[path = "../../../../record/tests/fabricated/mod.rs"]
-#[expect(dead_code, reason = "of what the tests of `record` fabricate, one run is enough")]
-mod fabricated;
-
-use fabricated::{ARMS, Extent, WHOLE};
 
 /// A run of this thread in which nothing is wrong.
 fn run<T>(work: impl FnOnce(&RunDirectory) -> T) -> T {
@@ -109,7 +108,14 @@ pub(super) fn run_directory(bytes: &[u8]) -> Reading {
     run(|run| {
         let path = run.root().join(name);
         let whole = fs::read(&path).expect("a file of the run");
-        write(&path, &if name.ends_with(".gz") { record_write::compressed(bytes) } else { bytes.to_vec() });
+        write(
+            &path,
+            &if Path::new(name).extension().is_some_and(|extension| extension == "gz") {
+                record_write::compressed(bytes)
+            } else {
+                bytes.to_vec()
+            },
+        );
         let read = read_run(run.root());
         write(&path, &whole);
         match read {
@@ -165,7 +171,8 @@ pub(super) fn evaluation_directory(bytes: &[u8]) -> Reading {
         let root = place.join("evaluation");
         let is_known = WHOLE_FILES.with(|files| {
             for (known, whole) in files {
-                write(&root.join(known), if *known == name { bytes } else { whole });
+                let tried = Some(bytes).filter(|_| *known == name);
+                write(&root.join(known), tried.unwrap_or(whole));
             }
             files.iter().any(|(known, _)| *known == name)
         });

@@ -1,12 +1,11 @@
 //! Answers of a server with OpenAI's API.
 
-use super::{Reading, first_line};
-
 #[path = "../../../src/engine/wire.rs"]
 #[expect(dead_code, reason = "of the program's own file what is read is tried, not what is sent")]
 mod wire;
 
-use wire::{Answer, Api};
+use self::wire::{Answer, Api};
+use super::{Reading, first_line};
 
 /// An answer has as many completions as were asked for. The first line is `chat` or `completions`, and how many.
 pub(super) fn answer(bytes: &[u8]) -> Reading {
