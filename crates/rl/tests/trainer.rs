@@ -137,7 +137,9 @@ fn a_run_interrupted_and_resumed_equals_one_that_was_not() {
 fn lowest_limit(world: &World, changes: &[&str]) -> u64 {
     const STEP: u64 = 1 << 14;
     let model = model::ModelConfig::read(&world.model()).unwrap();
-    let plan = |limit| estimate::plan(&world.config(changes), &model, model::Compute::F32, limit);
+    // A run plans for the prompts that there are, all of ten tokens.
+    let changes = [changes, &["prompt.prompt_tokens_max=10"]].concat();
+    let plan = |limit| estimate::plan(&world.config(&changes), &model, model::Compute::F32, limit);
     let whole = plan(None).unwrap().estimate.total() / STEP;
     let refused = (1..=whole).rev().find(|limit| plan(Some(limit * STEP)).is_err()).unwrap();
     (refused + 1) * STEP
@@ -152,9 +154,9 @@ fn layers_computed_again_and_a_bounded_cache_change_no_byte() {
     let changes = [settings.as_slice(), &[low.as_str()]].concat();
     let mut trainer = world.start("low", &changes).unwrap();
     let plan = *trainer.plan();
-    // Room for one sequence: a prompt of up to 56 tokens and a completion of 40 take two pages of 32 positions each.
+    // Room for one sequence: a prompt of 10 tokens takes one page of 32 positions, a completion of 40 two.
     let page = model::Cache::bytes(&model::ModelConfig::read(&world.model()).unwrap(), model::Compute::F32, 1);
-    assert_eq!((plan.recomputed_layers, plan.cache_bytes_max / page), (3, 4), "{plan:?}");
+    assert_eq!((plan.recomputed_layers, plan.cache_bytes_max / page), (3, 3), "{plan:?}");
     finish(&mut trainer);
     assert_same_files(&world.path("whole"), &world.path("low"), &SETTINGS);
 
