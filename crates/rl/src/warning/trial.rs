@@ -23,7 +23,7 @@ impl Course {
     /// Reads the run in `run`.
     ///
     /// # Errors
-    /// [`RlError`] when it cannot be read, is not over, or was not watched for collapses.
+    /// [`RlError`] when it cannot be read, is not over, was not watched for collapses, or has steps without signals.
     pub fn read(run: &RunDirectory) -> Result<Self, RlError> {
         let header = run.header()?;
         let refuse = |message: String| Err(RlError::File { path: run.root().to_owned(), message });
@@ -34,6 +34,12 @@ impl Course {
         let done = steps.last().map_or(0, |last| last.step + 1);
         if done < header.steps {
             return refuse(format!("has done {done} of {} steps; let it end first", header.steps));
+        }
+        if let Some(step) = steps.iter().find(|step| step.signals.is_none()) {
+            return refuse(format!(
+                "has no `signals` in step {} of metrics.jsonl: an earlier version wrote it; train it again",
+                step.step
+            ));
         }
         let (name, start) = (run.root().display().to_string(), header.model);
         Ok(Self { name, start, steps, collapse_step: decline.collapse_step })
