@@ -137,8 +137,8 @@ fn a_run_interrupted_and_resumed_equals_one_that_was_not() {
 fn lowest_limit(world: &World, changes: &[&str]) -> u64 {
     const STEP: u64 = 1 << 14;
     let model = model::ModelConfig::read(&world.model()).unwrap();
-    // A run plans for the prompts that there are, all of ten tokens.
-    let changes = [changes, &["prompt.prompt_tokens_max=10"]].concat();
+    // A run plans for the prompts that there are, all of ten tokens, and for the 8 held-out problems that there are.
+    let changes = [changes, &["prompt.prompt_tokens_max=10", "evaluation.limit=8"]].concat();
     let plan = |limit| estimate::plan(&world.config(&changes), &model, model::Compute::F32, limit);
     let whole = plan(None).unwrap().estimate.total() / STEP;
     let refused = (1..=whole).rev().find(|limit| plan(Some(limit * STEP)).is_err()).unwrap();
@@ -150,12 +150,14 @@ fn layers_computed_again_and_a_bounded_cache_change_no_byte() {
     let world = World::new();
     let settings = ["train.steps=2", "train.loss.kl_weight=0.01"];
     world.run("whole", &settings);
+    // Room for one sequence: a prompt of 10 tokens takes one page of 32 positions, a completion of 40 two.
+    let page = model::Cache::bytes(&model::ModelConfig::read(&world.model()).unwrap(), model::Compute::F32, 1);
+    let bound = format!("rollout.cache_bytes_max={}", 3 * page);
+    let settings = [settings.as_slice(), &[bound.as_str()]].concat();
     let low = format!("model.memory_bytes_max={}", lowest_limit(&world, &settings));
     let changes = [settings.as_slice(), &[low.as_str()]].concat();
     let mut trainer = world.start("low", &changes).unwrap();
     let plan = *trainer.plan();
-    // Room for one sequence: a prompt of 10 tokens takes one page of 32 positions, a completion of 40 two.
-    let page = model::Cache::bytes(&model::ModelConfig::read(&world.model()).unwrap(), model::Compute::F32, 1);
     assert_eq!((plan.recomputed_layers, plan.cache_bytes_max / page), (3, 3), "{plan:?}");
     finish(&mut trainer);
     assert_same_files(&world.path("whole"), &world.path("low"), &SETTINGS);
