@@ -13,7 +13,7 @@ import tiny
 
 import brevity_rl
 
-pytest.importorskip("trl", reason="TRL is not installed; `cargo xtask python --trl` installs it")
+pytest.importorskip("trl", reason="TRL is not installed; `cargo xtask python --with trl` installs it")
 
 SCRIPT = Path(__file__).with_name("trl_batch.py")
 

@@ -24,6 +24,7 @@ impl Shaping {
     /// [`RlError::Setting`] naming the setting as configs have it.
     pub fn check(&self, step: &Step, dynamic_sampling: Option<DynamicSampling>) -> Result<(), RlError> {
         let mut run: RunConfig = parse_config(BARE, &[]).expect("a config with all that has no default");
+        run.rollout.prompts_per_step = step.groups.len();
         run.train.advantage = step.scale;
         run.train.dynamic_sampling = dynamic_sampling;
         run.train.costs = step.costs.keys().map(|name| (name.clone(), Cost::Lines {})).collect();
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
     use crate::{
         advantage::AdvantageScale,
-        shaping::{Cosine, Dler, L1Max, Outcome, TopLambda},
+        shaping::{AdaptiveLambda, Cosine, Dler, L1Max, Outcome, TopLambda},
     };
 
     fn step() -> Step {
@@ -55,6 +56,7 @@ mod tests {
         let whitened = Step { scale: AdvantageScale::Whitened, ..step() };
         let mut budgeted = limited.clone();
         budgeted.give_budgets([4]);
+        let adaptive = || Shaping::AdaptiveLambda(AdaptiveLambda::default());
         let too_much = Shaping::TopLambda(TopLambda { lambda: 1.5, ..TopLambda::default() });
         for (shaping, step, field) in [
             (Shaping::Grpo {}, step(), None),
@@ -66,6 +68,8 @@ mod tests {
             (Shaping::Dler(Dler::default()), whitened, None),
             (Shaping::L1Max(L1Max::default()), limited, Some("train.shaping.l1-max")),
             (Shaping::L1Max(L1Max::default()), budgeted, None),
+            (adaptive(), step(), Some("rollout.prompts_per_step")),
+            (adaptive(), Step { groups: [step().groups, step().groups].concat(), ..step() }, None),
         ] {
             let refused = match shaping.check(&step, None) {
                 Ok(()) => None,
