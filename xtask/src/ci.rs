@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{golden, python, supply, tidy, verifier};
+use crate::{golden, python, results, supply, tidy, verifier};
 
 /// How many tests or checks ended which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -186,6 +186,7 @@ fn parts(runner: TestRunner) -> Vec<Part> {
         Part::new("clippy", Work::Check, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         Part::new("tidy", Work::Call(run_tidy), &["xtask", "tidy"]),
         Part::new("supply", Work::Call(supply::check), &["xtask", "supply"]),
+        Part::new("results", Work::Call(run_results), &["xtask", "results", "check"]),
         Part::new("tests", Work::Tests, runner.arguments()),
         Part::new("doc tests", Work::Tests, &["test", "--workspace", "--doc"]),
         Part { name: "doc", command: document, work: Work::Check },
@@ -200,6 +201,10 @@ fn run_tidy(root: &Path) -> Result<Outcome> {
         0 => Ok(Outcome::PASSED),
         findings => bail!("tidy has findings: {findings}"),
     }
+}
+
+fn run_results(root: &Path) -> Result<Outcome> {
+    results::check(root).map(|()| Outcome::PASSED)
 }
 
 /// Runs a test runner, passing its output on and counting from its summary lines.

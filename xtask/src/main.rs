@@ -8,6 +8,7 @@ mod fuzz;
 mod golden;
 mod python;
 mod reliability;
+mod results;
 mod supply;
 mod tidy;
 mod verifier;
@@ -42,6 +43,9 @@ enum Command {
     },
     /// Builds the wheel of the Python package, installs it into a fresh environment and tests it there.
     Python(python::Options),
+    /// Draws the tables and figures of docs/results.md from the runs stored beside it.
+    #[command(subcommand)]
+    Results(results::Task),
     /// Runs the gates of the verifier that need files from outside the repository.
     #[command(subcommand)]
     Verifier(verifier::Gate),
@@ -66,6 +70,7 @@ fn main() -> Result<ExitCode> {
         Command::Fuzz(options) => fuzz::fuzz(root, &options),
         Command::Reliability { search } => reliability::run(root, search),
         Command::Python(options) => python::run(root, &options),
+        Command::Results(task) => results::run(root, &task).map(|()| ExitCode::SUCCESS),
         Command::Verifier(gate) => verifier::run(root, &gate),
         Command::Bench(options) => bench::run(root, &options).map(|()| ExitCode::SUCCESS),
     }
