@@ -18,7 +18,7 @@ pub const FALSE_ALARM_SHARE_MAX: f64 = 0.1;
 pub struct FitSettings {
     /// A row's outcome is a collapse within this many steps.
     pub horizon_steps: u64,
-    /// Holds the weights back: see [`Logistic::fit`].
+    /// Holds the weights back: see `logistic.rs`.
     pub ridge: f64,
     /// What the weights say of the runs.
     pub fitted_on: String,

@@ -29,7 +29,7 @@ pub struct Weights {
     pub ridge: f64,
     /// Log odds at features of their means.
     pub intercept: f64,
-    /// What the risk depends on, in the order of [`features`](super::features).
+    /// What the risk depends on, in the order of `features.rs`.
     pub features: Vec<FeatureWeight>,
 }
 
