@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
-use record::{EvaluationRecord, RunDirectory, StopReason, TokenSource};
-use rl::collapse::CollapseWatch as Watch;
-use verify::Verdict;
+use record::RunDirectory;
+use rl::collapse::{Answer, CollapseWatch as Watch};
 
 use crate::convert::{exception, from_python, refused, slice, to_python};
 
@@ -55,33 +54,13 @@ impl CollapseWatch {
                 "there are {problems} problems, {correct} verdicts and {lengths} lengths; give one of each per completion"
             ));
         }
-        let mut records = Vec::new();
-        for ((problem, &correct), &length) in problems.into_iter().zip(correct).zip(lengths) {
+        let mut answers = Vec::new();
+        for ((problem, &correct), &length) in problems.iter().zip(correct).zip(lengths) {
             let Ok(completion_tokens) = u32::try_from(length) else {
                 return refused(format!("`lengths` has {length}, which is no number of tokens"));
             };
-            let verdict = if correct { Verdict::Correct } else { Verdict::Incorrect };
-            records.push(bare(problem, verdict, completion_tokens));
+            answers.push(Answer { problem, correct, completion_tokens });
         }
-        to_python(py, &self.0.observe(step, &records))
-    }
-}
-
-/// A record with nothing but what the watch reads.
-fn bare(problem: String, verdict: Verdict, completion_tokens: u32) -> EvaluationRecord {
-    EvaluationRecord {
-        problem,
-        sample: 0,
-        level: None,
-        question: String::new(),
-        gold: String::new(),
-        completion: String::new(),
-        completion_tokens,
-        tokens_from: TokenSource::Tokenizer,
-        stop: StopReason::End,
-        verdict,
-        answer: None,
-        reason: String::new(),
-        prefixes: None,
+        to_python(py, &self.0.observe_answers(step, answers.into_iter()))
     }
 }

@@ -35,6 +35,24 @@ pub const ACCURACY_FALL_MIN: f64 = 0.05;
 /// Accuracy and length must each fall by more than this many standard errors of their fall.
 pub const STANDARD_ERRORS: f64 = 3.0;
 
+/// What is read of one completion of an evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// Id of the problem.
+    pub problem: &'a str,
+    /// Whether the verdict is correct and the completion not truncated.
+    pub correct: bool,
+    /// Tokens of the completion, end token included.
+    pub completion_tokens: u32,
+}
+
+impl<'a> From<&'a EvaluationRecord> for Answer<'a> {
+    fn from(record: &'a EvaluationRecord) -> Self {
+        let EvaluationRecord { problem, completion_tokens, .. } = record;
+        Self { problem, correct: record.is_correct(), completion_tokens: *completion_tokens }
+    }
+}
+
 /// What is remembered of a run's evaluations.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CollapseWatch {
@@ -72,7 +90,12 @@ impl CollapseWatch {
     /// Takes the next evaluation, made after `step` steps, and says how it stands to the best one, itself included; `None`
     /// without records.
     pub fn observe(&mut self, step: u64, records: &[EvaluationRecord]) -> Option<Decline> {
-        let problems = by_problem(records);
+        self.observe_answers(step, records.iter().map(Answer::from))
+    }
+
+    /// As [`CollapseWatch::observe`], of an evaluation that another program made.
+    pub fn observe_answers<'a>(&mut self, step: u64, answers: impl Iterator<Item = Answer<'a>>) -> Option<Decline> {
+        let problems = by_problem(answers);
         let accuracy = mean(&problems.values().map(|problem| problem.correctness).collect::<Vec<_>>())?;
         let best = match self.best.take() {
             Some(best) if best.accuracy >= accuracy => self.best.insert(best),
@@ -98,19 +121,19 @@ impl CollapseWatch {
     }
 }
 
-fn by_problem(records: &[EvaluationRecord]) -> BTreeMap<String, ProblemMeans> {
-    let mut of_problems: BTreeMap<String, Vec<&EvaluationRecord>> = BTreeMap::new();
-    for record in records {
-        of_problems.entry(record.problem.clone()).or_default().push(record);
+fn by_problem<'a>(answers: impl Iterator<Item = Answer<'a>>) -> BTreeMap<String, ProblemMeans> {
+    let mut of_problems: BTreeMap<&str, Vec<Answer<'_>>> = BTreeMap::new();
+    for answer in answers {
+        of_problems.entry(answer.problem).or_default().push(answer);
     }
-    let means = |records: Vec<&EvaluationRecord>| {
-        let count = records.len() as f64;
+    let means = |answers: Vec<Answer<'_>>| {
+        let count = answers.len() as f64;
         ProblemMeans {
-            correctness: records.iter().filter(|record| record.is_correct()).count() as f64 / count,
-            completion_tokens: records.iter().map(|record| f64::from(record.completion_tokens)).sum::<f64>() / count,
+            correctness: answers.iter().filter(|answer| answer.correct).count() as f64 / count,
+            completion_tokens: answers.iter().map(|answer| f64::from(answer.completion_tokens)).sum::<f64>() / count,
         }
     };
-    of_problems.into_iter().map(|(problem, records)| (problem, means(records))).collect()
+    of_problems.into_iter().map(|(problem, answers)| (problem.to_owned(), means(answers))).collect()
 }
 
 /// The mean over the problems of both of each one's value at the best minus its value now, and its standard error: 0 where
