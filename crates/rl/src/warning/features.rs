@@ -6,7 +6,7 @@ use record::{SignalMetrics, StepMetrics};
 use crate::statistics::mean;
 
 /// Steps that a mean is over.
-const WINDOW_STEPS: usize = 10;
+pub(super) const WINDOW_STEPS: usize = 10;
 
 /// A number that the risk depends on.
 pub(super) struct Feature {

@@ -1,8 +1,10 @@
 //! The risk of one run, step by step: its metrics so far, and when it was last warned of.
 
+use std::collections::VecDeque;
+
 use record::{RunDirectory, StepMetrics, WarningMetrics};
 
-use super::{WarningAction, WarningSettings, Weights};
+use super::{WarningAction, WarningSettings, Weights, features::WINDOW_STEPS};
 use crate::{RlError, config::TrainSettings};
 
 /// What `faults.jsonl` calls a risk because of which a run went back.
@@ -44,7 +46,13 @@ pub struct RiskWatch {
     pub(crate) settings: WarningSettings,
     weights: Weights,
     risk_max: f64,
-    steps: Vec<StepMetrics>,
+    /// The last steps, as many as the features look at.
+    recent: VecDeque<StepMetrics>,
+    warnings: usize,
+    /// Step of the last warning.
+    warned_at: Option<u64>,
+    /// Steps that had been done when the risk was last below half of what is warned of.
+    before_rise: u64,
     returns: usize,
 }
 
@@ -63,40 +71,56 @@ impl RiskWatch {
     /// After `steps`, and as many `returns` because of a risk.
     pub(super) fn new(settings: &WarningSettings, weights: Weights, steps: Vec<StepMetrics>, returns: usize) -> Self {
         let risk_max = settings.risk_max.unwrap_or(weights.risk_max);
-        Self { settings: settings.clone(), weights, risk_max, steps, returns }
+        let (recent, warnings, warned_at, before_rise) = (VecDeque::new(), 0, None, 0);
+        let settings = settings.clone();
+        let mut watch = Self { settings, weights, risk_max, recent, warnings, warned_at, before_rise, returns };
+        for step in steps {
+            watch.count(step.step, step.warning);
+            watch.push(step);
+        }
+        watch
+    }
+
+    fn push(&mut self, step: StepMetrics) {
+        if self.recent.len() == WINDOW_STEPS {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(step);
+    }
+
+    /// Takes into account what came of a step.
+    fn count(&mut self, step: u64, warning: Option<WarningMetrics>) {
+        if warning.and_then(|warning| warning.risk).is_none_or(|risk| risk < 0.5 * self.risk_max) {
+            self.before_rise = step + 1;
+        }
+        if warning.is_some_and(|warning| warning.given) {
+            (self.warnings, self.warned_at) = (self.warnings + 1, Some(step));
+        }
     }
 
     /// Takes the next step, and writes its risk into its metrics. A warning is given when the risk is too high and the
     /// last warning is as long ago as the model looks ahead.
     pub fn observe(&mut self, metrics: &mut StepMetrics) {
-        self.steps.push(as_read(metrics));
-        let risk = self.weights.risk(&self.steps);
-        let last = self.steps.iter().rev().find(|step| step.warning.is_some_and(|warning| warning.given));
-        let is_news = last.is_none_or(|last| metrics.step - last.step >= self.weights.horizon_steps);
+        self.push(as_read(metrics));
+        let risk = self.weights.risk(self.recent.make_contiguous());
+        let is_news = self.warned_at.is_none_or(|last| metrics.step - last >= self.weights.horizon_steps);
         let given = is_news && risk.is_some_and(|risk| risk >= self.risk_max);
         metrics.warning = Some(WarningMetrics { risk, given });
-        self.steps.pop();
-        self.steps.push(as_read(metrics));
+        self.count(metrics.step, as_read(metrics).warning);
     }
 
     /// What the config's λ is multiplied by.
     pub fn lambda_factor(&self) -> f64 {
         match self.settings.action {
             WarningAction::Warn {} | WarningAction::Stop {} => 1.0,
-            WarningAction::LowerLambda { factor } => {
-                let given = self.steps.iter().filter(|step| step.warning.is_some_and(|warning| warning.given));
-                given.map(|_| factor).product()
-            }
+            WarningAction::LowerLambda { factor } => std::iter::repeat_n(factor, self.warnings).product(),
             WarningAction::Return { lambda_factor, .. } => std::iter::repeat_n(lambda_factor, self.returns).product(),
         }
     }
 
     /// The steps that had been done when the risk was last below half of what is warned of; 0 when it never was.
     pub fn step_before_rise(&self) -> u64 {
-        let is_low = |step: &&StepMetrics| {
-            step.warning.is_none_or(|warning| warning.risk.is_none_or(|risk| risk < 0.5 * self.risk_max))
-        };
-        self.steps.iter().rfind(is_low).map_or(0, |step| step.step + 1)
+        self.before_rise
     }
 }
 
