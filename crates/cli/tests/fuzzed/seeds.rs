@@ -6,7 +6,7 @@ use model::{StoredType, TensorView, write_tensors};
 use rl::task::RING;
 use serde_json::{Value, json};
 
-use crate::readers::record::{evaluation_files, run_files};
+use crate::readers::record::{RUN_FILES, evaluation_files, run};
 
 /// Bytes of a seed, at most: a corpus of small inputs is tried more often.
 const SEED_BYTES_MAX: usize = 4_000;
@@ -232,4 +232,12 @@ fn put_value(bytes: &mut Vec<u8>, value: &Value) {
         }
         Value::Null | Value::Bool(_) | Value::Object(_) => panic!("{value} is in no seed"),
     }
+}
+
+/// The files of a run in which nothing is wrong, as inputs give them.
+fn run_files() -> Vec<(&'static str, String)> {
+    run(|run| {
+        let text = |name| record::whole_lines(&run.root().join(name)).expect("a file of the run");
+        RUN_FILES.into_iter().map(|name| (name, text(name))).collect()
+    })
 }

@@ -32,7 +32,7 @@ use self::fabricated::{ARMS, Extent, WHOLE};
 use super::{Reading, first_line, place, refused, remove_directory, write};
 
 /// A run of this thread in which nothing is wrong.
-fn run<T>(work: impl FnOnce(&RunDirectory) -> T) -> T {
+pub(crate) fn run<T>(work: impl FnOnce(&RunDirectory) -> T) -> T {
     thread_local!(static RUN: OnceCell<RunDirectory> = const { OnceCell::new() });
     RUN.with(|run| {
         work(run.get_or_init(|| {
@@ -82,7 +82,7 @@ fn read_run(run: &Path) -> Result<(), RecordError> {
 }
 
 /// Files that an input may take the place of; those that end in `.gz` are given as the text in them.
-const RUN_FILES: [&str; 8] = [
+pub(crate) const RUN_FILES: [&str; 8] = [
     "run.json",
     "config.toml",
     "metrics.jsonl",
@@ -92,14 +92,6 @@ const RUN_FILES: [&str; 8] = [
     "rollouts/step-000001.jsonl.gz",
     "faults/step-000001-0.jsonl.gz",
 ];
-
-/// The files of a run in which nothing is wrong, as inputs give them.
-pub(crate) fn run_files() -> Vec<(&'static str, String)> {
-    run(|run| {
-        let text = |name| record::whole_lines(&run.root().join(name)).expect("a file of the run");
-        RUN_FILES.into_iter().map(|name| (name, text(name))).collect()
-    })
-}
 
 /// A file of a run, whose name is the first line. What is read becomes a report, in which everything is escaped.
 pub(super) fn run_directory(bytes: &[u8]) -> Reading {
