@@ -14,6 +14,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
+use crate::programs::build_outputs;
+
 /// Largest input that is kept, in bytes; what is larger shows the same in a slower way.
 const KEPT_BYTES_MAX: u64 = 2_400;
 /// Most inputs that are kept of a target.
@@ -93,9 +95,7 @@ impl Fuzzer<'_> {
     #[expect(clippy::disallowed_methods, reason = "the corpus is no file of a run")]
     fn run(&self, corpora: &Path, target: &str, options: &Options) -> Result<bool> {
         let kept = corpora.join(format!("{target}.jsonl"));
-        let build =
-            env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), |path| self.root.join(path));
-        let corpus = build.join("fuzz").join(target);
+        let corpus = build_outputs(self.root).join("fuzz").join(target);
         fs::create_dir_all(&corpus).with_context(|| format!("cannot create {}", corpus.display()))?;
         for (index, input) in read_kept(&kept)?.iter().enumerate() {
             let path = corpus.join(format!("kept-{index}"));

@@ -6,6 +6,7 @@ mod ci;
 mod documents;
 mod fuzz;
 mod golden;
+mod programs;
 mod python;
 mod reliability;
 mod results;

@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::ci::Outcome;
+use crate::{
+    ci::Outcome,
+    programs::{build_outputs, succeed},
+};
 
 /// Fetched at these versions: a new release does not move what CI says.
 const TOOLS: [&str; 4] = ["maturin==1.16.0", "pytest==9.2.0", "mypy==2.4.1", "numpy==2.4.6"];
@@ -63,7 +66,7 @@ struct Environment {
 impl Environment {
     /// Builds the wheel and installs it into an environment that held nothing.
     fn fresh(root: &Path) -> Result<Self> {
-        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| root.join(target));
+        let target = build_outputs(root);
         let folder = target.join("python");
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
@@ -129,9 +132,4 @@ impl Environment {
 fn path_with(first: &Path) -> std::ffi::OsString {
     let rest = env::var_os("PATH").unwrap_or_default();
     env::join_paths([first.to_owned()].into_iter().chain(env::split_paths(&rest))).unwrap_or(rest)
-}
-
-fn succeed(command: &mut Command, what: &str) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    if status.success() { Ok(()) } else { bail!("{what} failed") }
 }

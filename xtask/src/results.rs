@@ -15,6 +15,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
+use crate::programs::succeed;
+
 /// What is kept of a run directory.
 const KEPT: [&str; 4] = ["run.json", "config.toml", "metrics.jsonl", "evaluations.jsonl"];
 
@@ -79,7 +81,7 @@ fn store(root: &Path, name: &str, runs: &Path) -> Result<()> {
         refuse_unfinished(&runs.join(&run))?;
         tar.args(KEPT.map(|file| format!("{run}/{file}")));
     }
-    succeed(&mut tar)?;
+    succeed(&mut tar, "tar")?;
     println!("{}", archive.display());
     Ok(())
 }
@@ -119,7 +121,7 @@ fn unpack(root: &Path, name: &str) -> Result<PathBuf> {
     }
     fs::create_dir_all(&runs).with_context(|| format!("cannot make {}", runs.display()))?;
     let archive = root.join("docs/results").join(format!("{name}.tar.gz"));
-    succeed(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(&runs))?;
+    succeed(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(&runs), "tar")?;
     Ok(runs)
 }
 
@@ -132,7 +134,7 @@ fn draw(root: &Path) -> Result<()> {
         let page = root.join("target/results").join(format!("{name}.html"));
         let mut report = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         report.current_dir(root).args(["run", "--quiet", "--package", "cli", "--", "--quiet", "report"]);
-        succeed(report.arg(&runs).arg("--out").arg(&page).args(["--title", &name]))?;
+        succeed(report.arg(&runs).arg("--out").arg(&page).args(["--title", &name]), "brevity report")?;
         text = with_table(&text, &name, &table(&Sweep::read(root, &name)?, &runs)?)?;
         println!("{}", page.display());
     }
@@ -233,13 +235,6 @@ fn estimate(values: &[f64]) -> String {
     let mean = values.iter().sum::<f64>() / count;
     let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (count - 1.0);
     format!("{mean:.1} ± {:.1}", (variance / count).sqrt())
-}
-
-fn succeed(command: &mut Command) -> Result<()> {
-    let name = command.get_program().display().to_string();
-    let status = command.status().with_context(|| format!("cannot run {name}"))?;
-    ensure!(status.success(), "{name} failed");
-    Ok(())
 }
 
 #[cfg(test)]

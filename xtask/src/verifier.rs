@@ -2,7 +2,6 @@
 //! `gates` of the crate `verify`; here the files are fetched and the commands put together.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
@@ -10,7 +9,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
-use crate::ci::Outcome;
+use crate::{
+    ci::Outcome,
+    programs::{build_outputs, succeeds},
+};
 
 /// Math-Verify's pairs on which we disagree, and why.
 const REASONS: &str = "crates/verify/tests/math_verify_reasons.txt";
@@ -91,8 +93,7 @@ fn fetch_pairs(root: &Path) -> Result<()> {
 
 /// Where fetched and grown files lie: below the folder of build outputs, which git ignores.
 fn directory(root: &Path) -> PathBuf {
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| root.join(target));
-    target.join("verify")
+    build_outputs(root).join("verify")
 }
 
 /// The example that judges, with what follows `--` still to be added.
@@ -101,10 +102,6 @@ fn gates(root: &Path, options: &[&str]) -> Command {
     command.args(["run", "--quiet", "--package", "verify", "--example", "gates"]).args(options).arg("--");
     command.current_dir(root);
     command
-}
-
-fn succeeds(command: &mut Command) -> Result<bool> {
-    Ok(command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?.success())
 }
 
 /// A path that means the same in the root of the repository as where the command was typed.
