@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use record::ProblemLeftOut;
 use verify::Extraction;
 
-use crate::{Problem, ProblemFields, RlError, gpqa::read_gpqa, problem::read_problem_rows};
+use crate::{FieldsFrom, Problem, ProblemFields, RlError, gpqa::read_gpqa, problem::read_problem_rows};
 
 /// What benchmarks with an answer to work out ask for, after the question.
 pub const INSTRUCTION: &str = r"Please reason step by step, and put your final answer within \boxed{}.";
@@ -171,7 +171,7 @@ impl NamedBenchmark {
                     id: id.map(str::to_owned),
                     level: level.map(str::to_owned),
                 };
-                read_problem_rows(path, &fields)?
+                read_problem_rows(path, &fields, FieldsFrom::Benchmark)?
             }
         };
         let benchmark = Benchmark::with_default_settings(self.name, path, rows)?;
@@ -189,7 +189,7 @@ impl NamedBenchmark {
 }
 
 impl Benchmark {
-    /// The problem file of this path (`.jsonl`, `.json`, `.parquet`), read by `fields`.
+    /// The problem file of this path (`.jsonl`, `.json`, `.parquet`), read by `fields` of the command line.
     ///
     /// # Errors
     /// [`RlError::Setting`] for a path that is no problem file's; [`RlError::File`] for a missing file; those of
@@ -210,7 +210,7 @@ impl Benchmark {
             return Err(RlError::File { path: path.to_owned(), message });
         }
         let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        Self::with_default_settings(&name, path, read_problem_rows(path, fields)?)
+        Self::with_default_settings(&name, path, read_problem_rows(path, fields, FieldsFrom::Options)?)
     }
 
     fn with_default_settings(

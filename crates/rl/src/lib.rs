@@ -47,6 +47,6 @@ pub mod warning;
 pub use benchmark::{Benchmark, CHOICE_INSTRUCTION, HubFile, INSTRUCTION, NamedBenchmark, left_out};
 pub use error::RlError;
 pub use problem::{
-    Demonstration, DemonstrationFields, Problem, ProblemFields, ProblemId, plain_decimal, read_demonstrations,
-    read_problem_rows, read_problems,
+    Demonstration, DemonstrationFields, FieldsFrom, Problem, ProblemFields, ProblemId, plain_decimal,
+    read_demonstrations, read_problem_rows, read_problems,
 };

@@ -13,8 +13,36 @@ pub use self::row::plain_decimal;
 use self::row::{Cell, Row};
 use crate::RlError;
 
-/// The config table that maps fields, for messages.
-const FIELDS_TABLE: &str = "[problems.fields]";
+/// Where the fields of a file are mapped, which is what the remedy of an error about a row names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldsFrom {
+    /// A table of a config.
+    Table(&'static str),
+    /// Options of the command line: `--field-question` and the like.
+    Options,
+    /// A named benchmark, whose fields are known.
+    Benchmark,
+}
+
+impl FieldsFrom {
+    /// What to do about a row whose field for `setting` cannot be used.
+    fn remedy(self, setting: &str) -> String {
+        match self {
+            Self::Table(table) => format!("set `{setting}` in `{table}` to the field that holds it, or mend the row"),
+            Self::Options => format!("give the field that holds it with `--field-{setting}`, or mend the row"),
+            Self::Benchmark => "mend the row, or get the benchmark's file anew".to_owned(),
+        }
+    }
+
+    /// What to do about ids that occur twice, other than mending them.
+    fn without_ids(self) -> String {
+        match self {
+            Self::Table(table) => format!("leave `id` out of `{table}` to number the rows"),
+            Self::Options => "leave out `--field-id` to number the rows".to_owned(),
+            Self::Benchmark => "get the benchmark's file anew".to_owned(),
+        }
+    }
+}
 
 /// Identifies a problem within its file or generator.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -99,34 +127,37 @@ impl Default for DemonstrationFields {
     }
 }
 
-/// The problems of a JSONL (`.jsonl`, `.json`) or Parquet (`.parquet`) file, in file order.
+/// The problems of a JSONL (`.jsonl`, `.json`) or Parquet (`.parquet`) file, in file order, with `fields` as the table
+/// `[problems.fields]` of a config maps them.
 ///
 /// # Errors
 /// [`RlError::Row`] for a row without a usable question, answer, id or level, or with an id that was used before;
 /// [`RlError::File`] for an empty file, one of an unknown kind, or one that is not what its extension says;
 /// [`RlError::Io`] when it can't be read.
 pub fn read_problems(path: &Path, fields: &ProblemFields) -> Result<Vec<Problem>, RlError> {
-    read_problem_rows(path, fields)?.into_iter().collect()
+    read_problem_rows(path, fields, FieldsFrom::Table("[problems.fields]"))?.into_iter().collect()
 }
 
-/// As [`read_problems`], with a row that is unusable in its place as the error that says why.
+/// As [`read_problems`], with fields that are mapped elsewhere, and a row that is unusable in its place as the error that
+/// says why.
 ///
 /// # Errors
 /// Those of [`read_problems`] that concern the file as a whole.
-pub fn read_problem_rows(path: &Path, fields: &ProblemFields) -> Result<Vec<Result<Problem, RlError>>, RlError> {
+pub fn read_problem_rows(
+    path: &Path,
+    fields: &ProblemFields,
+    from: FieldsFrom,
+) -> Result<Vec<Result<Problem, RlError>>, RlError> {
     let optional = [&fields.id, &fields.level];
     let expressions = [&fields.question, &fields.answer].into_iter().chain(optional.into_iter().flatten());
     let rows = read_rows(path, &expressions.map(String::as_str).collect::<Vec<_>>())?;
     let mut rows_by_id = BTreeMap::new();
     let problem = |row: Result<Row, RlError>| {
         let row = row?;
-        let problem = problem_of(&row, path, fields)?;
+        let problem = problem_of(&row, (path, from), fields)?;
         if let Some(first) = rows_by_id.insert(problem.id.clone(), row.number) {
-            let message = format!(
-                "id `{}` is that of row {first}; make the ids unique, or leave `id` out of `{FIELDS_TABLE}` to number \
-                 the rows",
-                problem.id
-            );
+            let message =
+                format!("id `{}` is that of row {first}; make the ids unique, or {}", problem.id, from.without_ids());
             return Err(RlError::Row { path: path.to_owned(), row: row.number, message });
         }
         Ok(problem)
@@ -135,8 +166,8 @@ pub fn read_problem_rows(path: &Path, fields: &ProblemFields) -> Result<Vec<Resu
 }
 
 /// The problem that a row holds.
-fn problem_of(row: &Row, path: &Path, fields: &ProblemFields) -> Result<Problem, RlError> {
-    let field = |setting, expression| MappedField { path, row, table: FIELDS_TABLE, setting, expression };
+fn problem_of(row: &Row, (path, from): (&Path, FieldsFrom), fields: &ProblemFields) -> Result<Problem, RlError> {
+    let field = |setting, expression| MappedField { path, row, from, setting, expression };
     let id = match &fields.id {
         Some(expression) => field("id", expression).text_or_number()?,
         None => row.number.to_string(),
@@ -158,8 +189,8 @@ pub fn read_demonstrations(path: &Path, fields: &DemonstrationFields) -> Result<
     let rows = read_rows(path, &[&fields.prompt, &fields.completion])?;
     let demonstration = |row: Result<Row, RlError>| {
         let row = &row?;
-        let field =
-            |setting, expression| MappedField { path, row, table: "[demonstrations.fields]", setting, expression };
+        let from = FieldsFrom::Table("[demonstrations.fields]");
+        let field = |setting, expression| MappedField { path, row, from, setting, expression };
         let prompt = field("prompt", &fields.prompt).text()?;
         let completion = field("completion", &fields.completion).text()?;
         Ok(Demonstration { prompt, completion })
@@ -196,8 +227,7 @@ fn columns(expression: &str) -> impl Iterator<Item = &str> {
 struct MappedField<'a> {
     path: &'a Path,
     row: &'a Row,
-    /// The config table that holds the setting, for messages.
-    table: &'static str,
+    from: FieldsFrom,
     setting: &'static str,
     expression: &'a str,
 }
@@ -246,11 +276,8 @@ impl MappedField<'_> {
     fn failure(&self, column: &str, problem: &str) -> RlError {
         let found: Vec<_> = self.row.cells.keys().map(|name| format!("`{name}`")).collect();
         let found = found.join(", ");
-        let Self { setting, table, .. } = self;
-        let message = format!(
-            "field `{column}` {problem} (fields found: {found}); set `{setting}` in `{table}` to the field that \
-             holds it, or mend the row"
-        );
+        let remedy = self.from.remedy(self.setting);
+        let message = format!("field `{column}` {problem} (fields found: {found}); {remedy}");
         RlError::Row { path: self.path.to_owned(), row: self.row.number, message }
     }
 }

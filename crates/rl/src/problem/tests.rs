@@ -90,6 +90,29 @@ fn an_unusable_row_is_named_with_field_found_fields_and_remedy() {
 }
 
 #[test]
+fn the_remedy_names_the_place_where_fields_are_mapped() {
+    let row = r#"{"question": "q", "answer": "a", "id": 60}"#;
+    let (_directory, path) = file("a.jsonl", format!("{row}\n{row}\n{{\"question\": \"q\", \"id\": 1}}").as_bytes());
+    let fields = ProblemFields { id: Some("id".to_owned()), ..ProblemFields::default() };
+    for (from, twice, missing) in [
+        (
+            FieldsFrom::Table("[evaluation.fields]"),
+            "or leave `id` out of `[evaluation.fields]`",
+            "set `answer` in `[evaluation.fields]` to the field that holds it, or mend the row",
+        ),
+        (FieldsFrom::Options, "or leave out `--field-id`", "give the field that holds it with `--field-answer`, or"),
+        (FieldsFrom::Benchmark, "or get the benchmark's file anew", "mend the row, or get the benchmark's file anew"),
+    ] {
+        let errors: Vec<String> = read_problem_rows(&path, &fields, from)
+            .unwrap()
+            .into_iter()
+            .filter_map(|row| row.err().map(|error| error.to_string()))
+            .collect();
+        assert!(errors[0].contains(twice) && errors[1].contains(missing), "{errors:?}");
+    }
+}
+
+#[test]
 fn unusable_lines_and_files_say_what_would_be_right() {
     for (name, text, expected) in [
         ("a.jsonl", "", "a.jsonl: holds no rows; give a file with one problem or demonstration a row"),

@@ -5,12 +5,12 @@ use std::path::Path;
 use model::{Compute, ModelConfig, ModelDirectory, Sampling};
 
 use crate::{
-    RlError,
+    FieldsFrom, Problem, RlError,
     config::RunConfig,
     estimate::{self, Plan},
     evaluation::Evaluation,
     prompt::{Prompt, Prompter},
-    read_problems,
+    read_problem_rows, read_problems,
     sampler::SamplerSettings,
     summary::EvaluationSettings,
 };
@@ -39,7 +39,8 @@ pub(super) fn training_prompts(
 /// The evaluation that the config asks for, if any; the plan has still to bound its cache.
 pub(super) fn evaluation_of(config: &RunConfig, source: &ModelDirectory) -> Result<Option<Evaluation>, RlError> {
     let Some(settings) = &config.evaluation else { return Ok(None) };
-    let mut problems = read_problems(&settings.path, &settings.fields)?;
+    let rows = read_problem_rows(&settings.path, &settings.fields, FieldsFrom::Table("[evaluation.fields]"))?;
+    let mut problems: Vec<Problem> = rows.into_iter().collect::<Result<_, _>>()?;
     if settings.limit > 0 {
         problems.truncate(settings.limit);
     }

@@ -1,6 +1,6 @@
 //! Problem files.
 
-use rl::{NamedBenchmark, Problem, ProblemFields, RlError, read_problem_rows};
+use rl::{FieldsFrom, NamedBenchmark, Problem, ProblemFields, RlError, read_problem_rows};
 
 use super::{Reading, place, refused, write};
 
@@ -28,7 +28,7 @@ fn read(name: &str, bytes: &[u8], fields: &ProblemFields) -> Result<Vec<Result<P
     place(|place| {
         let path = place.join(name);
         write(&path, bytes);
-        read_problem_rows(&path, fields)
+        read_problem_rows(&path, fields, FieldsFrom::Options)
     })
 }
 
