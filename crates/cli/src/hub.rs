@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -164,7 +163,7 @@ fn fetch(repository: &ApiRepo, file: &str) -> Result<PathBuf> {
 
 /// The weight files that an index names, each once.
 fn shards(index: &Path) -> Result<BTreeSet<String>> {
-    let text = fs::read(index).with_context(|| format!("cannot read {}", index.display()))?;
+    let text = record::read::bytes(index).with_context(|| format!("cannot read {}", index.display()))?;
     let json: serde_json::Value =
         serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", index.display()))?;
     let map = json["weight_map"].as_object().with_context(|| format!("{} has no `weight_map`", index.display()))?;

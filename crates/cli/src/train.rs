@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -140,7 +140,7 @@ fn refuse_missing_run(root: &Path) -> Result<()> {
 fn refuse_other_config(config: &RunConfig, path: &Path, root: &Path) -> Result<()> {
     refuse_missing_run(root)?;
     let recorded = root.join("config.toml");
-    let recorded = fs::read_to_string(&recorded).with_context(|| format!("cannot read {}", recorded.display()))?;
+    let recorded = record::read::text(&recorded).with_context(|| format!("cannot read {}", recorded.display()))?;
     let Some([asked, recorded]) = config.first_difference(&recorded) else { return Ok(()) };
     bail!(
         "{} asks for `{asked}` where the run in {} has `{recorded}`; run `brevity train --resume {}` to go on as it was started",

@@ -9,6 +9,7 @@ mod fault;
 mod lines;
 pub mod manifest;
 mod metrics;
+pub mod read;
 mod record_log;
 pub mod report;
 mod rollout;

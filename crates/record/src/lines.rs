@@ -1,7 +1,7 @@
 //! Reading files of records. Writing them is `write`'s.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read},
     path::Path,
 };
@@ -9,19 +9,14 @@ use std::{
 use flate2::read::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 
-use crate::RecordError;
+use crate::{RecordError, read};
 
-/// Of a file no more than this is read: a few kilobytes that are compressed can claim to be terabytes.
-const TEXT_BYTES_MAX: u64 = 1 << 32;
+/// Of a file no more than this is expanded: a few kilobytes that are compressed can claim to be terabytes.
+const TEXT_BYTES_MAX: u64 = read::FILE_BYTES_MAX;
 
 /// The error of a read of `path`.
 pub(crate) fn read_failed(path: &Path, source: io::Error) -> RecordError {
     RecordError::Io { action: "read", path: path.to_owned(), source }
-}
-
-/// The bytes of `path`.
-pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, RecordError> {
-    fs::read(path).map_err(|source| read_failed(path, source))
 }
 
 /// The whole lines of `path`, each with its line break; none where there is no such file. A last line without a break,
@@ -30,7 +25,7 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, RecordError> {
 /// # Errors
 /// [`RecordError`] when the file cannot be read, is not UTF-8, or holds more than 4 GiB of text.
 pub fn whole_lines(path: &Path) -> Result<String, RecordError> {
-    let mut bytes = match File::open(path) {
+    let mut bytes = match read::open(path) {
         Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
         opened => opened.and_then(|file| expanded(path, file)).map_err(|source| read_failed(path, source))?,
     };
@@ -72,7 +67,8 @@ pub(crate) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Rec
 
 /// The one JSON value in `path`.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
-    serde_json::from_slice(&read_bytes(path)?).map_err(|error| RecordError::Malformed {
+    let bytes = read::bytes(path).map_err(|source| read_failed(path, source))?;
+    serde_json::from_slice(&bytes).map_err(|error| RecordError::Malformed {
         path: path.to_owned(),
         line: error.line(),
         message: error.to_string(),

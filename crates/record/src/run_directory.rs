@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -131,7 +130,7 @@ impl RunDirectory {
     /// [`RecordError::Io`].
     pub fn config_toml(&self) -> Result<String, RecordError> {
         let path = self.root.join("config.toml");
-        fs::read_to_string(&path).map_err(|source| RecordError::Io { action: "read", path, source })
+        crate::read::text(&path).map_err(|source| RecordError::Io { action: "read", path, source })
     }
 
     /// Appends the metrics of a step.

@@ -12,7 +12,7 @@ use std::{
 use model::{
     Compute, Model, ModelDirectory, StoredType, TensorFiles, TensorView, read_weights, write_directory, write_tensors,
 };
-use record::{RunDirectory, STEPS_MAX, manifest, write};
+use record::{RunDirectory, STEPS_MAX, manifest, read, write};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -224,7 +224,7 @@ pub fn load_newest(
 fn load(directory: &Path, compute: Compute) -> Result<Restored, RlError> {
     manifest::check(directory)?;
     let path = directory.join("state.json");
-    let text = fs::read(&path).map_err(|source| RlError::Io { action: "read", path: path.clone(), source })?;
+    let text = read::bytes(&path).map_err(|source| RlError::Io { action: "read", path: path.clone(), source })?;
     let refused = |message| RlError::File { path: path.clone(), message };
     let state: State = serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
     state.check().map_err(refused)?;

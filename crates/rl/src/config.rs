@@ -12,6 +12,7 @@ use std::{
 };
 
 use model::Compute;
+use record::read;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use verify::Extraction;
 
@@ -331,7 +332,7 @@ fn samples() -> u32 {
 /// [`RlError::File`] naming the file, the line or the setting, and what would be right.
 pub fn read_config<T: DeserializeOwned>(path: &Path, overrides: &[String]) -> Result<T, RlError> {
     let failed = |source| RlError::Io { action: "read the config", path: path.into(), source };
-    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let text = read::text(path).map_err(failed)?;
     parse_config(&text, overrides).map_err(|message| RlError::File { path: path.into(), message })
 }
 

@@ -6,13 +6,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
 };
 
 use record::{
     EvaluationRecord, EvaluationSummary, RecordError, RunDirectory, RunHeader, RunLock, SCHEMA_VERSION, Versioned,
-    manifest, write,
+    manifest, read, write,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
@@ -176,7 +175,7 @@ fn lines(path: &Path) -> Result<Vec<String>, RlError> {
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RlError> {
-    let bytes = fs::read(path).map_err(|source| RlError::Io { action: "read", path: path.to_owned(), source })?;
+    let bytes = read::bytes(path).map_err(|source| RlError::Io { action: "read", path: path.to_owned(), source })?;
     serde_json::from_slice(&bytes).map_err(|error| malformed(path, &error))
 }
 

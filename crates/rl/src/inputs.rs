@@ -4,11 +4,10 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
 };
 
-use record::{RunHeader, manifest, write};
+use record::{RunHeader, manifest, read, write};
 
 use crate::{RlError, config::RunConfig};
 
@@ -60,11 +59,8 @@ impl Inputs {
     /// [`RlError::File`] naming the first file that differs; [`RlError`] when one cannot be read.
     pub fn refuse_changed(&self, root: &Path, header: &RunHeader) -> Result<(), RlError> {
         let config = root.join("config.toml");
-        let text = fs::read_to_string(&config).map_err(|source| RlError::Io {
-            action: "read",
-            path: config.clone(),
-            source,
-        })?;
+        let text =
+            read::text(&config).map_err(|source| RlError::Io { action: "read", path: config.clone(), source })?;
         let found = self.checksums(&text)?;
         let path = |name: &String| self.0.get(name).unwrap_or(&config).clone();
         let remedy = "put back what it was, or start a new run";

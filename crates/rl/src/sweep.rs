@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use record::RunDirectory;
+use record::{RunDirectory, read};
 use serde::Deserialize;
 use toml::Table;
 
@@ -141,7 +141,7 @@ fn checked(table: Table) -> Result<RunConfig, String> {
 }
 
 fn read_text(path: &Path) -> Result<String, RlError> {
-    fs::read_to_string(path).map_err(|source| RlError::Io { action: "read", path: path.into(), source })
+    read::text(path).map_err(|source| RlError::Io { action: "read", path: path.into(), source })
 }
 
 fn repeated<T: Ord>(values: impl Iterator<Item = T>) -> Option<T> {

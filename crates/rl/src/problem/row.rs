@@ -1,7 +1,8 @@
 //! Rows as both file formats give them, and the reading of JSON lines. Knows nothing of problems.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
+use record::read;
 use serde_json::value::RawValue;
 
 use crate::RlError;
@@ -35,7 +36,7 @@ pub(super) enum Cell {
 /// A line that is no object is in its place as an error.
 pub(super) fn read_json_lines(path: &Path) -> Result<Vec<Result<Row, RlError>>, RlError> {
     let bytes =
-        fs::read(path).map_err(|source| RlError::Io { action: "read the file", path: path.to_owned(), source })?;
+        read::bytes(path).map_err(|source| RlError::Io { action: "read the file", path: path.to_owned(), source })?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let message = format!(
             "is not UTF-8 from byte {} on; convert it to UTF-8 (a Parquet file must end in `.parquet`)",

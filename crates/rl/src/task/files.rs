@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use record::write;
+use record::{read, write};
 use serde::Serialize;
 use verify::Extraction;
 
@@ -250,7 +250,7 @@ fn write_demonstrations(path: &Path, demonstrations: &[Demonstration]) -> Result
 
 /// Writes `bytes`, unless the file holds them; other bytes are refused.
 fn write_or_agree(path: &Path, bytes: &[u8]) -> Result<(), RlError> {
-    match fs::read(path) {
+    match read::bytes(path) {
         Ok(there) if there == bytes => Ok(()),
         Ok(_) => {
             let message = "holds something else than this task; choose another directory with --out".into();
@@ -262,7 +262,7 @@ fn write_or_agree(path: &Path, bytes: &[u8]) -> Result<(), RlError> {
 
 fn read_log(path: &Path) -> Result<Vec<SftMetrics>, RlError> {
     let failed = |source| RlError::Io { action: "read", path: path.into(), source };
-    let text = fs::read_to_string(path).map_err(failed)?;
+    let text = read::text(path).map_err(failed)?;
     // A line that a crash tore makes the log shorter, and so the start incomplete.
     Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
 }

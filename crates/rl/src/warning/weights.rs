@@ -1,8 +1,8 @@
 //! The fitted model: what `brevity warning fit` writes and a run reads. The program's own is a file of the repository.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use record::StepMetrics;
+use record::{StepMetrics, read};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -59,7 +59,7 @@ impl Weights {
     /// [`RlError`] when it cannot be read or its features are not those of this version.
     pub fn read(path: &Path) -> Result<Self, RlError> {
         let failed = |source| RlError::Io { action: "read the weights", path: path.into(), source };
-        let text = fs::read_to_string(path).map_err(failed)?;
+        let text = read::text(path).map_err(failed)?;
         Self::parse(&text).map_err(|message| RlError::File { path: path.into(), message })
     }
 
