@@ -160,13 +160,21 @@ fn measure_case(case: &Case) -> Measured {
 }
 
 /// A model directory of `BREVITY_RELIABILITY_MODEL` on the problems of the ring task. The plan is for completions of full
-/// length, which a pretrained model reaches where they are short.
+/// length, which a pretrained model reaches where they are short, and for micro-batches that are full, which those of four
+/// such groups are.
 fn measure_given(model: &Path) -> Measured {
     let scratch = Scratch::new();
-    let rollout = "rollout={prompts_per_step=8,group_size=16,completion_tokens_max=32,sequences_max=128}";
+    let rollout = "rollout={prompts_per_step=8,group_size=16,completion_tokens_max=64,sequences_max=128}";
     let given = format!("model.path='{}'", model.display());
-    let set =
-        [given.as_str(), rollout, "threads=2", "train.shaping={kimi={}}", "train.steps=1", "evaluation.every_steps=9"];
+    let set = [
+        given.as_str(),
+        rollout,
+        "threads=2",
+        "train.shaping={kimi={}}",
+        "train.steps=1",
+        "evaluation.every_steps=9",
+        "train.micro_batch_tokens=2250",
+    ];
     measure(&scratch, model, &set.map(str::to_owned))
 }
 
