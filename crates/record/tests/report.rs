@@ -4,7 +4,7 @@
 mod fabricated;
 
 use record::{
-    RunDirectory,
+    RunDirectory, ShaperMetrics, WarningMetrics,
     report::{ReportOptions, Source, arm_table, arm_table_on, html},
     write,
 };
@@ -44,7 +44,7 @@ fn a_comparison_of_three_arms_is_one_page_without_anything_from_outside() {
     assert!(!page.contains('\u{1b}') && !page.contains('\u{202e}') && page.contains("⟨U+001B⟩[31m⟨U+202E⟩evil"));
     assert!(!page.contains("NaN") && !page.contains("inf\"") && !page.contains("<b>not bold"));
     assert_eq!(page.matches("<figure>").count(), page.matches("<figcaption>").count());
-    assert_eq!(page.matches("<figure>").count(), 14);
+    assert_eq!(page.matches("<figure>").count(), 15);
     assert_eq!(page.matches("<article").count(), 8);
     assert!(!page.contains(env!("CARGO_TARGET_TMPDIR")), "the page names where the runs are on this machine");
 
@@ -109,6 +109,27 @@ fn arms_that_differ_in_lambda_alone_are_drawn_over_it() {
     let strong = ArmPlan { arm: "strong", shaping: "length-penalty]\nalpha = 1", ..ARMS[1].clone() };
     let with_alpha = page("lambda", &[runs[1].clone(), run(&root, &strong, 0, WHOLE)]);
     assert!(with_alpha.contains("<h3>Accuracy by α</h3>") && with_alpha.contains("every group, divided by std"));
+}
+
+#[test]
+fn what_only_some_runs_record_has_a_figure_where_one_does() {
+    let root = directory("adapting");
+    let plain = run(&root, &ARMS[0], 0, WHOLE);
+    let rare = ["<h3>Adapting λ</h3>", "<h3>Risk of collapse</h3>", "<h3>Divergence from the reference</h3>"];
+    let without = page("plain", std::slice::from_ref(&plain));
+    assert!(rare.iter().all(|heading| !without.contains(heading)));
+    let adapting = run(&root, &ARMS[2], 0, WHOLE);
+    let mut metrics = adapting.metrics().expect("metrics");
+    for row in &mut metrics {
+        let lambda = row.step as f64 / 100.0;
+        row.shapers =
+            vec![ShaperMetrics::AdaptiveLambda { lambda, accuracy_recent: 0.9, accuracy_best: 0.9, fall_errors: 0.0 }];
+        row.warning = Some(WarningMetrics { risk: (row.step > 9).then_some(0.25), given: false });
+        row.kl_nats = Some(0.01);
+    }
+    write::replace(&adapting.root().join("metrics.jsonl"), &write::json_lines(&metrics)).expect("metrics");
+    let with = page("adapting", &[plain, adapting]);
+    assert!(rare.iter().all(|heading| with.contains(heading)));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Which figures a report has, from which measurements, and what their captions say.
+//! The figures of accuracy and length, from which measurements, and what their captions say.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +9,25 @@ use super::{
     svg::{Axes, Cross, Dots, Line, Path, Size, dot_chart, dot_key, key, line_chart, path_chart},
     ticks::{Limits, Ticks},
 };
-use crate::{LevelSummary, StepMetrics};
+use crate::LevelSummary;
 
-const PERCENT: Limits = Limits(0.0, 100.0);
-const POSITIVE: Limits = Limits(0.0, f64::INFINITY);
-const CORRELATION: Limits = Limits(-1.0, 1.0);
+pub(super) const PERCENT: Limits = Limits(0.0, 100.0);
+pub(super) const POSITIVE: Limits = Limits(0.0, f64::INFINITY);
 
 /// A figure of a quantity over steps.
-struct OverSteps<'a> {
-    heading: &'a str,
+pub(super) struct OverSteps<'a> {
+    /// Title of the figure.
+    pub(super) heading: &'a str,
     /// Quantity and unit on the vertical axis.
-    y_label: &'a str,
+    pub(super) y_label: &'a str,
     /// What the vertical axis is, for the caption.
-    meaning: &'a str,
-    limits: Limits,
-    size: Size,
-    decimals: usize,
+    pub(super) meaning: &'a str,
+    /// What no value can exceed, so that the axis does not either.
+    pub(super) limits: Limits,
+    /// Size on the page.
+    pub(super) size: Size,
+    /// Decimals of the values that a pointer shows.
+    pub(super) decimals: usize,
 }
 
 /// Accuracy and length: by step, against each other, and by difficulty level.
@@ -56,103 +59,18 @@ pub(super) fn outcomes(comparison: &Comparison, out: &mut Markup) {
     out.put_str("</div></section>");
 }
 
-/// What happened in training: groups, lengths against correctness, and the health of the optimisation.
-pub(super) fn training(comparison: &Comparison, out: &mut Markup) {
-    if comparison.runs().all(|run| run.metrics.is_empty()) {
-        out.put_str(
-            "<section><h2>Training</h2><p class=\"remark\">No training step has been recorded yet.</p></section>",
-        );
-        return;
-    }
-    let share = |heading, meaning| OverSteps {
-        heading,
-        y_label: "share, %",
-        meaning,
-        limits: PERCENT,
-        size: Size::Small,
-        decimals: 1,
-    };
-    out.put_str("<section><h2>Training</h2><div class=\"figures small\">");
-    let selected = share(
-        "Groups under length penalty",
-        "groups selected for the length penalty over all groups of the step, percent",
-    );
-    training_figure(comparison, &selected, |row| Some(row.selection.share * 100.0), out);
-    let all_correct = share(
-        "All-correct groups",
-        "groups in which every completion was correct over all groups of the step, percent",
-    );
-    training_figure(comparison, &all_correct, |row| Some(row.all_correct_share * 100.0), out);
-    let correlation = OverSteps {
-        heading: "Length and correctness",
-        y_label: "correlation",
-        meaning: "Pearson correlation of completion tokens and correctness within groups that hold right and wrong \
-                  completions; positive where longer completions are more often right",
-        limits: CORRELATION,
-        size: Size::Small,
-        decimals: 2,
-    };
-    training_figure(comparison, &correlation, |row| row.length_correctness_correlation, out);
-    let entropy = OverSteps {
-        heading: "Entropy",
-        y_label: "nats per token",
-        meaning: "mean entropy of the policy's next-token distribution, nats",
-        limits: POSITIVE,
-        size: Size::Small,
-        decimals: 4,
-    };
-    training_figure(comparison, &entropy, |row| Some(row.entropy_nats), out);
-    let gradient = OverSteps {
-        heading: "Gradient norm",
-        y_label: "global norm",
-        meaning: "global norm of the gradient before clipping",
-        limits: POSITIVE,
-        size: Size::Small,
-        decimals: 3,
-    };
-    training_figure(comparison, &gradient, |row| Some(row.gradient_norm), out);
-    let truncated =
-        share("Truncated completions", "completions cut off at the token limit over all completions, percent");
-    training_figure(comparison, &truncated, |row| Some(row.truncated_share * 100.0), out);
-    out.put_str("</div></section>");
-}
-
-fn training_figure(
-    comparison: &Comparison,
-    figure: &OverSteps<'_>,
-    value: impl Fn(&StepMetrics) -> Option<f64>,
-    out: &mut Markup,
-) {
-    let middle = middle_of_point(comparison);
-    let lines: Vec<Line> = arms(comparison)
-        .map(|(style, arm)| Line {
-            style,
-            name: arm.name.clone(),
-            points: comparison
-                .training(arm, &value)
-                .into_iter()
-                .map(|point| (point.step as f64 + middle, point))
-                .collect(),
-        })
-        .collect();
-    let averaged = match comparison.steps_per_point {
-        1 => String::new(),
-        width => format!("; each point is the mean of {width} steps"),
-    };
-    let meaning = format!("{}{averaged}", figure.meaning);
-    over_steps(comparison, &OverSteps { meaning: &meaning, ..*figure }, (&lines, &[]), out);
-}
-
-fn arms(comparison: &Comparison) -> impl Iterator<Item = (usize, &Arm)> {
+/// Each arm with the number of its style.
+pub(super) fn arms(comparison: &Comparison) -> impl Iterator<Item = (usize, &Arm)> {
     comparison.arms.iter().enumerate()
 }
 
 /// Distance from the first to the middle of the steps averaged in a point of a training metric.
-fn middle_of_point(comparison: &Comparison) -> f64 {
+pub(super) fn middle_of_point(comparison: &Comparison) -> f64 {
     (comparison.steps_per_point - 1) as f64 / 2.0
 }
 
-fn over_steps(
+/// Draws the lines, with a cross at each collapse, and says what they are.
+pub(super) fn over_steps(
     comparison: &Comparison,
     figure: &OverSteps<'_>,
     (lines, crosses): (&[Line], &[Cross]),

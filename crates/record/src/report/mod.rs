@@ -20,6 +20,7 @@ mod states;
 mod svg;
 mod tables;
 mod ticks;
+mod training;
 
 pub use arms::{ArmOutcome, ArmRow, Change, Estimate, Spread, arm_table, arm_table_on};
 pub use evaluation::evaluation_page;
@@ -71,7 +72,7 @@ pub fn html(runs: &[RunDirectory], options: &ReportOptions) -> Result<String, Re
     }
     collapse::section(&comparison, &mut page);
     ablations::section(&comparison, &mut page)?;
-    figures::training(&comparison, &mut page);
+    training::section(&comparison, &mut page);
     side_by_side::section(&comparison, &mut page)?;
     tables::runs(&comparison, &mut page)?;
     page.put(format_args!("</main>\n<script>\n{SCRIPT}</script></body></html>\n"));
