@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from brevity_rl import _native
-from brevity_rl.shaping import _array
+from brevity_rl.arguments import array, count
 
 
 class CollapseWatch:
@@ -49,5 +49,5 @@ class CollapseWatch:
         this evaluation is beyond the bounds (`collapsed`), and `collapse_step`, `None` until the run collapses; `None` of
         an evaluation without completions.
         """
-        outcomes = (_array(correct, np.bool_), _array(lengths, np.int64))
-        return self._native.observe(step, [str(problem) for problem in problems], outcomes)
+        outcomes = (array("correct", correct, np.bool_), array("lengths", lengths, np.int64))
+        return self._native.observe(count("step", step), [str(problem) for problem in problems], outcomes)

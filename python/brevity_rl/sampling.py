@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brevity_rl import _native
+from brevity_rl.arguments import count, texts_of
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,16 @@ class Model:
         `None` continues the texts as they stand, without a template. The GIL is released while the model computes.
         """
         settings: dict[str, Any] = {
-            "n": n,
+            "n": count("n", n),
             "temperature": temperature,
-            "top_k": top_k,
+            "top_k": count("top_k", top_k),
             "top_p": top_p,
-            "max_tokens": max_tokens,
-            "seed": seed,
+            "max_tokens": count("max_tokens", max_tokens),
+            "seed": count("seed", seed),
             "system": system,
-            "threads": threads,
+            "threads": count("threads", threads),
         }
-        groups = self._native.sample(list(texts), settings)
+        groups = self._native.sample(texts_of("texts", texts), settings)
         return [[Completion(**completion) for completion in group] for group in groups]
 
 

@@ -1,5 +1,6 @@
 """Verdicts and lengths of a batch in, rewards and advantages out."""
 
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from brevity_rl import _native
+from brevity_rl.arguments import array, count, texts_of
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,10 @@ class Shaper:
     """
 
     def __init__(self, settings: "str | Mapping[str, Any]" = "top-lambda", *, seed: int = 0) -> None:
-        named = {settings: {}} if isinstance(settings, str) else {name: dict(own) for name, own in settings.items()}
-        self._native = _native.Shaper(named, seed)
+        named = {settings: {}} if isinstance(settings, str) else settings
+        if not isinstance(named, Mapping) or len(named) != 1 or not all(isinstance(own, Mapping) for own in named.values()):
+            raise ValueError(f"the shaper is {settings!r}; give a name, or one with settings: {{'top-lambda': {{'lambda': 0.2}}}}")
+        self._native = _native.Shaper({name: dict(own) for name, own in named.items()}, count("seed", seed))
 
     @property
     def name(self) -> str:
@@ -106,17 +110,23 @@ class Shaper:
 
         Raises `ValueError` for settings out of range, a batch without what the shaper reads, and arrays that disagree.
         """
+        if not isinstance(advantage, str):
+            raise ValueError(f"`advantage` is {advantage!r}; give `group-std`, `batch-std`, `none` or `whitened`")
+        if not isinstance(costs, Mapping | None):
+            raise ValueError(f"`costs` is a {type(costs).__name__}; give numbers of completions by name: {{'lines': [3, 5]}}")
+        if not isinstance(length_max, numbers.Real | None):
+            raise ValueError(f"`length_max` is {length_max!r}; give a number of tokens")
         groups, ids = _groups(group_ids)
         record = self._native.shape(
             {
-                "correct": _array(correct, np.bool_),
-                "lengths": _array(lengths, np.int64),
+                "correct": array("correct", correct, np.bool_),
+                "lengths": array("lengths", lengths, np.int64),
                 "groups": groups,
-                "budgets": None if budgets is None else _array(budgets, np.int64),
-                "costs": {name: _array(values, np.float64) for name, values in (costs or {}).items()},
-                "length_max": length_max,
+                "budgets": None if budgets is None else array("budgets", budgets, np.int64),
+                "costs": {name: array(name, values, np.float64) for name, values in (costs or {}).items()},
+                "length_max": None if length_max is None else float(length_max),
                 "scale": advantage,
-                "dynamic_sampling": dynamic_sampling,
+                "dynamic_sampling": bool(dynamic_sampling),
             }
         )
         record["selected_groups"] = ids[record["selected_groups"]]
@@ -143,7 +153,7 @@ def advantages(
 
     `rewards` [B] float64; `group_ids` and `scale` as in `Shaper.shape`. Standard deviations are sample ones + 1e-6.
     """
-    return _native.advantages(_array(rewards, np.float64), _groups(group_ids)[0], scale)
+    return _native.advantages(array("rewards", rewards, np.float64), _groups(group_ids)[0], scale)
 
 
 def cost(texts: Sequence[str], definition: Mapping[str, Any]) -> NDArray[np.float64]:
@@ -151,7 +161,7 @@ def cost(texts: Sequence[str], definition: Mapping[str, Any]) -> NDArray[np.floa
 
     `definition` is `{"lines": {}}`, `{"paragraphs": {}}` or `{"occurrences": {"of": "Wait"}}`.
     """
-    return _native.cost(list(texts), definition)
+    return _native.cost(texts_of("texts", texts), definition)
 
 
 def shaper_names() -> list[str]:
@@ -159,21 +169,15 @@ def shaper_names() -> list[str]:
     return _native.shaper_names()
 
 
-def _array(values: ArrayLike, dtype: type[np.generic]) -> NDArray[Any]:
-    array = np.asarray(values)
-    fits = array.size == 0 or np.can_cast(array.dtype, dtype, "same_kind")
-    if not fits and not (dtype is np.bool_ and _is_binary(array)):
-        raise ValueError(f"an array has the type {array.dtype}; give {np.dtype(dtype)}")
-    return np.ascontiguousarray(array, dtype=dtype).reshape(-1)
-
-
-def _is_binary(array: NDArray[Any]) -> bool:
-    return array.dtype.kind in "iuf" and bool(np.isin(array, (0, 1)).all())
-
-
 def _groups(group_ids: "ArrayLike | Sequence[Any]") -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Index of each completion's group in the order of first completions, and the ids in that order."""
-    ids, first, inverse = np.unique(np.asarray(group_ids).reshape(-1), return_index=True, return_inverse=True)
+    given = np.asarray(group_ids).reshape(-1)
+    if given.dtype == object:  # ids of any kind that a dictionary takes, which need no order
+        index = {group: number for number, group in enumerate(dict.fromkeys(given))}
+        ids = np.empty(len(index), dtype=object)
+        ids[:] = list(index)
+        return np.array([index[group] for group in given], dtype=np.int64), ids
+    ids, first, inverse = np.unique(given, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brevity_rl import _native
+from brevity_rl.arguments import count, texts_of
 
 AUTO: Mapping[str, Any] = {"auto": {}}
 """How an answer is found unless told otherwise: the last box, `####`, `answer is`, the last formula or number."""
@@ -66,9 +67,10 @@ def verify_batch(
 
     A gold that occurs again is read once. Raises `ValueError` with the row, from 0, of a gold that cannot be read.
     """
-    return Checks(*_native.verify_batch(completions, golds, (extraction, decimals), threads))
+    texts = texts_of("completions", completions)
+    return Checks(*_native.verify_batch(texts, texts_of("golds", golds), (extraction, decimals), count("threads", threads)))
 
 
 def check_golds(golds: Sequence[str], *, decimals: int | None = None) -> None:
     """Raises `ValueError` with the row, from 0, of the first gold that no completion could be compared with."""
-    _native.check_golds(golds, decimals)
+    _native.check_golds(texts_of("golds", golds), decimals)

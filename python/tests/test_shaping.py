@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,13 @@ def test_groups_may_lie_mixed_differ_in_size_and_have_any_id():
     }  # fmt: skip
 
 
+def test_ids_of_groups_need_no_order():
+    ids = [None, uuid.UUID(int=2), None, uuid.UUID(int=1)]
+    shaped = brevity_rl.shape([True, False, True, True], [3, 4, 5, 6], ids, {"top-lambda": {"lambda": 0.7, "ties": "index"}})
+    assert shaped.selected_groups.tolist() == [None, uuid.UUID(int=1)]
+    assert shaped.selected.tolist() == [True, False, True, True]
+
+
 def test_a_permutation_of_completions_permutes_the_result():
     order = np.random.default_rng(0).permutation(len(GROUPS))
     # The order of groups decides ties and nothing else, so ties go to the longest here.
@@ -177,8 +185,17 @@ BATCH = ([True, False], [3, 4], [0, 0])
         (lambda: brevity_rl.shape(*BATCH, advantage="group"), "advantage scale: unknown variant `group`"),
         (lambda: brevity_rl.shape([True], [3, 4], [0, 0]), "1 verdicts, 2 lengths and 2 group ids"),
         (lambda: brevity_rl.shape([True, True], [3, -4], [0, 0]), "`lengths` has -4, which is no number of tokens"),
-        (lambda: brevity_rl.shape([True, 0.5], [3, 4], [0, 0]), "an array has the type float64; give bool"),
-        (lambda: brevity_rl.shape([True, True], [3.5, 4], [0, 0]), "an array has the type float64; give int64"),
+        (lambda: brevity_rl.shape([True, 0.5], [3, 4], [0, 0]), "`correct` has the type float64; give truth values"),
+        (lambda: brevity_rl.shape([True, True], [3.5, 4], [0, 0]), "`lengths` has the type float64; give whole numbers"),
+        (lambda: brevity_rl.shape([[True], [True, True]], [3, 4], [0, 0]), "`correct` is no array that NumPy can read"),
+        (lambda: brevity_rl.shape(*BATCH, budgets=[1.5, 2]), "`budgets` has the type float64"),
+        (lambda: brevity_rl.shape(*BATCH, length_max="64"), "`length_max` is '64'; give a number of tokens"),
+        (lambda: brevity_rl.shape(*BATCH, costs=[1, 2]), "`costs` is a list; give numbers of completions by name"),
+        (lambda: brevity_rl.shape(*BATCH, advantage=None), "`advantage` is None; give `group-std`"),
+        (lambda: brevity_rl.Shaper({"lambda": 0.2}), "the shaper is {'lambda': 0.2}; give a name, or one with settings"),
+        (lambda: brevity_rl.Shaper(None), "the shaper is None; give a name"),
+        (lambda: brevity_rl.Shaper(seed=-1), "`seed` is -1; give a whole number from 0"),
+        (lambda: brevity_rl.cost("ab", {"lines": {}}), "`texts` is one text; give a list of texts"),
         (lambda: brevity_rl.advantages([1.0], [0, 0]), "`rewards` has 1 values and there are 2 completions"),
         (lambda: brevity_rl.cost(["a"], {"words": {}}), "cost: unknown variant `words`"),
         (lambda: brevity_rl.Shaper("kimi").restore({"step": 1, "state": {"lines": {}}}), "memory of a shaper"),

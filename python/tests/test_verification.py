@@ -66,6 +66,15 @@ def test_settings_that_are_none_are_refused():
         brevity_rl.verify("1", "1", extraction={"automatic": {}})
     with pytest.raises(ValueError, match="2 completions and 1 golds"):
         brevity_rl.verify_batch(["1", "2"], ["1"])
+    with pytest.raises(ValueError, match=r"`golds` has 72 \(int\) at row 1; give texts"):
+        brevity_rl.verify_batch(["1", "2"], ["1", 72])
+    with pytest.raises(ValueError, match="`completions` is one text; give a list of texts"):
+        brevity_rl.verify_batch("12", ["1", "2"])
+
+
+def test_texts_may_lie_in_any_column():
+    for column in (("1", "2"), np.array(["1", "2"]), iter(["1", "2"])):
+        assert brevity_rl.verify_batch(column, ["1", "3"]).correct.tolist() == [True, False]
 
 
 def test_it_works_outside_the_main_thread():
