@@ -75,10 +75,26 @@ def test_tables_come_as_columns_and_as_data_frames(root):
     summaries = run.evaluations()
     records = run.evaluation_records(2, "sums")
     assert summaries["step"].tolist() == [0, 2, 3] and len(records["problem"]) == 8
+    tables = [
+        run.metrics,
+        run.evaluations,
+        lambda frame="columns": run.rollouts(1, frame),
+        lambda frame="columns": run.evaluation_records(2, "sums", frame),
+        run.faults,
+    ]
     for frame in ("pandas", "polars"):
         pytest.importorskip(frame)
-        table = run.metrics(frame=frame)
-        assert list(table.columns) == list(metrics) and len(table) == STEPS
+        for read in tables:
+            columns, table = read(), read(frame=frame)
+            assert list(table.columns) == list(columns)
+            for name, column in columns.items():
+                values = column.tolist() if isinstance(column, np.ndarray) else column
+                assert plain(table[name].to_list()) == plain(values), (frame, name)
+
+
+def plain(values):
+    """Data frames have NaN, null or `None` where a value is missing."""
+    return [None if value is None or value != value else value for value in values]
 
 
 @needs_program
