@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 
+import manual
 import numpy as np
 import pytest
 import tiny
@@ -117,6 +118,20 @@ def test_samples_are_those_of_the_program(root):
     printed = subprocess.run([PROGRAM, *arguments, "--max-tokens", "12", text], capture_output=True, check=True, text=True)
     for completion in groups[0]:
         assert completion.text.strip() in printed.stdout
+
+
+@needs_program
+def test_the_lines_of_the_manual_read_a_run_and_sample(root):
+    pytest.importorskip("pandas")
+    lines = manual.code("Run directories and sampling")
+    here = {
+        "runs/top-lambda-0.2-seed0": root / "run", "models/SmolLM2-135M-Instruct": root / "run" / "model",
+        "rollouts(40)": "rollouts(1)", "What is 17 · 24?": "2 + 1 :", "max_tokens=200": "max_tokens=12",
+    }  # fmt: skip
+    for there, own in here.items():
+        assert there in lines
+        lines = lines.replace(there, str(own))
+    exec(lines, {"brevity_rl": brevity_rl})
 
 
 def test_what_is_no_run_and_no_model_is_refused(tmp_path):
