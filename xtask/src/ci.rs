@@ -192,6 +192,7 @@ fn parts(runner: TestRunner) -> Vec<Part> {
         Part { name: "doc", command: document, work: Work::Check },
         Part::new("verifier", Work::Call(verifier::pairs), &["xtask", "verifier", "pairs"]),
         Part::new("python", Work::Call(python::check), &["xtask", "python"]),
+        Part::new("python trl", Work::Call(python::check_trl), &["xtask", "python", "--with", "trl"]),
         Part::new("golden run", Work::Call(golden::golden), &["xtask", "golden"]),
     ]
 }
