@@ -214,8 +214,8 @@ pub fn forward(out: &mut [TokenLogprob], targets: Targets<'_>, head: &PackedMatr
 pub struct Gradients<'a> {
     /// \[N, C\], overwritten.
     pub hidden: &'a mut [f32],
-    /// \[V, C\], added to.
-    pub head: &'a mut [f32],
+    /// \[V, C\], added to; none where the head is not trained.
+    pub head: Option<&'a mut [f32]>,
 }
 
 /// The head's weights as the backward reads them.
@@ -279,8 +279,10 @@ pub fn backward(
             head.backward,
             Output::Overwrite,
         );
-        packed.pack(Matrix::new(hidden, width));
-        multiply(gradients.head, logits.transposed(), packed, Output::Add);
+        if let Some(head) = gradients.head.as_deref_mut() {
+            packed.pack(Matrix::new(hidden, width));
+            multiply(head, logits.transposed(), packed, Output::Add);
+        }
     }
 }
 

@@ -114,10 +114,11 @@ thread_local! {
     static INVERSE_RMS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Replaces `gradient` (of the output) by the gradient of the input and adds to `weight_gradient`, first row first.
+/// Replaces `gradient` (of the output) by the gradient of the input and adds to `weight_gradient`, first row first; without
+/// one the weight is not trained.
 ///
 /// Shapes: gradient \[N, C\], weight_gradient \[C\].
-pub fn backward(gradient: &mut [f32], weight_gradient: &mut [f32], saved: Saved<'_>) {
+pub fn backward(gradient: &mut [f32], weight_gradient: Option<&mut [f32]>, saved: Saved<'_>) {
     backward_rows(gradient, weight_gradient, saved, None);
 }
 
@@ -125,16 +126,21 @@ pub fn backward(gradient: &mut [f32], weight_gradient: &mut [f32], saved: Saved<
 /// `weight_gradient` as [`backward`].
 ///
 /// Shapes: sum and gradient \[N, C\], weight_gradient \[C\].
-pub fn backward_onto(sum: &mut [f32], gradient: &mut [f32], weight_gradient: &mut [f32], saved: Saved<'_>) {
+pub fn backward_onto(sum: &mut [f32], gradient: &mut [f32], weight_gradient: Option<&mut [f32]>, saved: Saved<'_>) {
     assert_eq!(sum.len(), gradient.len(), "sum and gradient lengths");
     backward_rows(gradient, weight_gradient, saved, Some(&Parts::new(sum)));
 }
 
-fn backward_rows(gradient: &mut [f32], weight_gradient: &mut [f32], saved: Saved<'_>, sum: Option<&Parts<'_, f32>>) {
+fn backward_rows(
+    gradient: &mut [f32],
+    weight_gradient: Option<&mut [f32]>,
+    saved: Saved<'_>,
+    sum: Option<&Parts<'_, f32>>,
+) {
     let Saved { rows, weight, epsilon } = saved;
     let width = weight.len();
     assert_eq!(gradient.len(), rows.len(), "gradient and input lengths");
-    assert_eq!(weight_gradient.len(), width, "weight gradient and weight lengths");
+    assert!(weight_gradient.as_ref().is_none_or(|weight| weight.len() == width), "weight gradient and weight lengths");
     assert_eq!(rows.len() % width, 0, "{} values in rows of {width}", rows.len());
     let mut inverse_rms = INVERSE_RMS.take();
     inverse_rms.resize(rows.len() / width, 0.0);
@@ -142,10 +148,12 @@ fn backward_rows(gradient: &mut [f32], weight_gradient: &mut [f32], saved: Saved
     threads::for_each_chunk(&mut inverse_rms, together, |index, out| {
         inverse_rms_part(out, &rows[index * together * width..], width, epsilon);
     });
-    let all = BackwardRows { gradient, input: rows, inverse_rms: &inverse_rms };
-    let columns =
-        if rows.len() < threads::ELEMENTS { width } else { COLUMNS.max(width.div_ceil(8 * threads::count())) };
-    threads::for_each_chunk(weight_gradient, columns, |index, sum| weight_part(sum, all, (width, index * columns)));
+    if let Some(weight_gradient) = weight_gradient {
+        let all = BackwardRows { gradient, input: rows, inverse_rms: &inverse_rms };
+        let columns =
+            if rows.len() < threads::ELEMENTS { width } else { COLUMNS.max(width.div_ceil(8 * threads::count())) };
+        threads::for_each_chunk(weight_gradient, columns, |index, sum| weight_part(sum, all, (width, index * columns)));
+    }
     threads::for_each_chunk(gradient, together * width, |index, gradient| {
         let at = index * together * width..index * together * width + gradient.len();
         rows_part(gradient, &rows[at.clone()], weight, &inverse_rms[index * together..]);

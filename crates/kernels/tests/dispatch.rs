@@ -61,7 +61,7 @@ fn of_rows() -> Outputs {
     let (mut out, mut gradient, mut weight_gradient) = (vec![0.0; 999], numbers(3, 999), vec![0.0; 37]);
     norm::forward(&mut out, &rows, &weight, 1e-6);
     let saved = norm::Saved { rows: &rows, weight: &weight, epsilon: 1e-6 };
-    norm::backward(&mut gradient, &mut weight_gradient, saved);
+    norm::backward(&mut gradient, Some(&mut weight_gradient), saved);
     let table = Table::new(&(0..19).map(|i| 0.7_f64.powi(i)).collect::<Vec<_>>(), 100);
     let positions: Vec<u32> = (0..13).map(|row| row * 7).collect();
     let mut there = numbers(1, 13 * 2 * 38);
@@ -139,7 +139,7 @@ fn of_logprobs() -> Outputs {
     let mut out = vec![TokenLogprob::default(); 150];
     logprob::forward(&mut out, targets, &packed);
     let (mut hidden_gradient, mut head_gradient) = (vec![0.0; hidden.len()], vec![0.0; head.len()]);
-    let mut gradients = logprob::Gradients { hidden: &mut hidden_gradient, head: &mut head_gradient };
+    let mut gradients = logprob::Gradients { hidden: &mut hidden_gradient, head: Some(&mut head_gradient) };
     let backward = PackedMatrix::new(Matrix::new(&head, 19), Compute::F32);
     let both = Head { forward: &packed, backward: &backward };
     logprob::backward(&mut gradients, (&given, &out), targets, both, &mut Scratch::default());

@@ -60,7 +60,11 @@ fn norm_matches_f64_and_its_backward_the_differences() {
         assert_close("norm", &out, &naive::norm(&wide_rows, &wide_weight, f64::from(epsilon)), FORWARD);
 
         let (mut gradient, mut weight_gradient) = (out_gradient.clone(), vec![0.5; width]);
-        norm::backward(&mut gradient, &mut weight_gradient, norm::Saved { rows: &rows, weight: &weight, epsilon });
+        norm::backward(
+            &mut gradient,
+            Some(&mut weight_gradient),
+            norm::Saved { rows: &rows, weight: &weight, epsilon },
+        );
         let expected = central_differences(&rows, |rows| loss(rows, &wide_weight));
         // A row of width 1 has gradients that cancel to near 0, so the error is taken relative to the weight.
         let scale = if width == 1 { wide(&weight) } else { vec![] };

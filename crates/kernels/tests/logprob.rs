@@ -58,7 +58,7 @@ impl Inputs {
     /// The gradient of `rows` of the hidden rows; adds to `head`.
     fn backward(&self, rows: std::ops::Range<usize>, head: &mut [f32]) -> Vec<f32> {
         let mut hidden = vec![f32::NAN; rows.len() * WIDTH];
-        let mut gradients = Gradients { hidden: &mut hidden, head };
+        let mut gradients = Gradients { hidden: &mut hidden, head: Some(head) };
         let given = &self.gradients[rows.clone()];
         let (forward, targets) = (self.packed(), self.targets(rows));
         let backward = PackedMatrix::new(Matrix::new(&self.head, WIDTH), Compute::F32);

@@ -240,3 +240,21 @@ fn packed_bytes_count_whole_panels_of_32_columns() {
         assert_eq!(PackedMatrix::bytes(rows, columns, Compute::F32), bytes, "{rows} × {columns}");
     }
 }
+
+#[test]
+fn a_packed_matrix_is_transposed_bit_for_bit() {
+    for compute in [Compute::F32, Compute::Bf16] {
+        let mut packed = PackedMatrix::empty(compute);
+        for (inner, columns) in [(1, 1), (5, 33), (64, 31), (33, 64), (97, 130), (2, 16)] {
+            let (left, right) = (numbers(1, 3 * inner), numbers(2, inner * columns));
+            let matrix = Matrix::new(&right, columns);
+            packed.pack_transposed(&PackedMatrix::new(matrix.transposed(), compute));
+            let [expected, found] = [&PackedMatrix::new(matrix, compute), &packed].map(|right| {
+                let mut out = vec![f32::NAN; 3 * columns];
+                multiply(&mut out, Matrix::new(&left, inner), right, Output::Overwrite);
+                bits(&out)
+            });
+            assert_eq!(found, expected, "{compute:?}, {inner} × {columns}");
+        }
+    }
+}

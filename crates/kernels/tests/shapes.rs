@@ -44,7 +44,7 @@ fn vectors_of_wrong_lengths_are_refused() {
 fn norms_of_wrong_shapes_are_refused() {
     let backward = |gradient: usize, weight_gradient: usize, rows: usize| {
         let saved = norm::Saved { rows: &vec![0.0; rows], weight: &[0.0; 3], epsilon: 1e-6 };
-        norm::backward(&mut vec![0.0; gradient], &mut vec![0.0; weight_gradient], saved);
+        norm::backward(&mut vec![0.0; gradient], Some(&mut vec![0.0; weight_gradient]), saved);
     };
     check_refused(vec![
         ("output", Box::new(|| norm::forward(&mut [0.0; 3], &[0.0; 6], &[0.0; 3], 1e-6))),
@@ -167,7 +167,7 @@ fn logprobs_backward(floats: [usize; 6]) {
     let backward = PackedMatrix::new(Matrix::new(&zeros[5], 3), Compute::F32);
     let targets = Targets { hidden: &zeros[4], tokens: &[0, 4], temperature: 1.0 };
     let (mut hidden, mut head_gradient) = (zeros[0].clone(), zeros[1].clone());
-    let mut gradients = logprob::Gradients { hidden: &mut hidden, head: &mut head_gradient };
+    let mut gradients = logprob::Gradients { hidden: &mut hidden, head: Some(&mut head_gradient) };
     let out = vec![TokenLogprob::default(); floats[3]];
     let head = Head { forward: &forward, backward: &backward };
     logprob::backward(&mut gradients, (&zeros[2], &out), targets, head, &mut Scratch::default());

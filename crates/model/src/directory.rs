@@ -8,8 +8,8 @@ use std::{
 use kernels::Compute;
 
 use crate::{
-    ChatTemplate, Model, ModelConfig, ModelError, StoredType, TensorFiles, TensorView, Tokenizer, files,
-    parameter_shapes,
+    Adapter, ChatTemplate, Model, ModelConfig, ModelError, ModelPlace, ParameterShape, StoredType, TensorFiles,
+    TensorView, Tokenizer, files, parameter_shapes,
     replace::{replace_bytes, replace_json, write_failed},
     write_tensors,
 };
@@ -46,11 +46,44 @@ pub struct ModelDirectory {
 }
 
 impl ModelDirectory {
-    /// Reads weights, tokenizer, chat template and end tokens from `directory`; the network computes with `compute`.
+    /// Reads weights, tokenizer, chat template and end tokens from `directory`, that of a whole model or of an adapter over
+    /// one on this disk; the network computes with `compute`.
     ///
     /// # Errors
     /// [`ModelError`] naming the file, what is wrong with it and what to do.
     pub fn open(directory: &Path, compute: Compute) -> Result<Self, ModelError> {
+        Self::open_place(&ModelPlace::local(directory)?, compute)
+    }
+
+    /// As [`ModelDirectory::open`], of a model whose place is known; an adapter's base is frozen.
+    ///
+    /// # Errors
+    /// As [`ModelDirectory::open`].
+    pub fn open_place(place: &ModelPlace, compute: Compute) -> Result<Self, ModelError> {
+        let Some(path) = &place.adapter else { return Self::read(&place.base, compute, read_weights) };
+        let mut directory = Self::open_frozen(&place.base, compute)?;
+        let adapter = Adapter::read(path, (directory.model.config(), compute))?;
+        directory.model = directory.model.with_adapter(adapter);
+        directory.path.clone_from(path);
+        Ok(directory)
+    }
+
+    /// As [`ModelDirectory::open`], of a whole model that stays as it is.
+    ///
+    /// # Errors
+    /// As [`ModelDirectory::open`].
+    pub fn open_frozen(directory: &Path, compute: Compute) -> Result<Self, ModelError> {
+        Self::read(directory, compute, |directory, config, compute| {
+            let (files, stored) = open_weights(directory, &parameter_shapes(&config))?;
+            Ok((Model::frozen(config, compute, |shape| files.read(&shape.name, &shape.shape))?, stored))
+        })
+    }
+
+    fn read(
+        directory: &Path,
+        compute: Compute,
+        weights: impl FnOnce(&Path, ModelConfig, Compute) -> Result<(Model, StoredType), ModelError>,
+    ) -> Result<Self, ModelError> {
         let config = ModelConfig::read(directory)?;
         let tokenizer = Tokenizer::open(directory)?;
         let tokens = tokenizer.vocabulary_size();
@@ -63,7 +96,7 @@ impl ModelDirectory {
                 ),
             });
         }
-        let (model, stored) = read_weights(directory, config, compute)?;
+        let (model, stored) = weights(directory, config, compute)?;
         Ok(Self {
             path: directory.to_owned(),
             tokenizer,
@@ -84,8 +117,19 @@ pub fn read_weights(
     config: ModelConfig,
     compute: Compute,
 ) -> Result<(Model, StoredType), ModelError> {
+    let (files, stored) = open_weights(directory, &parameter_shapes(&config))?;
+    Ok((Model::new(config, compute, |shape| files.read(&shape.name, &shape.shape))?, stored))
+}
+
+/// The weight files in `directory` of a model of these `shapes`, and how they are stored.
+///
+/// # Errors
+/// [`ModelError`] when they cannot be opened or hold a tensor that is not one of the model's.
+pub(crate) fn open_weights(
+    directory: &Path,
+    shapes: &[ParameterShape],
+) -> Result<(TensorFiles, StoredType), ModelError> {
     let files = TensorFiles::open(directory)?;
-    let shapes = parameter_shapes(&config);
     // Old checkpoints store the tied head again, or the position frequencies: both follow from the rest.
     let derived = |name: &str| name == "lm_head.weight" || name.ends_with("rotary_emb.inv_freq");
     let unknown = files.names().find(|name| !derived(name) && !shapes.iter().any(|shape| shape.name == *name));
@@ -98,7 +142,7 @@ pub fn read_weights(
         });
     }
     let stored = files.stored_type(&shapes[0].name)?;
-    Ok((Model::new(config, compute, |shape| files.read(&shape.name, &shape.shape))?, stored))
+    Ok((files, stored))
 }
 
 /// Ids from `eos_token_id` of generation_config.json, then those that config.json adds.
@@ -139,12 +183,27 @@ fn end_tokens(directory: &Path, vocabulary: usize) -> Result<Vec<u32>, ModelErro
     Ok(found)
 }
 
-/// Writes `model` to `directory` so that transformers loads it: weights as `stored`, and the other files of the model at
-/// `source`, with `config.json` naming the new type.
+/// Writes `model` to `directory`: one that trains an adapter as that alone, so that PEFT loads it; any other so that
+/// transformers loads it, weights as `stored`, and the other files of the model at `source`, with `config.json` naming the
+/// new type.
 ///
 /// # Errors
 /// [`ModelError`] naming the file that could not be read or written.
 pub fn write_directory(model: &Model, source: &Path, directory: &Path, stored: StoredType) -> Result<(), ModelError> {
+    if let Some(adapter) = model.adapter() {
+        fs::create_dir_all(directory).map_err(|source| write_failed(directory, source))?;
+        return adapter.write(directory);
+    }
+    write_companions(source, directory, stored)?;
+    let tensors: Vec<TensorView<'_>> = model.parameters().iter().map(TensorView::of).collect();
+    write_tensors(&directory.join("model.safetensors"), &tensors, stored)
+}
+
+/// Writes what a model directory needs beside the weights, from the model at `source`, with `config.json` naming `stored`.
+///
+/// # Errors
+/// [`ModelError`] naming the file that could not be read or written.
+pub(crate) fn write_companions(source: &Path, directory: &Path, stored: StoredType) -> Result<(), ModelError> {
     fs::create_dir_all(directory).map_err(|source| write_failed(directory, source))?;
     for name in COMPANIONS.iter().filter(|name| source.join(name).is_file()) {
         replace_bytes(&directory.join(name), &files::read(&source.join(name))?)?;
@@ -158,15 +217,5 @@ pub fn write_directory(model: &Model, source: &Path, directory: &Path, stored: S
         let field = if fields.contains_key("dtype") { "dtype" } else { "torch_dtype" };
         fields.insert(field.into(), stored.torch_name().into());
     }
-    replace_json(&directory.join("config.json"), &config)?;
-    let tensors: Vec<TensorView<'_>> = model
-        .parameters()
-        .iter()
-        .map(|parameter| TensorView {
-            name: &parameter.name,
-            shape: parameter.shape.clone(),
-            values: &parameter.values,
-        })
-        .collect();
-    write_tensors(&directory.join("model.safetensors"), &tensors, stored)
+    replace_json(&directory.join("config.json"), &config)
 }

@@ -3,6 +3,7 @@
 //! Sampling ([`Model::advance`]) and training ([`Model::forward`]) run the same layers over the same kernels, so the
 //! logprobs of the same tokens under the same weights are bit-identical.
 
+mod adapter_files;
 mod cache;
 mod chat;
 mod config;
@@ -10,7 +11,9 @@ mod directory;
 mod error;
 mod files;
 mod gguf;
+mod lora;
 mod memory;
+mod merge;
 mod network;
 mod parameters;
 mod replace;
@@ -18,6 +21,7 @@ mod safetensors;
 mod tokenizer;
 mod training;
 
+pub use adapter_files::ModelPlace;
 pub use cache::{Cache, Chunk, SamplerWorkspace};
 pub use chat::{ChatTemplate, Message, Role};
 pub use config::{Family, ModelConfig, RopeScaling};
@@ -30,7 +34,9 @@ pub use kernels::{
     sample::{self, Drawn, Sampling, draw},
     threads,
 };
+pub use lora::{ALPHA_MAX, Adapter, AdapterScaling, AdapterSettings, Projection, RANK_MAX, adapter_shapes};
 pub use memory::{BatchRows, product_bytes};
+pub use merge::{MergeSummary, merge};
 pub use network::Model;
 pub use parameters::{Gradients, Parameter, ParameterShape, parameter_shapes};
 pub use safetensors::{StoredType, TensorFiles, TensorView, write_tensors};

@@ -6,7 +6,10 @@ use kernels::{
     matmul::{self, PackedMatrix},
 };
 
-use crate::{Cache, Model, ModelConfig, SamplerWorkspace, TrainerWorkspace, parameter_shapes};
+use crate::{
+    Adapter, AdapterSettings, Cache, Model, ModelConfig, SamplerWorkspace, TrainerWorkspace, adapter_shapes,
+    parameter_shapes,
+};
 
 const FLOAT: usize = size_of::<f32>();
 
@@ -74,6 +77,32 @@ impl Model {
         let packed = matrices(config).map(|[outputs, inputs]| PackedMatrix::bytes(inputs, outputs, compute));
         let positions = config.positions_max * config.heads.width * FLOAT;
         Self::parameter_bytes(config) + packed.sum::<usize>() + positions
+    }
+
+    /// Bytes of a model that is not trained: of its parameters the embedding, norms and biases alone, and the rest as in
+    /// [`Model::bytes`].
+    pub fn frozen_bytes(config: &ModelConfig, compute: Compute) -> usize {
+        let dropped: usize = matrices(config).skip(1).map(|[outputs, inputs]| outputs * inputs * FLOAT).sum();
+        Self::bytes(config, compute) - dropped
+    }
+}
+
+impl Adapter {
+    /// Bytes of an adapter's parameters alone.
+    pub fn parameter_bytes(config: &ModelConfig, settings: &AdapterSettings) -> usize {
+        adapter_shapes(config, settings).iter().map(|shape| shape.count() * FLOAT).sum()
+    }
+
+    /// Bytes of an adapter: parameters, and packed copies of A and B.
+    pub fn bytes(config: &ModelConfig, settings: &AdapterSettings, compute: Compute) -> usize {
+        let packed = |shape: crate::ParameterShape| PackedMatrix::bytes(shape.shape[1], shape.shape[0], compute);
+        let packed: usize = adapter_shapes(config, settings).into_iter().map(packed).sum();
+        Self::parameter_bytes(config, settings) + packed
+    }
+
+    /// Bytes of its buffers for `rows` rows: what A gives of three projections, and packed rows of one rank.
+    pub fn workspace_bytes(settings: &AdapterSettings, compute: Compute, rows: usize) -> usize {
+        3 * rows * settings.rank * FLOAT + PackedMatrix::bytes(rows, settings.rank, compute)
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Training and sampling differ in where a row's keys come from, and in nothing else; see `training` and `cache`.
 
+use std::sync::Arc;
+
 use kernels::{
-    Buffer, Compute,
+    Buffer, Compute, activation,
     matmul::{self, Left, Matrix, Output, PackedMatrix},
     memory, norm,
     rope::{self, Direction},
@@ -12,7 +14,8 @@ use kernels::{
 };
 
 use crate::{
-    ModelConfig,
+    Adapter, ModelConfig,
+    lora::AdapterScratch,
     parameters::{Gradients, Layout, Parameter, ParameterIndex, ParameterShape},
 };
 
@@ -22,10 +25,31 @@ pub struct Model {
     pub(crate) config: ModelConfig,
     pub(crate) compute: Compute,
     pub(crate) layout: Layout,
+    /// Shared by models that differ in their adapters alone.
+    pub(crate) base: Arc<Base>,
+    pub(crate) trained: Trained,
+}
+
+/// The weights of a checkpoint, and what is derived from them.
+#[derive(Debug, Clone)]
+pub(crate) struct Base {
+    /// In checkpoint order; where they are not trained, the matrices have no values but for the embedding, whose rows are
+    /// looked up.
     pub(crate) parameters: Vec<Parameter>,
     /// For each matrix its transpose packed as a right side, once per update; empty for norms and biases.
     pub(crate) packed: Vec<PackedMatrix>,
     pub(crate) rope: rope::Table,
+}
+
+/// What of a model is trained.
+#[derive(Debug, Clone)]
+pub(crate) enum Trained {
+    /// Every weight of the checkpoint.
+    Base,
+    /// An adapter over them.
+    Adapter(Adapter),
+    /// Nothing.
+    Nothing,
 }
 
 /// What one layer computed for N rows; the backward reads it.
@@ -62,6 +86,7 @@ pub(crate) struct Scratch {
     pub(crate) normed: Buffer,
     /// \[N, mlp\].
     pub(crate) activated: Buffer,
+    pub(crate) adapter: AdapterScratch,
 }
 
 impl Model {
@@ -72,20 +97,81 @@ impl Model {
     pub fn new<E>(
         config: ModelConfig,
         compute: Compute,
+        parameter: impl FnMut(&ParameterShape) -> Result<Vec<f32>, E>,
+    ) -> Result<Self, E> {
+        Self::build(config, compute, Trained::Base, parameter)
+    }
+
+    /// As [`Model::new`], with nothing to be trained: of its matrices it keeps what products read.
+    ///
+    /// # Errors
+    /// As [`Model::new`].
+    pub fn frozen<E>(
+        config: ModelConfig,
+        compute: Compute,
+        parameter: impl FnMut(&ParameterShape) -> Result<Vec<f32>, E>,
+    ) -> Result<Self, E> {
+        Self::build(config, compute, Trained::Nothing, parameter)
+    }
+
+    fn build<E>(
+        config: ModelConfig,
+        compute: Compute,
+        trained: Trained,
         mut parameter: impl FnMut(&ParameterShape) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
         let layout = Layout::new(&config);
         let mut parameters = Vec::with_capacity(layout.shapes.len());
-        for shape in &layout.shapes {
+        let mut packed = vec![PackedMatrix::empty(compute); layout.shapes.len()];
+        for (index, shape) in layout.shapes.iter().enumerate() {
             let values = parameter(shape)?;
             assert_eq!(values.len(), shape.count(), "values of {}", shape.name);
-            parameters.push(Parameter { name: shape.name.clone(), shape: shape.shape.clone(), values });
+            let mut parameter = Parameter { name: shape.name.clone(), shape: shape.shape.clone(), values };
+            pack(&mut packed[index], &parameter);
+            let is_looked_up = parameter.shape.len() == 1 || index == layout.embedding;
+            if matches!(trained, Trained::Nothing) && !is_looked_up {
+                parameter.values = Vec::new();
+            }
+            parameters.push(parameter);
         }
         let rope = rope::Table::new(&config.rope_frequencies(), config.positions_max);
-        let packed = vec![PackedMatrix::empty(compute); parameters.len()];
-        let mut model = Self { config, compute, layout, parameters, packed, rope };
-        model.repack();
-        Ok(model)
+        Ok(Self { config, compute, layout, base: Arc::new(Base { parameters, packed, rope }), trained })
+    }
+
+    /// The same model with `adapter` in place of the one that it may have, which is what is trained from now on.
+    #[must_use]
+    pub fn with_adapter(mut self, adapter: Adapter) -> Self {
+        self.trained = Trained::Adapter(adapter);
+        self
+    }
+
+    /// Its adapter, where it has one.
+    pub fn adapter(&self) -> Option<&Adapter> {
+        match &self.trained {
+            Trained::Adapter(adapter) => Some(adapter),
+            Trained::Base | Trained::Nothing => None,
+        }
+    }
+
+    /// A copy that stays as this model is now. It shares the weights that are not trained, so that the copy of a model with
+    /// a new adapter is its base and takes no memory.
+    #[must_use]
+    pub fn reference(&self) -> Self {
+        let mut reference = self.clone();
+        if matches!(self.trained, Trained::Base) {
+            // Now rather than at the first change, which would leave the new memory to the model that is trained.
+            reference.base = Arc::new(Base::clone(&self.base));
+        }
+        reference.into_reference()
+    }
+
+    /// This model, which is trained no more: without its adapter where that adds nothing.
+    #[must_use]
+    pub fn into_reference(mut self) -> Self {
+        if self.adapter().is_some_and(Adapter::is_zero) {
+            self.trained = Trained::Nothing;
+        }
+        self
     }
 
     /// The configuration.
@@ -100,55 +186,84 @@ impl Model {
 
     /// Every trainable tensor, in checkpoint order.
     pub fn parameters(&self) -> &[Parameter] {
-        &self.parameters
+        match &self.trained {
+            Trained::Base => &self.base.parameters,
+            Trained::Adapter(adapter) => &adapter.parameters,
+            Trained::Nothing => &[],
+        }
     }
 
     /// Number of trainable values.
     pub fn parameter_count(&self) -> usize {
-        self.parameters.iter().map(|parameter| parameter.values.len()).sum()
+        self.parameters().iter().map(|parameter| parameter.values.len()).sum()
     }
 
-    /// Zero gradients of this model's shapes.
+    /// Number of values of the whole model, with its adapter, trained or not.
+    pub fn weight_count(&self) -> usize {
+        let adapter = if self.adapter().is_some() { self.parameter_count() } else { 0 };
+        self.layout.shapes.iter().map(ParameterShape::count).sum::<usize>() + adapter
+    }
+
+    /// Zero gradients of this model's trainable tensors.
     pub fn zero_gradients(&self) -> Gradients {
-        Gradients { tensors: self.parameters.iter().map(|parameter| memory::zeros(parameter.values.len())).collect() }
+        Gradients { tensors: self.parameters().iter().map(|parameter| memory::zeros(parameter.values.len())).collect() }
     }
 
-    /// Changes parameters, each given with its index, and refreshes what is derived from them.
+    /// Changes trainable tensors, each given with its index, and refreshes what is derived from them.
     pub fn update(&mut self, mut change: impl FnMut(usize, &mut Parameter)) {
-        for (index, parameter) in self.parameters.iter_mut().enumerate() {
-            change(index, parameter);
-        }
-        self.repack();
-    }
-
-    fn repack(&mut self) {
-        for (parameter, packed) in self.parameters.iter().zip(&mut self.packed) {
-            if let [_, inputs] = parameter.shape[..] {
-                packed.pack(Matrix::new(&parameter.values, inputs).transposed());
+        match &mut self.trained {
+            Trained::Base => {
+                let base = Arc::make_mut(&mut self.base);
+                base.parameters.iter_mut().enumerate().for_each(|(index, parameter)| change(index, parameter));
+                base.parameters.iter().zip(&mut base.packed).for_each(|(parameter, packed)| pack(packed, parameter));
             }
+            Trained::Adapter(adapter) => {
+                adapter.parameters.iter_mut().enumerate().for_each(|(index, parameter)| change(index, parameter));
+                adapter.repack();
+            }
+            Trained::Nothing => {}
         }
     }
 
     pub(crate) fn values(&self, index: ParameterIndex) -> &[f32] {
-        &self.parameters[index].values
+        &self.base.parameters[index].values
     }
 
-    /// The output of each of several projections of the same `rows` rows, with the projection's weight.
-    fn outputs<'a, const N: usize>(
-        &'a self,
+    pub(crate) fn packed(&self, index: ParameterIndex) -> &PackedMatrix {
+        &self.base.packed[index]
+    }
+
+    /// Each output = left · weightᵀ, with what an adapter adds.
+    fn project<const N: usize>(
+        &self,
+        outputs: [(&mut Buffer, ParameterIndex); N],
+        left: Left<'_>,
         rows: usize,
-        outputs: [(&'a mut Buffer, ParameterIndex); N],
-    ) -> [(&'a mut [f32], &'a PackedMatrix); N] {
-        outputs.map(|(out, weight)| {
-            let packed = &self.packed[weight];
-            (out.resize(rows * packed.columns()), packed)
-        })
+        scratch: &mut AdapterScratch,
+    ) {
+        let mut outputs = outputs.map(|(out, weight)| (out.resize(rows * self.packed(weight).columns()), weight));
+        let mut products = outputs.each_mut().map(|(out, weight)| (&mut **out, self.packed(*weight)));
+        matmul::multiply_all(left, &mut products, Output::Overwrite);
+        if let Trained::Adapter(adapter) = &self.trained {
+            adapter.add_to(outputs, left, rows, scratch);
+        }
     }
 
-    /// out = base + rows · weightᵀ.
-    fn project_onto(&self, out: &mut Buffer, base: &[f32], rows: &[f32], weight: ParameterIndex) {
-        let packed = &self.packed[weight];
-        matmul::multiply_onto(out.resize(base.len()), base, Matrix::new(rows, packed.rows()), packed);
+    /// out = base + rows · weightᵀ, with what an adapter adds.
+    fn project_onto(
+        &self,
+        (out, weight): (&mut Buffer, ParameterIndex),
+        base: &[f32],
+        rows: &[f32],
+        scratch: &mut AdapterScratch,
+    ) {
+        let packed = self.packed(weight);
+        let (out, rows) = (out.resize(base.len()), Matrix::new(rows, packed.rows()));
+        matmul::multiply_onto(out, base, rows, packed);
+        if let Trained::Adapter(adapter) = &self.trained {
+            let count = out.len() / packed.columns();
+            adapter.add_to([(out, weight)], Left::Matrix(rows), count, scratch);
+        }
     }
 
     /// Rows to be normalised with the weight at `weight`.
@@ -181,10 +296,9 @@ impl Model {
         let layout = &self.layout.layers[layer];
         std::mem::swap(&mut scratch.hidden, &mut state.input);
         let LayerState { input, query, key, value, .. } = state;
-        let mut outputs =
-            self.outputs(positions.len(), [(query, layout.query), (key, layout.key), (value, layout.value)]);
+        let outputs = [(query, layout.query), (key, layout.key), (value, layout.value)];
         let normed = Left::Normed(self.normed(input, layout.attention_norm));
-        matmul::multiply_all(normed, &mut outputs, Output::Overwrite);
+        self.project(outputs, normed, positions.len(), &mut scratch.adapter);
         if let Some([query, key, value]) = layout.biases {
             vector::add_bias(&mut state.query, self.values(query));
             vector::add_bias(&mut state.key, self.values(key));
@@ -197,8 +311,8 @@ impl Model {
             self.normalise(&mut state.key, &state.key_raw, key);
         }
         if self.config.rotary_layers[layer] {
-            rope::rotate(&mut state.query, positions, &self.rope, Direction::Forward);
-            rope::rotate(&mut state.key, positions, &self.rope, Direction::Forward);
+            rope::rotate(&mut state.query, positions, &self.base.rope, Direction::Forward);
+            rope::rotate(&mut state.key, positions, &self.base.rope, Direction::Forward);
         }
     }
 
@@ -206,17 +320,31 @@ impl Model {
     pub(crate) fn attention_outputs(&self, layer: usize, state: &mut LayerState, scratch: &mut Scratch) {
         let layout = &self.layout.layers[layer];
         let LayerState { input, attended, middle, gate, up, .. } = state;
-        self.project_onto(middle, input, attended, layout.output);
+        self.project_onto((middle, layout.output), input, attended, &mut scratch.adapter);
         let rows = middle.len() / self.config.width;
-        let outputs = self.outputs(rows, [(gate, layout.gate), (up, layout.up)]);
+        let normed = Left::Normed(self.normed(middle, layout.mlp_norm));
         let activated = scratch.activated.resize(rows * self.config.mlp_width);
-        matmul::multiply_gated(activated, Left::Normed(self.normed(middle, layout.mlp_norm)), outputs);
-        self.project_onto(&mut scratch.hidden, middle, activated, layout.down);
+        if self.is_adapted(&[layout.gate, layout.up]) {
+            self.project([(&mut *gate, layout.gate), (&mut *up, layout.up)], normed, rows, &mut scratch.adapter);
+            activation::gate(activated, gate, up);
+        } else {
+            let outputs = [(gate, layout.gate), (up, layout.up)].map(|(out, weight)| {
+                let packed = self.packed(weight);
+                (out.resize(rows * packed.columns()), packed)
+            });
+            matmul::multiply_gated(activated, normed, outputs);
+        }
+        self.project_onto((&mut scratch.hidden, layout.down), middle, activated, &mut scratch.adapter);
+    }
+
+    /// Whether an adapter is over any of `projections`.
+    pub(crate) fn is_adapted(&self, projections: &[ParameterIndex]) -> bool {
+        self.adapter().is_some_and(|adapter| projections.iter().any(|&one| adapter.place(one).is_some()))
     }
 
     /// Logits of normalised hidden rows. Shapes: rows \[N, C\], out \[N, V\].
     pub fn logits(&self, out: &mut Buffer, rows: &[f32]) {
-        let packed = &self.packed[self.layout.head];
+        let packed = self.packed(self.layout.head);
         let out = out.resize(rows.len() / packed.rows() * packed.columns());
         matmul::multiply(out, Matrix::new(rows, packed.rows()), packed, Output::Overwrite);
     }
@@ -231,6 +359,13 @@ impl Model {
         uniforms: &[f64],
         scratch: &mut sample::Scratch,
     ) -> Vec<Drawn> {
-        sample::draw_rows(rows, &self.packed[self.layout.head], sampling, uniforms, scratch)
+        sample::draw_rows(rows, self.packed(self.layout.head), sampling, uniforms, scratch)
+    }
+}
+
+/// Packs a matrix as a right side; norms and biases are none.
+fn pack(packed: &mut PackedMatrix, parameter: &Parameter) {
+    if let [_, inputs] = parameter.shape[..] {
+        packed.pack(Matrix::new(&parameter.values, inputs).transposed());
     }
 }

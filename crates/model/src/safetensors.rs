@@ -19,7 +19,7 @@ use safetensors::{
 };
 
 use crate::{
-    ModelError, files,
+    ModelError, Parameter, files,
     replace::{replace_file, write_failed},
 };
 
@@ -144,9 +144,7 @@ impl TensorFiles {
         let single = directory.join(SINGLE_FILE);
         let index = directory.join(INDEX_FILE);
         if single.is_file() {
-            let (shard, tensors) = open_shard(single.clone())?;
-            let places = tensors.into_iter().map(|(name, tensor)| (name, Place { shard: 0, tensor })).collect();
-            return Ok(Self { listing: single, shards: vec![shard], places });
+            return Self::open_file(single);
         }
         if index.is_file() {
             return Self::open_sharded(directory, index);
@@ -156,6 +154,16 @@ impl TensorFiles {
              GGUF file"
         );
         Err(ModelError::File { path: directory.to_owned(), message })
+    }
+
+    /// Opens the one file `path`.
+    ///
+    /// # Errors
+    /// [`ModelError`] naming it when it is unreadable, truncated or malformed.
+    pub fn open_file(path: PathBuf) -> Result<Self, ModelError> {
+        let (shard, tensors) = open_shard(path.clone())?;
+        let places = tensors.into_iter().map(|(name, tensor)| (name, Place { shard: 0, tensor })).collect();
+        Ok(Self { listing: path, shards: vec![shard], places })
     }
 
     fn open_sharded(directory: &Path, index: PathBuf) -> Result<Self, ModelError> {
@@ -250,6 +258,13 @@ pub struct TensorView<'a> {
     pub shape: Vec<usize>,
     /// Its values, row-major.
     pub values: &'a [f32],
+}
+
+impl<'a> TensorView<'a> {
+    /// The values of a parameter under its name.
+    pub fn of(parameter: &'a Parameter) -> Self {
+        Self { name: &parameter.name, shape: parameter.shape.clone(), values: &parameter.values }
+    }
 }
 
 /// Writes `tensors` in their order to the safetensors file `path`, each number rounded to `stored` (nearest, ties to

@@ -12,7 +12,8 @@ use kernels::{
 };
 
 use crate::{
-    network::{LayerState, Model, Scratch},
+    lora::{AdapterScratch, ProjectionRows},
+    network::{LayerState, Model, Scratch, Trained},
     parameters::{Gradients, ParameterIndex},
 };
 
@@ -141,6 +142,13 @@ impl TrainerWorkspace {
     }
 }
 
+/// What the backward of a projection's weights works in, and where it adds up.
+struct WeightPass<'a> {
+    packed: &'a mut PackedScratch,
+    adapter: &'a mut AdapterScratch,
+    gradients: &'a mut Gradients,
+}
+
 /// What the backward of every layer needs besides the layer.
 struct Pass<'a> {
     batch: &'a Batch,
@@ -179,7 +187,7 @@ impl Model {
         out.clear();
         out.resize(batch.targets.len(), TokenLogprob::default());
         let targets = Targets { hidden: target_rows, tokens: target_tokens, temperature: batch.temperature };
-        logprob::forward(out, targets, &self.packed[self.layout.head]);
+        logprob::forward(out, targets, self.packed(self.layout.head));
         out
     }
 
@@ -226,7 +234,7 @@ impl Model {
             self.attention_backward(layer, state, &mut pass);
         }
         let width = self.config.width;
-        let embedding = &mut gradients.tensors[self.layout.embedding];
+        let Some(embedding) = self.gradient_of(self.layout.embedding, gradients) else { return };
         for (&token, gradient) in batch.tokens.iter().zip(backward.hidden.chunks_exact(width)) {
             vector::add_row(&mut embedding[token as usize * width..][..width], gradient);
         }
@@ -245,14 +253,14 @@ impl Model {
         let targets = Targets { hidden: target_rows, tokens: target_tokens, temperature: batch.temperature };
         let mut outputs = logprob::Gradients {
             hidden: backward.targets.resize(targets.hidden.len()),
-            head: &mut gradients.tensors[head],
+            head: self.gradient_of(head, gradients),
         };
         let packed = backward.packed.get_or_insert_with(|| PackedScratch {
             inputs: PackedMatrix::empty(self.compute),
             weight: PackedMatrix::empty(self.compute),
         });
         self.pack_weight(&mut packed.weight, head);
-        let both = Head { forward: &self.packed[head], backward: &packed.weight };
+        let both = Head { forward: self.packed(head), backward: &packed.weight };
         logprob::backward(&mut outputs, (logprob_gradients, out), targets, both, &mut backward.logprob);
         let hidden = backward.hidden.resize(batch.rows() * width);
         hidden.fill(0.0);
@@ -263,54 +271,91 @@ impl Model {
 
     /// `gradient` of a norm's output becomes that of its input `rows`.
     fn norm_backward(&self, gradient: &mut [f32], rows: &[f32], weight: ParameterIndex, gradients: &mut Gradients) {
-        norm::backward(gradient, &mut gradients.tensors[weight], self.normed(rows, weight));
+        norm::backward(gradient, self.gradient_of(weight, gradients), self.normed(rows, weight));
+    }
+
+    /// Where the gradient of a weight of the base adds up; nowhere when the base is not trained.
+    fn gradient_of<'a>(&self, weight: ParameterIndex, gradients: &'a mut Gradients) -> Option<&'a mut [f32]> {
+        matches!(self.trained, Trained::Base).then(|| gradients.tensors[weight].as_mut_slice())
     }
 
     /// Packs a projection as it stands, for gradients of its inputs: ∂inputs = ∂outputs · weight.
     fn pack_weight(&self, packed: &mut PackedMatrix, weight: ParameterIndex) {
-        packed.pack(Matrix::new(self.values(weight), self.parameters[weight].shape[1]));
+        match self.trained {
+            Trained::Base => packed.pack(Matrix::new(self.values(weight), self.packed(weight).rows())),
+            Trained::Adapter(_) | Trained::Nothing => packed.pack_transposed(self.packed(weight)),
+        }
+    }
+
+    /// Packs the inputs of `projections`, where gradients of weights read them.
+    fn pack_inputs(&self, packed: &mut PackedMatrix, inputs: Matrix<'_>, projections: &[ParameterIndex]) {
+        if matches!(self.trained, Trained::Base) || self.is_adapted(projections) {
+            packed.pack(inputs);
+        }
+    }
+
+    /// Adds the gradients of a projection's weights to those of `pass`, and puts (or adds) that of its inputs in `out`.
+    fn projection_backward(
+        &self,
+        projection: ParameterIndex,
+        (inputs, gradient): (&[f32], &[f32]),
+        (out, output): (&mut [f32], Output),
+        pass: &mut WeightPass<'_>,
+    ) {
+        let WeightPass { packed, adapter: scratch, gradients } = pass;
+        if let Some(weight_gradient) = self.gradient_of(projection, gradients) {
+            let outputs = gradient.len() / packed.inputs.rows();
+            let left = Matrix::new(gradient, outputs).transposed();
+            matmul::multiply(weight_gradient, left, &packed.inputs, Output::Add);
+        }
+        self.pack_weight(&mut packed.weight, projection);
+        matmul::multiply(out, Matrix::new(gradient, packed.weight.rows()), &packed.weight, output);
+        if let Trained::Adapter(adapter) = &self.trained {
+            let rows = ProjectionRows { projection, inputs, packed: &packed.inputs, gradient };
+            adapter.backward(&rows, out, scratch, gradients);
+        }
     }
 
     /// hidden = middle + down(silu(gate)·up), backwards; replaces the gradient of the output by that of `middle`.
     fn mlp_backward(&self, layer: usize, state: &mut LayerState, pass: &mut Pass<'_>) {
         let layout = &self.layout.layers[layer];
         let Pass { scratch, backward, gradients, .. } = pass;
+        let Scratch { normed: inputs, activated: gated, adapter, .. } = &mut **scratch;
         let BackwardScratch { hidden, normed, activated, packed, .. } = &mut **backward;
-        let PackedScratch { inputs, weight } = packed.as_mut().expect("the head's backward came first");
-        activation::gate(scratch.activated.resize(state.gate.len()), &state.gate, &state.up);
-        inputs.pack(Matrix::new(&scratch.activated, self.config.mlp_width));
-        weight_gradient(gradients, layout.down, hidden, inputs);
-        self.pack_weight(weight, layout.down);
+        let packed = packed.as_mut().expect("the head's backward came first");
+        let mut weights = WeightPass { packed, adapter, gradients };
+        activation::gate(gated.resize(state.gate.len()), &state.gate, &state.up);
+        self.pack_inputs(&mut weights.packed.inputs, Matrix::new(gated, self.config.mlp_width), &[layout.down]);
         let activated = activated.resize(state.gate.len());
-        matmul::multiply(activated, Matrix::new(hidden, weight.rows()), weight, Output::Overwrite);
+        self.projection_backward(layout.down, (gated, hidden), (activated, Output::Overwrite), &mut weights);
         activation::gate_backward(&mut state.gate, &mut state.up, activated);
 
-        self.normalise(&mut scratch.normed, &state.middle, layout.mlp_norm);
-        inputs.pack(Matrix::new(&scratch.normed, self.config.width));
+        self.normalise(inputs, &state.middle, layout.mlp_norm);
+        let projections = [layout.gate, layout.up];
+        self.pack_inputs(&mut weights.packed.inputs, Matrix::new(inputs, self.config.width), &projections);
         let normed = normed.resize(state.middle.len());
-        for (projection, gradient, output) in
-            [(layout.gate, &state.gate, Output::Overwrite), (layout.up, &state.up, Output::Add)]
+        for (projection, (gradient, output)) in
+            projections.into_iter().zip([(&state.gate, Output::Overwrite), (&state.up, Output::Add)])
         {
-            weight_gradient(gradients, projection, gradient, inputs);
-            self.pack_weight(weight, projection);
-            matmul::multiply(normed, Matrix::new(gradient, weight.rows()), weight, output);
+            self.projection_backward(projection, (inputs, gradient), (normed, output), &mut weights);
         }
         let norm = layout.mlp_norm;
-        let saved = self.normed(&state.middle, norm);
-        norm::backward_onto(hidden, normed, &mut gradients.tensors[norm], saved);
+        norm::backward_onto(hidden, normed, self.gradient_of(norm, gradients), self.normed(&state.middle, norm));
     }
 
     /// middle = input + output(attention(norm(input))), backwards; replaces the gradient of `middle` by that of `input`.
     fn attention_backward(&self, layer: usize, state: &mut LayerState, pass: &mut Pass<'_>) {
         let layout = &self.layout.layers[layer];
         let Pass { batch, scratch, backward, gradients } = pass;
+        let Scratch { normed: inputs, adapter, .. } = &mut **scratch;
         let BackwardScratch { hidden, normed, attended, query, key, value, packed, .. } = &mut **backward;
-        let PackedScratch { inputs, weight } = packed.as_mut().expect("the head's backward came first");
-        inputs.pack(Matrix::new(&state.attended, state.attended.len() / batch.rows()));
-        weight_gradient(gradients, layout.output, hidden, inputs);
-        self.pack_weight(weight, layout.output);
+        let packed = packed.as_mut().expect("the head's backward came first");
+        let mut weights = WeightPass { packed, adapter, gradients };
+        let rows = Matrix::new(&state.attended, state.attended.len() / batch.rows());
+        self.pack_inputs(&mut weights.packed.inputs, rows, &[layout.output]);
         let attended = attended.resize(state.attended.len());
-        matmul::multiply(attended, Matrix::new(hidden, weight.rows()), weight, Output::Overwrite);
+        let values = (&*state.attended, &**hidden);
+        self.projection_backward(layout.output, values, (attended, Output::Overwrite), &mut weights);
 
         let key_values = KeyValues { keys: &state.key, values: &state.value };
         let outputs = attention::Gradients {
@@ -321,38 +366,29 @@ impl Model {
         let saved = attention::Saved { queries: &state.query, key_values };
         attention::backward(outputs, saved, attended, (&self.config.heads, self.compute), &batch.trees);
         if self.config.rotary_layers[layer] {
-            rope::rotate(query, &batch.positions, &self.rope, Direction::Backward);
-            rope::rotate(key, &batch.positions, &self.rope, Direction::Backward);
+            rope::rotate(query, &batch.positions, &self.base.rope, Direction::Backward);
+            rope::rotate(key, &batch.positions, &self.base.rope, Direction::Backward);
         }
         if let Some([query_norm, key_norm]) = layout.head_norms {
-            self.norm_backward(query, &state.query_raw, query_norm, gradients);
-            self.norm_backward(key, &state.key_raw, key_norm, gradients);
+            self.norm_backward(query, &state.query_raw, query_norm, weights.gradients);
+            self.norm_backward(key, &state.key_raw, key_norm, weights.gradients);
         }
         for (bias, rows) in layout.biases.into_iter().flatten().zip([&*query, &*key, &*value]) {
-            vector::add_rows(&mut gradients.tensors[bias], rows);
+            if let Some(gradient) = self.gradient_of(bias, weights.gradients) {
+                vector::add_rows(gradient, rows);
+            }
         }
 
-        self.normalise(&mut scratch.normed, &state.input, layout.attention_norm);
-        inputs.pack(Matrix::new(&scratch.normed, self.config.width));
+        self.normalise(inputs, &state.input, layout.attention_norm);
+        let projections = [layout.query, layout.key, layout.value];
+        self.pack_inputs(&mut weights.packed.inputs, Matrix::new(inputs, self.config.width), &projections);
         let normed = normed.resize(state.input.len());
-        for (projection, gradient, output) in [
-            (layout.query, &*query, Output::Overwrite),
-            (layout.key, &*key, Output::Add),
-            (layout.value, &*value, Output::Add),
-        ] {
-            weight_gradient(gradients, projection, gradient, inputs);
-            self.pack_weight(weight, projection);
-            matmul::multiply(normed, Matrix::new(gradient, weight.rows()), weight, output);
+        for (projection, (gradient, output)) in
+            projections.into_iter().zip([(&*query, Output::Overwrite), (key, Output::Add), (value, Output::Add)])
+        {
+            self.projection_backward(projection, (inputs, gradient), (normed, output), &mut weights);
         }
         let norm = layout.attention_norm;
-        let saved = self.normed(&state.input, norm);
-        norm::backward_onto(hidden, normed, &mut gradients.tensors[norm], saved);
+        norm::backward_onto(hidden, normed, self.gradient_of(norm, gradients), self.normed(&state.input, norm));
     }
-}
-
-/// gradients\[weight\] += gradientᵀ · inputs.
-fn weight_gradient(gradients: &mut Gradients, weight: ParameterIndex, gradient: &[f32], inputs: &PackedMatrix) {
-    let outputs = gradient.len() / inputs.rows();
-    let left = Matrix::new(gradient, outputs).transposed();
-    matmul::multiply(&mut gradients.tensors[weight], left, inputs, Output::Add);
 }

@@ -8,7 +8,7 @@ use kernels::{
 };
 use model::{Batch, Buffer, Cache, Chunk, Compute, Model, SamplerWorkspace, TrainerWorkspace};
 
-use support::{FAMILIES, model, sequences, tensors};
+use support::{ADAPTED, FAMILIES, adapted, model, sequences, tensors};
 
 const COMPUTES: [Compute; 2] = [Compute::F32, Compute::Bf16];
 
@@ -92,6 +92,17 @@ fn trained(model: &Model, sequences: &[Vec<u32>], prompt_tokens: usize, temperat
         .collect()
 }
 
+/// Every model that is looked at, with its family and a name: four families, and two of them with an adapter, each in f32
+/// and in bf16.
+fn models() -> impl Iterator<Item = (&'static str, String, Model)> {
+    let named = |family, what: &str, model: Model| (family, format!("{family}{what}, {:?}", model.compute()), model);
+    let whole = FAMILIES.into_iter().flat_map(move |family| COMPUTES.map(|of| named(family, "", model(family, of))));
+    let adapter = " with an adapter";
+    let over =
+        ADAPTED.into_iter().flat_map(move |family| COMPUTES.map(|of| named(family, adapter, adapted(family, of))));
+    whole.chain(over)
+}
+
 /// Sequences of many lengths over the model's vocabulary.
 fn ragged(model: &Model, count: usize) -> Vec<Vec<u32>> {
     let vocabulary = model.config().vocabulary as u32;
@@ -101,8 +112,7 @@ fn ragged(model: &Model, count: usize) -> Vec<Vec<u32>> {
 
 #[test]
 fn sampler_and_trainer_agree_bit_for_bit() {
-    for (family, compute) in FAMILIES.into_iter().flat_map(|family| COMPUTES.map(|compute| (family, compute))) {
-        let model = model(family, compute);
+    for (family, name, model) in models() {
         let sequences = sequences(&tensors(family, "reference.safetensors"));
         for (prompt_tokens, piece, temperature) in [(1, 1, 1.0), (4, 4, 1.0), (5, 2, 0.7), (6, 1, 1.3)] {
             let expected = trained(&model, &sequences, prompt_tokens, temperature);
@@ -110,7 +120,7 @@ fn sampler_and_trainer_agree_bit_for_bit() {
                 let how = Sampling { prompt_tokens, piece, temperature, together: 64 };
                 let pool = Pool::new(threads).unwrap();
                 let bits = pool.install(|| sampled(&model, &sequences, how));
-                assert_eq!(bits, expected, "{family}, {compute:?}, {how:?}, {threads} threads");
+                assert_eq!(bits, expected, "{name}, {how:?}, {threads} threads");
             }
         }
     }
@@ -118,22 +128,20 @@ fn sampler_and_trainer_agree_bit_for_bit() {
 
 #[test]
 fn sampler_and_trainer_agree_bit_for_bit_over_ragged_batches_of_1_to_64() {
-    for (family, compute) in FAMILIES.into_iter().flat_map(|family| COMPUTES.map(|compute| (family, compute))) {
-        let model = model(family, compute);
+    for (_, name, model) in models() {
         let sequences = ragged(&model, 64);
         let expected = trained(&model, &sequences, 6, 1.0);
         for together in [1, 2, 3, 5, 13, 14, 15, 31, 64] {
             let how = Sampling { prompt_tokens: 6, piece: 6, temperature: 1.0, together };
             let bits = Pool::new(2).unwrap().install(|| sampled(&model, &sequences, how));
-            assert_eq!(bits, expected, "{family}, {compute:?}, {together} together");
+            assert_eq!(bits, expected, "{name}, {together} together");
         }
     }
 }
 
 #[test]
 fn layers_that_are_computed_again_give_the_same_bits() {
-    for (family, compute) in FAMILIES.into_iter().flat_map(|family| COMPUTES.map(|compute| (family, compute))) {
-        let model = model(family, compute);
+    for (family, name, model) in models() {
         let sequences = sequences(&tensors(family, "reference.safetensors"));
         let mut batch = Batch::new(1.0);
         batch.push_group(&sequences[2][..5], &[&sequences[2][5..], &sequences[1][..]]);
@@ -147,7 +155,7 @@ fn layers_that_are_computed_again_give_the_same_bits() {
         };
         let expected = trained(0);
         for recomputed in 1..=model.config().layers + 1 {
-            assert_eq!(trained(recomputed), expected, "{family}, {compute:?}, {recomputed} layers again");
+            assert_eq!(trained(recomputed), expected, "{name}, {recomputed} layers again");
         }
     }
 }
@@ -179,5 +187,26 @@ fn a_group_trains_to_the_same_gradients_as_its_completions_alone() {
             // Sums over the rows of a group run in another order: f32 rounding of about 40 terms.
             assert!(difference <= 2e-5 * largest, "{family}, parameter {index}: {difference:e} of {largest:e}");
         }
+    }
+}
+
+#[test]
+fn a_frozen_model_and_a_new_adapter_compute_what_the_whole_model_does() {
+    for (family, compute) in ADAPTED.into_iter().flat_map(|family| COMPUTES.map(|compute| (family, compute))) {
+        let (whole, trained) = (model(family, compute), adapted(family, compute));
+        let sequences = sequences(&tensors(family, "reference.safetensors"));
+        let expected = self::trained(&whole, &sequences, 4, 1.0);
+        assert_ne!(self::trained(&trained, &sequences, 4, 1.0), expected, "{family}, {compute:?}: with the adapter");
+        let mut new = trained;
+        // As it starts: B is 0.
+        new.update(|index, parameter| {
+            if index % 2 == 1 {
+                parameter.values.fill(0.0);
+            }
+        });
+        assert_eq!(self::trained(&new, &sequences, 4, 1.0), expected, "{family}, {compute:?}: with a new adapter");
+        let reference = new.reference();
+        assert!(reference.adapter().is_none(), "{family}, {compute:?}: the reference has an adapter");
+        assert_eq!(self::trained(&reference, &sequences, 4, 1.0), expected, "{family}, {compute:?}: without it");
     }
 }

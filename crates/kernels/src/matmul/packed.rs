@@ -61,6 +61,23 @@ impl PackedMatrix {
         });
     }
 
+    /// Replaces the content by the transpose of `other`, whose factors need no second rounding, reusing the memory.
+    ///
+    /// Shapes: other \[N, K\] packed for the same computation.
+    pub fn pack_transposed(&mut self, other: &Self) {
+        assert_eq!(self.compute, other.compute, "what both sides compute with");
+        let (rows, columns, compute) = (other.columns, other.rows, self.compute);
+        (self.rows, self.columns) = (rows, columns);
+        let panel = compute.steps(rows) * LINES;
+        let lines = columns.div_ceil(PANEL) * panel;
+        Line::make_room(&mut self.lines, lines);
+        if panel > 0 {
+            threads::for_each_chunk(&mut self.lines[..lines], panel, |index, lines| {
+                transpose_panel(Line::words_mut(lines), other, index * PANEL);
+            });
+        }
+    }
+
     /// K.
     pub fn rows(&self) -> usize {
         self.rows
@@ -96,6 +113,34 @@ fn pack_panel(panel: &mut [u32], matrix: Matrix<'_>, first: usize, compute: Comp
         panel.fill(0);
     }
     pack_columns(panel, matrix, first..first + width, compute);
+}
+
+/// Fills `panel` with the rows of `other` from `first` on as columns, block after block of as many rows as columns.
+fn transpose_panel(panel: &mut [u32], other: &PackedMatrix, first: usize) {
+    let per_step = other.compute.elements_per_step();
+    let steps_all = other.compute.steps(other.rows);
+    let steps = (first / per_step).min(steps_all)..((first + PANEL) / per_step).min(steps_all);
+    for (index, words) in panel.chunks_mut(PANEL / per_step * PANEL).enumerate() {
+        words.fill(0);
+        if index * PANEL >= other.columns {
+            continue;
+        }
+        let source = &other.panels(index, 1)[steps.start * PANEL..steps.end * PANEL];
+        let targets = words.chunks_exact_mut(PANEL).enumerate();
+        match other.compute {
+            Compute::F32 => targets.for_each(|(row, target)| {
+                let column = source.chunks_exact(PANEL).map(|source| source[row]);
+                target.iter_mut().zip(column).for_each(|(target, word)| *target = word);
+            }),
+            Compute::Bf16 => targets.for_each(|(row, target)| {
+                for (target, source) in target.chunks_exact_mut(2).zip(source.chunks_exact(PANEL)) {
+                    let (even, odd) = (source[2 * row], source[2 * row + 1]);
+                    target[0] = (even & 0xffff) | (odd << 16);
+                    target[1] = (even >> 16) | (odd & 0xffff_0000);
+                }
+            }),
+        }
+    }
 }
 
 /// From a matrix whose rows lie in memory as they are: several steps of all panels at a time, so that it is read row by

@@ -1,10 +1,11 @@
 //! Reads the models and reference values that `scripts/reference/model_reference.py` recorded.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test whose recorded values cannot be read fails")]
 
 use std::{collections::BTreeMap, convert::Infallible, fs, path::PathBuf};
 
-use model::{Compute, Model, ModelConfig};
+use model::{Adapter, Compute, Model, ModelConfig};
 use safetensors::{Dtype, SafeTensors};
 
 /// The families with reference values.
@@ -13,6 +14,23 @@ pub(crate) const FAMILIES: [&str; 4] = ["qwen3", "qwen2", "llama", "smollm3"];
 /// The directory of a family's model.
 pub(crate) fn directory(family: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(family)
+}
+
+/// The families with reference values of an adapter.
+pub(crate) const ADAPTED: [&str; 2] = ["qwen3", "qwen2"];
+
+/// The directory of a family's adapter.
+pub(crate) fn adapter_directory(family: &str) -> PathBuf {
+    directory("adapters").join(family)
+}
+
+/// The family's model, frozen, with its adapter.
+pub(crate) fn adapted(family: &str, compute: Compute) -> Model {
+    let mut values = tensors(family, "model.safetensors");
+    let config = ModelConfig::read(&directory(family)).unwrap();
+    let Ok(model) = Model::frozen(config, compute, |shape| Ok::<_, Infallible>(values.remove(&shape.name).unwrap()));
+    let adapter = Adapter::read(&adapter_directory(family), (model.config(), compute)).unwrap();
+    model.with_adapter(adapter)
 }
 
 /// Every tensor of a file as f32; token ids, which are stored as integers, are small enough to be exact.
