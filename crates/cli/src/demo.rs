@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
             machine::thread_pool(1)?.install(|| make_start(&demo, seed, &bar))?;
             *made = true;
         }
-        Ok(demo.start_model(seed))
+        Ok(demo.start_model(seed).into())
     };
     let failed = Floor { runs: &runs, jobs, model: &model, progress: &progress, bar: &bar }.work();
     drop(bar);

@@ -10,7 +10,7 @@ use hf_hub::{
     Cache, CacheRepo, Repo,
     api::sync::{ApiBuilder, ApiRepo},
 };
-use model::{Model, ModelConfig, ModelDirectory};
+use model::{Adapter, Model, ModelConfig, ModelDirectory, ModelPlace};
 use rl::{HubFile, config::ComputeType, estimate::gibibytes};
 
 use crate::{
@@ -59,17 +59,29 @@ pub(crate) fn model_directory(name: &str, console: &Console) -> Result<PathBuf> 
     })
 }
 
-/// The model that `name` means, as [`model_directory`] finds it, read into memory.
+/// Where the model that `name` means lies, as [`model_directory`] finds it: with its base, where it is an adapter.
+pub(crate) fn model_place(name: &str, console: &Console) -> Result<ModelPlace> {
+    ModelPlace::of(model_directory(name, console)?, |base| {
+        model_directory(base, console)
+            .with_context(|| format!("`{name}` is an adapter, and its adapter_config.json names the base `{base}`"))
+    })
+}
+
+/// The model that `name` means, as [`model_place`] finds it, read into memory.
 pub(crate) fn open_model(name: &str, compute: Option<ComputeType>, console: &Console) -> Result<ModelDirectory> {
-    let directory = model_directory(name, console)?;
+    let place = model_place(name, console)?;
     let compute = ComputeType::resolve(compute);
-    let need = Model::bytes(&ModelConfig::read(&directory)?, compute) as u64;
+    let config = ModelConfig::read(&place.base)?;
+    let need = match place.adapter_settings()? {
+        None => Model::bytes(&config, compute),
+        Some(adapter) => Model::frozen_bytes(&config, compute) + Adapter::bytes(&config, &adapter, compute),
+    } as u64;
     if let Some(available) = machine::memory_bytes_available().filter(|&available| available < need) {
         let [need, available] = [need, available].map(gibibytes);
         bail!("the weights of `{name}` need about {need} and {available} are available; choose a smaller model");
     }
-    console.note(format!("reading {}", directory.display()));
-    Ok(ModelDirectory::open(&directory, compute)?)
+    console.note(format!("reading {}", place.adapter.as_ref().unwrap_or(&place.base).display()));
+    Ok(ModelDirectory::open_place(&place, compute)?)
 }
 
 /// A file of a data set on the hub, downloaded unless it is in the cache; `name` is the benchmark's.

@@ -9,6 +9,7 @@ mod eval;
 mod hub;
 mod import_gguf;
 mod machine;
+mod merge;
 mod options;
 mod progress;
 mod report;
@@ -92,6 +93,7 @@ enum Command {
     Warning(warning::Arguments),
     Convert(convert::Arguments),
     ImportGguf(import_gguf::Arguments),
+    Merge(merge::Arguments),
     #[command(hide = true)]
     Docs(docs::Arguments),
 }
@@ -119,6 +121,7 @@ fn main() -> ExitCode {
         Command::Warning(arguments) => warning::run(arguments, &console),
         Command::Convert(arguments) => convert::run(arguments, &console),
         Command::ImportGguf(arguments) => import_gguf::run(arguments, &console),
+        Command::Merge(arguments) => merge::run(arguments, &console),
         Command::Docs(arguments) => docs::run(arguments, &CommandLine::command(), &console),
     };
     match outcome {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use model::ModelPlace;
 use rl::{
     config::read_config,
     sft::{SftConfig, fine_tune},
@@ -50,13 +51,13 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
         console.result(format!("{}: OK", arguments.config.display()))?;
         return Ok(Outcome::Done);
     }
-    let model = hub::model_directory(&config.model.path, console)?;
+    let model = hub::model_place(&config.model.path, console)?;
     let default = || Path::new("runs").join(format!("sft-seed{}", config.seed));
     let root = arguments.out.clone().unwrap_or_else(default);
     machine::thread_pool(config.threads)?.install(|| train(&config, &model, &root, console))
 }
 
-fn train(config: &SftConfig, model: &Path, root: &Path, console: &Console) -> Result<Outcome> {
+fn train(config: &SftConfig, model: &ModelPlace, root: &Path, console: &Console) -> Result<Outcome> {
     let progress = Progress::new(console);
     let told = progress.clone();
     machine::watch_for_stop(move || told.line("stopping after this step; press Ctrl-C again to end at once"))?;

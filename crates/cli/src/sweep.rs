@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use model::ModelPlace;
 use record::{
     RunDirectory, RunLock,
     report::{ReportOptions, html},
@@ -120,14 +121,14 @@ fn done(run: &SweepRun, standing: Standing) -> u64 {
     }
 }
 
-/// The directory of every model that a run starts from, downloaded where it is a hub name.
-fn models(runs: &[SweepRun], console: &Console) -> Result<BTreeMap<String, PathBuf>> {
+/// The place of every model that a run starts from, downloaded where it is a hub name.
+fn models(runs: &[SweepRun], console: &Console) -> Result<BTreeMap<String, ModelPlace>> {
     let mut models = BTreeMap::new();
     for run in runs {
         let name = &run.config.model.path;
         if !models.contains_key(name) {
-            let directory = hub::model_directory(name, console).with_context(|| format!("model of {}", run.name()))?;
-            models.insert(name.clone(), directory);
+            let place = hub::model_place(name, console).with_context(|| format!("model of {}", run.name()))?;
+            models.insert(name.clone(), place);
         }
     }
     Ok(models)

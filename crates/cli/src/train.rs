@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use model::ModelError;
+use model::{ModelError, ModelPlace};
 use record::{Decline, FaultOutcome, FaultRecord, RecordError, StepMetrics};
 use rl::{
     RlError,
@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
         console.result(format!("{path}: OK ({})", described(&plan.config)))?;
         return Ok(Outcome::Done);
     }
-    let model = hub::model_directory(&plan.config.model.path, console)?;
+    let model = hub::model_place(&plan.config.model.path, console)?;
     let root = plan.root.clone();
     let pool = machine::thread_pool(plan.config.threads)?;
     pool.install(|| train(plan, &model, console)).map_err(|error| with_way_on(error, &root))
@@ -150,7 +150,7 @@ fn refuse_other_config(config: &RunConfig, path: &Path, root: &Path) -> Result<(
     )
 }
 
-fn train(plan: Plan, model: &Path, console: &Console) -> Result<Outcome> {
+fn train(plan: Plan, model: &ModelPlace, console: &Console) -> Result<Outcome> {
     let Plan { config, root, start } = plan;
     let provenance = Provenance {
         brevity_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -158,7 +158,7 @@ fn train(plan: Plan, model: &Path, console: &Console) -> Result<Outcome> {
         memory_bytes_available: machine::memory_bytes_available(),
     };
     let memory = provenance.memory_bytes_available;
-    let resolved = |_: &str| Ok(model.to_owned());
+    let resolved = |_: &str| Ok(model.clone());
     let mut trainer = match start {
         Start::New => Trainer::start(config, model, &root, &provenance)?,
         Start::Resume => Trainer::resume(&root, resolved, memory)?,

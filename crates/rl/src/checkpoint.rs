@@ -10,7 +10,7 @@ use std::{
 };
 
 use model::{
-    Compute, Model, ModelDirectory, StoredType, TensorFiles, TensorView, read_weights, write_directory, write_tensors,
+    Adapter, Model, ModelDirectory, StoredType, TensorFiles, TensorView, read_weights, write_directory, write_tensors,
 };
 use record::{RunDirectory, STEPS_MAX, manifest, read, write};
 use serde::{Deserialize, Serialize};
@@ -187,19 +187,19 @@ pub enum Damage {
     FallBack,
 }
 
-/// Reads the newest checkpoint of `run`, whose products compute with `compute`; none where there is none yet. With it
-/// come what is wrong with those that were passed over.
+/// Reads the newest checkpoint of `run`, a later state of `start`; none where there is none yet. With it come what is wrong
+/// with those that were passed over.
 ///
 /// # Errors
 /// [`RlError::File`] naming the checkpoint, the file and in what it differs.
 pub fn load_newest(
     run: &RunDirectory,
-    compute: Compute,
+    start: &Model,
     damage: Damage,
 ) -> Result<(Option<Restored>, Vec<String>), RlError> {
     let mut passed_over = Vec::new();
     for step in steps(run)?.into_iter().rev() {
-        match load(&path(run, step), compute) {
+        match load(&path(run, step), start) {
             Ok(restored) => return Ok((Some(restored), passed_over)),
             Err(error) => passed_over.push(error.to_string()),
         }
@@ -221,14 +221,19 @@ pub fn load_newest(
 }
 
 /// Reads the checkpoint in `directory` when all its files are as they were written.
-fn load(directory: &Path, compute: Compute) -> Result<Restored, RlError> {
+fn load(directory: &Path, start: &Model) -> Result<Restored, RlError> {
     manifest::check(directory)?;
     let path = directory.join("state.json");
     let text = read::bytes(&path).map_err(|source| RlError::Io { action: "read", path: path.clone(), source })?;
     let refused = |message| RlError::File { path: path.clone(), message };
     let state: State = serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
     state.check().map_err(refused)?;
-    let (model, _) = read_weights(directory, model::ModelConfig::read(directory)?, compute)?;
+    let model = if start.adapter().is_some() {
+        let adapter = Adapter::read(directory, (start.config(), start.compute()))?;
+        start.clone().with_adapter(adapter)
+    } else {
+        read_weights(directory, model::ModelConfig::read(directory)?, start.compute())?.0
+    };
     let files = TensorFiles::open(&directory.join(OPTIMIZER))?;
     let moments = |prefix: &str| {
         let read = |parameter: &model::Parameter| files.read(&format!("{prefix}.{}", parameter.name), &parameter.shape);

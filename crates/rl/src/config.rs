@@ -26,6 +26,7 @@ use crate::{
     cost::{self, Cost},
     dynamic_sampling::DynamicSampling,
     fault::FaultSettings,
+    lora::LoraSettings,
     loss::LossSettings,
     optimizer::{OptimizerSettings, Schedule},
     shaping::Shaping,
@@ -121,6 +122,19 @@ pub struct ModelSettings {
     /// refused.
     #[serde(default)]
     pub memory_bytes_max: u64,
+    /// A low-rank adapter that is trained in place of the weights; every weight is trained when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraSettings>,
+}
+
+impl ModelSettings {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`RlError::Setting`] naming the setting.
+    pub fn check(&self) -> Result<(), RlError> {
+        self.lora.as_ref().map_or(Ok(()), LoraSettings::check)
+    }
 }
 
 /// `[problems]`: what the policy is trained on.
@@ -436,6 +450,7 @@ impl RunConfig {
                 return setting(field, format!("is {value}; it must be between {min} and {max}"));
             }
         }
+        self.model.check()?;
         self.train.optimizer.check()?;
         self.train.faults.check()?;
         self.train.warning.as_ref().map_or(Ok(()), |warning| warning.check(&self.train.shaping))?;

@@ -72,7 +72,7 @@ fn inputs(
     toml: &str,
     resolve: impl Fn(&str) -> Result<PathBuf, RlError>,
 ) -> (BTreeMap<String, String>, Vec<String>) {
-    let found = resolve(&config.model.path).and_then(|model| Inputs::new(config, &model)?.checksums(toml));
+    let found = resolve(&config.model.path).and_then(|model| Inputs::new(config, &model.into())?.checksums(toml));
     match found {
         Ok(checksums) => {
             let note = "which files the run began with is not known; they are taken to be those that are there now";

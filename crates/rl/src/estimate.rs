@@ -5,7 +5,8 @@
 //! are computed again in the backward instead of being kept.
 
 use model::{
-    BatchRows, Cache, Compute, Model, ModelConfig, SamplerWorkspace, TrainerWorkspace, product_bytes, threads,
+    Adapter, AdapterSettings, BatchRows, Cache, Compute, Model, ModelConfig, SamplerWorkspace, TrainerWorkspace,
+    product_bytes, threads,
 };
 
 use crate::{
@@ -65,6 +66,41 @@ pub fn limit_bytes(settings: &ModelSettings, available: Option<u64>) -> Option<u
     if settings.memory_bytes_max > 0 { Some(settings.memory_bytes_max) } else { available }
 }
 
+/// The model that is planned for.
+#[derive(Debug, Clone, Copy)]
+pub struct PlannedModel<'a> {
+    /// Its shape.
+    pub config: &'a ModelConfig,
+    /// The adapter that is trained over it; every weight is without one.
+    pub adapter: Option<&'a AdapterSettings>,
+}
+
+impl<'a> From<&'a ModelConfig> for PlannedModel<'a> {
+    fn from(config: &'a ModelConfig) -> Self {
+        Self { config, adapter: None }
+    }
+}
+
+impl PlannedModel<'_> {
+    /// Bytes of `models` of them, of which the second is a reference: the weights, with their packed copies.
+    fn weights(self, compute: Compute, models: usize) -> usize {
+        match self.adapter {
+            None => models * Model::bytes(self.config, compute),
+            Some(adapter) => {
+                Model::frozen_bytes(self.config, compute) + models * Adapter::bytes(self.config, adapter, compute)
+            }
+        }
+    }
+
+    /// Bytes of what is trained.
+    fn trained(self) -> usize {
+        match self.adapter {
+            None => Model::parameter_bytes(self.config),
+            Some(adapter) => Adapter::parameter_bytes(self.config, adapter),
+        }
+    }
+}
+
 /// Plans a training run that takes at most `limit` bytes; without a limit it does without nothing.
 ///
 /// First the cache gives way, down to a quarter of what all sequences would take at full length; then as few layers as
@@ -73,8 +109,13 @@ pub fn limit_bytes(settings: &ModelSettings, available: Option<u64>) -> Option<u
 /// # Errors
 /// [`RlError::Memory`] when even that does not fit, naming the parts and the setting that lowers the largest;
 /// [`RlError::Setting`] when `rollout.cache_bytes_max` leaves no room for one sequence.
-pub fn plan(config: &RunConfig, model: &ModelConfig, compute: Compute, limit: Option<u64>) -> Result<Plan, RlError> {
-    let job = Job::training(config, model, compute);
+pub fn plan<'a>(
+    config: &RunConfig,
+    model: impl Into<PlannedModel<'a>>,
+    compute: Compute,
+    limit: Option<u64>,
+) -> Result<Plan, RlError> {
+    let job = Job::training(config, model.into(), compute);
     let (bound, one) = (config.rollout.cache_bytes_max, job.sampled.one);
     if (1..one).contains(&bound) {
         let message = format!(
@@ -89,9 +130,9 @@ pub fn plan(config: &RunConfig, model: &ModelConfig, compute: Compute, limit: Op
 ///
 /// # Errors
 /// [`RlError::Memory`] when it does not fit, naming the parts and the setting that lowers the largest.
-pub fn plan_fine_tuning(
+pub fn plan_fine_tuning<'a>(
     config: &SftConfig,
-    model: &ModelConfig,
+    model: impl Into<PlannedModel<'a>>,
     compute: Compute,
     longest: usize,
     limit: Option<u64>,
@@ -100,12 +141,12 @@ pub fn plan_fine_tuning(
     let rows = config.train.batch_size.saturating_mul(longest).min(micro_batch.max(longest));
     let batch = BatchRows { rows, tree: longest, sequence: longest, completion: longest };
     let shorten = if longest > micro_batch { "the length of demonstrations" } else { "`train.micro_batch_tokens`" };
-    Job { model, compute, models: 1, batch, shorten, sampled: Sampled::default() }.plan(0, limit)
+    Job { model: model.into(), compute, models: 1, batch, shorten, sampled: Sampled::default() }.plan(0, limit)
 }
 
 /// What decides how much memory is needed.
 struct Job<'a> {
-    model: &'a ModelConfig,
+    model: PlannedModel<'a>,
     compute: Compute,
     /// The policy, and the reference of a KL term.
     models: usize,
@@ -131,8 +172,8 @@ struct Sampled {
 }
 
 impl<'a> Job<'a> {
-    fn training(config: &RunConfig, model: &'a ModelConfig, compute: Compute) -> Self {
-        let rollout = &config.rollout;
+    fn training(config: &RunConfig, planned: PlannedModel<'a>, compute: Compute) -> Self {
+        let (model, rollout) = (planned.config, &config.rollout);
         let [prompt, completion] = lengths(config, rollout.completion_tokens_max, model);
         let group = prompt + rollout.group_size.saturating_mul(completion - 1);
         let (sequence, micro_batch) = (prompt + completion - 1, config.train.micro_batch_tokens);
@@ -161,7 +202,7 @@ impl<'a> Job<'a> {
             ));
         }
         Self {
-            model,
+            model: planned,
             compute,
             models: if config.train.loss.kl_weight > 0.0 { 2 } else { 1 },
             batch: BatchRows { rows, tree: group.min(rows), sequence, completion },
@@ -176,7 +217,8 @@ impl<'a> Job<'a> {
 
     /// Bytes with `recomputed` layers that are computed again and `cache` bytes of keys and values.
     fn estimate(&self, recomputed: usize, cache: usize) -> Estimate {
-        let Self { model, compute, batch, sampled, .. } = self;
+        let Self { model: planned, compute, batch, sampled, .. } = self;
+        let model = planned.config;
         let returning = if cache < sampled.cache { sampled.live + sampled.returning_rows } else { sampled.live };
         let sampled_rows = sampled.prompt_rows.max(returning);
         let threads = threads::count();
@@ -184,11 +226,15 @@ impl<'a> Job<'a> {
         let references = (self.models - 1) * TrainerWorkspace::forward_bytes(model, *compute, *batch, model.layers);
         let activations = TrainerWorkspace::forward_bytes(model, *compute, *batch, recomputed)
             + TrainerWorkspace::backward_bytes(model, *compute, *batch, threads)
-            + product_bytes(model, *compute, batch.rows.max(sampled_rows), threads);
+            + product_bytes(model, *compute, batch.rows.max(sampled_rows), threads)
+            + planned.adapter.map_or(0, |adapter| {
+                let workspace = |rows| Adapter::workspace_bytes(adapter, *compute, rows);
+                self.models * workspace(batch.rows) + workspace(sampled_rows)
+            });
         Estimate {
             program: (PROGRAM_BYTES + model.vocabulary * TOKEN_BYTES) as u64,
-            weights: (self.models * Model::bytes(model, *compute)) as u64,
-            optimizer: 3 * Model::parameter_bytes(model) as u64,
+            weights: planned.weights(*compute, self.models) as u64,
+            optimizer: 3 * planned.trained() as u64,
             activations: (activations + references) as u64,
             cache: cache as u64,
             sampling: SamplerWorkspace::bytes(model, sampled_rows, sampled.live) as u64,
@@ -205,7 +251,7 @@ impl<'a> Job<'a> {
             cache_bytes_max: if cache == whole { bound } else { cache },
         };
         let Some(limit) = limit else { return Ok(planned(0, most)) };
-        let layers = self.model.layers;
+        let layers = self.model.config.layers;
         let quarter = (whole / 4).max(one).min(most);
         let choices = (0..=layers).map(|recomputed| (recomputed, quarter)).chain([(layers, one)]);
         for (recomputed, least) in choices {
@@ -239,8 +285,9 @@ impl<'a> Job<'a> {
         // The first three follow from the model; the advice names what the config can change, where that is enough.
         let adjustable = parts[3..].iter().max_by_key(|part| part.0).map_or("", |part| part.2);
         let fixed = need.program + need.weights + need.optimizer;
-        let remedy = match (fixed > limit, self.models) {
-            (true, 1) => "the model's size",
+        let references = if self.model.adapter.is_some() { 0 } else { self.models - 1 };
+        let remedy = match (fixed > limit, references) {
+            (true, 0) => "the model's size",
             (true, _) => "the model's size, or `train.loss.kl_weight` to 0 for no reference",
             (false, _) => adjustable,
         };

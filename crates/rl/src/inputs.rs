@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use model::ModelPlace;
 use record::{RunHeader, manifest, read, write};
 
 use crate::{RlError, config::RunConfig};
@@ -18,12 +19,18 @@ const MODEL_EXTENSIONS: [&str; 4] = ["json", "safetensors", "jinja", "txt"];
 #[derive(Debug, Clone)]
 pub struct Inputs(BTreeMap<String, PathBuf>);
 
+/// Whether a file of a model directory decides what it computes.
+fn decides(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|extension| MODEL_EXTENSIONS.contains(&extension)) && path.is_file()
+}
+
 impl Inputs {
     /// The files of a run with `config` from the model at `model`.
     ///
     /// # Errors
-    /// [`RlError`] when the model's directory cannot be listed.
-    pub fn new(config: &RunConfig, model: &Path) -> Result<Self, RlError> {
+    /// [`RlError`] when a directory of the model cannot be listed.
+    pub fn new(config: &RunConfig, model: &ModelPlace) -> Result<Self, RlError> {
         let mut files = BTreeMap::from([("problems.path".to_owned(), config.problems.path.clone())]);
         if let Some(evaluation) = &config.evaluation {
             files.insert("evaluation.path".to_owned(), evaluation.path.clone());
@@ -31,12 +38,11 @@ impl Inputs {
         if let Some(weights) = config.train.warning.as_ref().and_then(|warning| warning.weights.as_ref()) {
             files.insert("train.warning.weights".to_owned(), weights.clone());
         }
-        for name in write::list(model)? {
-            let path = model.join(&name);
-            let extension = path.extension().and_then(|extension| extension.to_str());
-            if extension.is_some_and(|extension| MODEL_EXTENSIONS.contains(&extension)) && path.is_file() {
-                files.insert(format!("model.path/{name}"), path);
-            }
+        let adapter = model.adapter.as_ref().map(|directory| ("model.path/adapter", directory));
+        for (role, directory) in [("model.path", &model.base)].into_iter().chain(adapter) {
+            let named =
+                write::list(directory)?.into_iter().map(|name| (format!("{role}/{name}"), directory.join(name)));
+            files.extend(named.filter(|(_, path)| decides(path)));
         }
         Ok(Self(files))
     }

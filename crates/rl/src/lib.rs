@@ -21,6 +21,7 @@ pub mod evaluation;
 pub mod fault;
 mod gpqa;
 pub mod inputs;
+pub mod lora;
 pub mod loss;
 pub mod metrics;
 pub mod optimizer;

@@ -30,6 +30,8 @@ pub enum Purpose {
     Retry,
     /// Length budgets, by problem id.
     Budget,
+    /// The start of an adapter, by index of its parameter.
+    Adapter,
 }
 
 /// A stream of random numbers.

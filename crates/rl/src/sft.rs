@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use model::{Batch, ModelConfig, ModelDirectory, TrainerWorkspace, write_directory};
+use model::{Batch, ModelConfig, ModelDirectory, ModelPlace, TrainerWorkspace, write_directory};
 use record::write;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,8 @@ use crate::{
     DemonstrationFields, RlError,
     batch::{GroupPart, TrainedCompletion, micro_batches},
     config::{ComputeType, ModelSettings, PromptSettings},
-    estimate::{limit_bytes, plan_fine_tuning},
+    estimate::{PlannedModel, limit_bytes, plan_fine_tuning},
+    lora,
     optimizer::{Optimizer, OptimizerSettings, Schedule, learning_rate_share},
     prompt::Prompter,
     random::{Purpose, Stream},
@@ -21,7 +22,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SftConfig {
-    /// Seed of the order of demonstrations.
+    /// Seed of the order of demonstrations, and of a new adapter.
     #[serde(default)]
     pub seed: u64,
     /// Threads of the kernels; 0 takes all cores. No number depends on it.
@@ -109,6 +110,7 @@ impl SftConfig {
                 return Err(RlError::Setting { field, message: "is 0; it must be at least 1".into() });
             }
         }
+        self.model.check()?;
         self.train.optimizer.check()
     }
 }
@@ -122,17 +124,21 @@ impl SftConfig {
 /// [`RlError`] when a setting, a file or the memory does not allow it, or a loss is not finite.
 pub fn fine_tune(
     config: &SftConfig,
-    (model, root): (&Path, &Path),
+    (model, root): (&ModelPlace, &Path),
     memory_bytes_available: Option<u64>,
     mut watch: impl FnMut(&SftMetrics) -> bool,
 ) -> Result<PathBuf, RlError> {
     config.check()?;
     let compute = ComputeType::resolve(config.compute);
     let limit = limit_bytes(&config.model, memory_bytes_available);
-    let plan = |longest| plan_fine_tuning(config, &ModelConfig::read(model)?, compute, longest, limit);
+    let adapter = lora::adapter_settings(&config.model, model)?;
+    let plan = |longest| {
+        let shape = ModelConfig::read(&model.base)?;
+        plan_fine_tuning(config, PlannedModel { config: &shape, adapter: adapter.as_ref() }, compute, longest, limit)
+    };
     // Before the weights are read, with demonstrations of one token; then with the longest there is.
     plan(1)?;
-    let mut source = ModelDirectory::open(model, compute)?;
+    let mut source = lora::open(&config.model, config.seed, model, compute)?;
     let demonstrations = tokenize(config, &source)?;
     let rows = |demonstration: &TokenizedDemonstration| demonstration.prompt.len() + demonstration.completion.len() - 1;
     let plan = plan(demonstrations.iter().map(rows).max().unwrap_or(1))?;

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use model::ModelPlace;
 use record::{RunDirectory, read};
 use serde::Deserialize;
 use toml::Table;
@@ -206,7 +207,7 @@ impl SweepRun {
     ///
     /// # Errors
     /// [`RlError`] as [`Self::standing`], [`Trainer::start`] and [`Trainer::resume`].
-    pub fn trainer(&self, model: &Path, provenance: &Provenance) -> Result<Trainer, RlError> {
+    pub fn trainer(&self, model: &ModelPlace, provenance: &Provenance) -> Result<Trainer, RlError> {
         match self.standing()? {
             Standing::Unfinished { step: 0 } => {
                 let failed = |source| RlError::Io { action: "remove", path: self.root.clone(), source };
@@ -215,7 +216,7 @@ impl SweepRun {
             }
             Standing::New => Trainer::start(self.config.clone(), model, &self.root, provenance),
             Standing::Unfinished { .. } | Standing::Finished => {
-                Trainer::resume(&self.root, |_| Ok(model.to_owned()), provenance.memory_bytes_available)
+                Trainer::resume(&self.root, |_| Ok(model.clone()), provenance.memory_bytes_available)
             }
         }
     }

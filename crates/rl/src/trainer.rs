@@ -9,7 +9,7 @@ mod warn;
 
 use std::path::{Path, PathBuf};
 
-use model::{ModelDirectory, Sampling};
+use model::{ModelDirectory, ModelPlace, Sampling};
 use record::{
     DynamicSamplingMetrics, EvaluationSummary, FaultOutcome, FaultRecord, PhaseSeconds, RolloutPlace, RolloutRecord,
     RunDirectory, RunHeader, RunLock, SCHEMA_VERSION, StepMetrics, write,
@@ -27,6 +27,7 @@ use crate::{
     evaluation::{Evaluation, evaluate},
     fault::{self, Fault},
     inputs::{Inputs, mathematics},
+    lora,
     loss::Denominator,
     metrics::{StepView, step_metrics},
     optimizer::Optimizer,
@@ -115,6 +116,8 @@ pub struct Trainer {
     config: RunConfig,
     plan: Plan,
     run: RunDirectory,
+    /// Where the model lies that the run started from.
+    start: ModelPlace,
     source: ModelDirectory,
     prompts: Vec<Prompt>,
     /// Of each prompt, tokens; none without `[problems.budget]`.
@@ -138,13 +141,18 @@ impl Trainer {
     ///
     /// # Errors
     /// [`RlError`] when a setting, a file or the memory does not allow the run; nothing is left in `root` then.
-    pub fn start(mut config: RunConfig, model: &Path, root: &Path, provenance: &Provenance) -> Result<Self, RlError> {
+    pub fn start(
+        mut config: RunConfig,
+        model: &ModelPlace,
+        root: &Path,
+        provenance: &Provenance,
+    ) -> Result<Self, RlError> {
         config.check()?;
         let compute = ComputeType::resolve(config.compute);
         config.compute = Some(compute.into());
         let available = provenance.memory_bytes_available;
         refuse_what_cannot_fit(&config, model, compute, available)?;
-        let source = ModelDirectory::open(model, compute)?;
+        let source = lora::open(&config.model, config.seed, model, compute)?;
         let (prompts, budgets) = training_prompts(&config, &source)?;
         let queue = ProblemQueue::new(config.problems.order, config.seed, prompts.len(), 0);
         let mut evaluation = evaluation_of(&config, &source)?;
@@ -170,16 +178,15 @@ impl Trainer {
             started_unix_seconds: provenance.started_unix_seconds,
         };
         let run = RunDirectory::create(root, &header, &toml)?;
-        let reference = (config.train.loss.kl_weight > 0.0).then(|| source.model.clone());
-        let optimizer = Optimizer::new(&source.model);
-        let updater = Updater::new(&source.model, optimizer, reference, plan.recomputed_layers);
-        let shaper = config.train.shaping.start();
-        let risk = RiskWatch::of_run(&config.train, &run)?;
+        let reference = (config.train.loss.kl_weight > 0.0).then(|| source.model.reference());
+        let updater = Updater::new(&source.model, Optimizer::new(&source.model), reference, plan.recomputed_layers);
+        let (shaper, risk) = (config.train.shaping.start(), RiskWatch::of_run(&config.train, &run)?);
         let (collapse, step, detours, passed_over) = (CollapseWatch::default(), 0, 0, Vec::new());
         Ok(Self {
             config,
             plan,
             run,
+            start: model.clone(),
             source,
             prompts,
             budgets,

@@ -40,7 +40,7 @@ fn assert_refused(error: &str, fragments: &[&str]) {
 
 #[test]
 fn a_text_that_is_not_a_config_is_refused_with_line_and_setting() {
-    let cases: [(&str, &str, &[&str]); 9] = [
+    let cases: [(&str, &str, &[&str]); 10] = [
         ("group_size = 4", "grop_size = 4", &["line 9", "grop_size", "unknown field", "`group_size`"]),
         ("group_size = 4", "group_size = 4.5", &["line 9", "`rollout.group_size`", "floating point `4.5`"]),
         ("group_size = 4", "group_size = -4", &["line 9", "`rollout.group_size`", "`-4`"]),
@@ -56,6 +56,11 @@ fn a_text_that_is_not_a_config_is_refused_with_line_and_setting() {
             "[train.shaping.top-lambda]",
             "[train.shaping.grpo]\nalpha = 1",
             &["line 16", "unexpected keys in table: alpha"],
+        ),
+        (
+            "[train]\nsteps = 10\n",
+            "[model.lora]\ntargets = [\"query\"]\n[train]\nsteps = 10\n",
+            &["`model.lora.targets[0]`", "unknown variant `query`", "`q_proj`", "`down_proj`"],
         ),
         ("[train]\nsteps = 10\n", "", &["`train`", "missing field `steps`"]),
     ];
@@ -81,6 +86,14 @@ fn a_file_that_cannot_be_read_is_named() {
 #[test]
 fn a_value_out_of_range_is_refused_with_setting_value_and_range() {
     let cases = [
+        ("model.lora={rank=0}", "`model.lora.rank` is 0; it must be between 1 and 4096"),
+        ("model.lora={alpha=0.0}", "`model.lora.alpha` is 0; it must be above 0 and at most 1000000"),
+        ("model.lora={alpha=nan}", "`model.lora.alpha` is NaN"),
+        (
+            "model.lora={targets=[]}",
+            "`model.lora.targets` is empty; name some of q_proj, k_proj, v_proj, o_proj, gate_proj",
+        ),
+        ("model.lora={targets=[\"up_proj\",\"up_proj\"]}", "`model.lora.targets` names up_proj twice; name it once"),
         ("rollout.prompts_per_step=0", "`rollout.prompts_per_step` is 0; it must be between 1 and 1048576"),
         ("rollout.group_size=1", "`rollout.group_size` is 1; it must be between 2 and 65536"),
         ("rollout.completion_tokens_max=0", "`rollout.completion_tokens_max` is 0; it must be between 1 and 16777216"),

@@ -7,11 +7,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a model that cannot be written or read fails the test")]
 
-use model::{Compute, ModelConfig, threads::Pool};
+use model::{Adapter, AdapterScaling, AdapterSettings, Compute, ModelConfig, Projection, threads::Pool};
 use rl::{
     RlError,
     config::{RunConfig, parse_config},
-    estimate::{Estimate, Plan, plan, plan_fine_tuning},
+    estimate::{Estimate, Plan, PlannedModel, plan, plan_fine_tuning},
     sft::SftConfig,
     task::RING,
 };
@@ -276,4 +276,37 @@ fn fine_tuning_is_planned_from_the_longest_demonstration() {
     let message = |longest| planned(longest, Some(whole.estimate.program + 3_300_000)).unwrap_err().to_string();
     assert!(message(50).ends_with("lower `train.micro_batch_tokens`"), "{}", message(50));
     assert!(message(101).ends_with("lower the length of demonstrations"), "{}", message(101));
+}
+
+/// The shape of Qwen3-1.7B, from its `config.json`.
+const LARGE: &str = r#"{"model_type": "qwen3", "vocab_size": 151936, "hidden_size": 2048, "intermediate_size": 6144,
+    "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128, "rms_norm_eps": 1e-6,
+    "rope_theta": 1000000, "max_position_embeddings": 40960, "tie_word_embeddings": true}"#;
+
+#[test]
+fn a_model_of_1_7_billion_parameters_fits_24_gibibytes_with_an_adapter_alone() {
+    let model = ModelConfig::parse(LARGE).unwrap();
+    let adapter =
+        AdapterSettings { rank: 16, alpha: 32.0, scaling: AdapterScaling::Rank, targets: Projection::ALL.to_vec() };
+    // Per layer, of 2048 wide rows, rank × (inputs + outputs): queries and output 4096 each, keys and values 3072, and
+    // three of the MLP 8192.
+    let values = 28 * 16 * (2 * 4096 + 2 * 3072 + 3 * 8192);
+    assert_eq!(Adapter::parameter_bytes(&model, &adapter), 4 * values);
+    // 8 × 8 completions of up to 1,024 tokens.
+    let settings = config(&[
+        "rollout={prompts_per_step=8,group_size=8,completion_tokens_max=1024}",
+        "prompt.prompt_tokens_max=256",
+        "train.loss.kl_weight=0.01",
+    ]);
+    let limit = Some(24 << 30);
+    let planned = |adapter| {
+        let model = PlannedModel { config: &model, adapter };
+        Pool::new(16).unwrap().install(|| plan(&settings, model, Compute::Bf16, limit))
+    };
+    let Plan { estimate, recomputed_layers, .. } = planned(Some(&adapter)).unwrap();
+    assert_eq!(recomputed_layers, 0);
+    // 1.72 billion weights in two bytes and the embedding of 311 million in four; gradients and moments of 17 million.
+    assert!((4.6e9..5.0e9).contains(&(estimate.weights as f64)), "{estimate:?}");
+    assert_eq!(estimate.optimizer, 3 * 4 * values as u64);
+    assert!(planned(None).is_err(), "every weight in f32 with its packed copy, gradient and moments");
 }

@@ -52,6 +52,7 @@ fn every_flipped_bit_and_every_truncation_of_a_checkpoint_is_refused_by_name() {
     let small: Vec<&String> = files.keys().filter(|name| !targets.contains(&name.as_str())).collect();
     assert!(small.len() > 3, "{small:?}");
     let mut stream = Stream::new(0, Purpose::Selection, [0; 3]);
+    let start = ModelDirectory::open(&world.model(), Compute::F32).unwrap().model;
     for attempt in 0..tries(60, 1000) {
         let name = match targets[attempt % targets.len()] {
             "" => small[stream.below(small.len())].as_str(),
@@ -59,16 +60,16 @@ fn every_flipped_bit_and_every_truncation_of_a_checkpoint_is_refused_by_name() {
         };
         let path = newest.join(name);
         write::replace(&path, &damaged(&files[name], &mut stream)).unwrap();
-        let refused = message(load_newest(&run, Compute::F32, Damage::Refuse));
+        let refused = message(load_newest(&run, &start, Damage::Refuse));
         assert!(refused.contains(&path.display().to_string()), "{attempt}: {refused}");
         assert!(refused.ends_with("; pass --fallback to go on from the checkpoint before it"), "{refused}");
         if attempt % 10 == 0 {
-            let (restored, passed_over) = load_newest(&run, Compute::F32, Damage::FallBack).unwrap();
+            let (restored, passed_over) = load_newest(&run, &start, Damage::FallBack).unwrap();
             assert_eq!((restored.unwrap().progress.step, passed_over.len()), (1, 1));
         }
         write::replace(&path, &files[name]).unwrap();
     }
-    assert_eq!(load_newest(&run, Compute::F32, Damage::Refuse).unwrap().0.unwrap().progress.step, 2);
+    assert_eq!(load_newest(&run, &start, Damage::Refuse).unwrap().0.unwrap().progress.step, 2);
 }
 
 #[test]
@@ -76,7 +77,8 @@ fn missing_added_and_linked_files_of_a_checkpoint_are_refused_by_name() {
     let world = World::untrained();
     let run = world.run("run", &["train.steps=1"]);
     let newest = checkpoint::path(&run, 1);
-    let refused = || message(load_newest(&run, Compute::F32, Damage::Refuse));
+    let start = ModelDirectory::open(&world.model(), Compute::F32).unwrap().model;
+    let refused = || message(load_newest(&run, &start, Damage::Refuse));
     let tensors = newest.join("model.safetensors");
     let bytes = fs::read(&tensors).unwrap();
     write::remove(&tensors).unwrap();
@@ -90,7 +92,7 @@ fn missing_added_and_linked_files_of_a_checkpoint_are_refused_by_name() {
     write::remove(&newest.join("pytorch_model.bin")).unwrap();
     write::remove(&newest.join("manifest")).unwrap();
     assert!(refused().contains("cannot read"), "{}", refused());
-    assert!(message(load_newest(&run, Compute::F32, Damage::FallBack)).contains("start the run again in another"));
+    assert!(message(load_newest(&run, &start, Damage::FallBack)).contains("start the run again in another"));
 }
 
 #[test]
@@ -106,7 +108,7 @@ fn a_run_that_falls_back_ends_as_if_nothing_had_been_damaged() {
     let found = message(world.resume("run"));
     assert!(found.contains("step-000003/optimizer/model.safetensors: has "), "{found}");
     assert!(files_under(run.root()).len() == before.len(), "a refused run loses nothing");
-    let resume = || Trainer::resume_or_fall_back(run.root(), |model| Ok(world.path(model)), None);
+    let resume = || Trainer::resume_or_fall_back(run.root(), |model| Ok(world.path(model).into()), None);
     let mut resumed = resume().unwrap();
     assert_eq!((resumed.step(), resumed.passed_over().len()), (1, 2));
     finish(&mut resumed);
@@ -286,7 +288,7 @@ fn a_gradient_that_overflows_is_skipped_so_many_times_and_then_stops_the_run() {
     let run = trainer.run_directory();
     assert_eq!(outcomes(run), [FaultOutcome::Skipped, FaultOutcome::Skipped, FaultOutcome::Stopped]);
     let start = ModelDirectory::open(&world.model(), Compute::F32).unwrap();
-    let restored = load_newest(run, Compute::F32, Damage::Refuse).unwrap().0.unwrap();
+    let restored = load_newest(run, &start.model, Damage::Refuse).unwrap().0.unwrap();
     assert_eq!((restored.progress.step, restored.optimizer.updates), (2, 0));
     let values = |model: &model::Model| model.parameters().iter().map(|one| one.values.clone()).collect::<Vec<_>>();
     assert!(values(&restored.model) == values(&start.model), "a skipped step changes no parameter");

@@ -163,7 +163,7 @@ fn layers_computed_again_and_a_bounded_cache_change_no_byte() {
     assert_same_files(&world.path("whole"), &world.path("low"), &SETTINGS);
 
     interrupt_after(&mut world.start("interrupted", &changes).unwrap(), 1);
-    let resume = |available| Trainer::resume(&world.path("interrupted"), |_| Ok(world.model()), available);
+    let resume = |available| Trainer::resume(&world.path("interrupted"), |_| Ok(world.model().into()), available);
     let mut resumed = resume(None).unwrap();
     assert_eq!(*resumed.plan(), plan);
     finish(&mut resumed);
@@ -174,7 +174,7 @@ fn layers_computed_again_and_a_bounded_cache_change_no_byte() {
 fn a_run_is_resumed_with_the_memory_that_there_is_by_then() {
     let world = World::new();
     interrupt_after(&mut world.start("run", &["train.steps=2"]).unwrap(), 1);
-    let resume = |available| Trainer::resume(&world.path("run"), |_| Ok(world.model()), Some(available));
+    let resume = |available| Trainer::resume(&world.path("run"), |_| Ok(world.model().into()), Some(available));
     let available = lowest_limit(&world, &["train.steps=2"]);
     let message = resume(available / 2).map(drop).unwrap_err().to_string();
     assert!(message.contains("are available: program"), "{message}");

@@ -108,6 +108,10 @@ mod tests {
                 let grpo = Table::from_iter([("grpo".to_owned(), Table::new().into())]);
                 return with(&with(&reference(), "train.shaping", grpo.into()), &path, inner);
             }
+            // The model has a path, too.
+            if path == "model.lora" {
+                return with(&reference(), &path, inner);
+            }
             // Without this it is refused.
             let scale = if name == "dler" { "whitened" } else { "group-std" };
             let only = Table::from_iter([(name.to_owned(), inner)]);

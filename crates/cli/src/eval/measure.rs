@@ -163,7 +163,7 @@ fn policy(source: &ModelDirectory) -> PolicySource {
     };
     PolicySource::Engine {
         directory: source.path.clone(),
-        parameters: source.model.parameter_count() as u64,
+        parameters: source.model.weight_count() as u64,
         cpu: model::instruction_set().name().to_owned(),
         compute: compute.to_owned(),
     }

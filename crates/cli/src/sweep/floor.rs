@@ -2,7 +2,6 @@
 //! from, the caller says.
 
 use std::{
-    path::PathBuf,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -11,6 +10,7 @@ use std::{
 };
 
 use anyhow::Result;
+use model::ModelPlace;
 use rl::{
     sweep::{Standing, SweepRun},
     trainer::{Event, Provenance, Surroundings},
@@ -34,7 +34,7 @@ pub(crate) struct Floor<'a> {
     /// Runs at a time. Each has one thread where there are several, and its share of the memory.
     pub(crate) jobs: usize,
     /// The model that a run starts from, made or found when the run begins.
-    pub(crate) model: &'a (dyn Fn(&SweepRun) -> Result<PathBuf> + Sync),
+    pub(crate) model: &'a (dyn Fn(&SweepRun) -> Result<ModelPlace> + Sync),
     /// Told of what stays on the screen.
     pub(crate) progress: &'a Progress,
     /// Moved on by [`STEP_UNITS`] a step.

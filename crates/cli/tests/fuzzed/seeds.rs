@@ -29,6 +29,9 @@ pub(crate) fn seeds(target: &str) -> Vec<Vec<u8>> {
             .into(),
         "tokenizer" => vec![RING.tokenizer_json().into_bytes(), byte_level().to_string().into_bytes()],
         "chat-template" => vec![fixture("../model/tests/data/chat/think.jinja"), LOOP.as_bytes().to_vec()],
+        "adapter-config" => ["qwen3", "qwen2"]
+            .map(|family| fixture(&format!("../model/tests/data/adapters/{family}/adapter_config.json")))
+            .to_vec(),
         "tokenizer-config" => vec![
             fixture("../model/tests/data/chat/smollm2_tokenizer_config.json"),
             RING.tokenizer_config_json().into_bytes(),

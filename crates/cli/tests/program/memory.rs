@@ -13,7 +13,8 @@ use model::{ModelConfig, StoredType, TensorView, Tokenizer, parameter_shapes, th
 use rl::{
     Problem, ProblemFields,
     config::{ComputeType, RunConfig, read_config},
-    estimate::{gibibytes, limit_bytes, plan},
+    estimate::{PlannedModel, gibibytes, limit_bytes, plan},
+    lora::adapter_settings,
     random::{Purpose, Stream},
     read_problems,
 };
@@ -61,10 +62,16 @@ const SHORT: [Case; 2] = [
     Case { name: "tiny, a reference", shape: TINY, set: &["train.loss.kl_weight=0.1"] },
 ];
 
-const LONG: [Case; 9] = [
+const LONG: [Case; 11] = [
     Case { name: "small, f32", shape: SMALL, set: &[] },
     Case { name: "small, bf16", shape: SMALL, set: &["compute='bf16'"] },
     Case { name: "small, a reference", shape: SMALL, set: &["train.loss.kl_weight=0.1"] },
+    Case { name: "small, an adapter", shape: SMALL, set: &["model.lora={}"] },
+    Case {
+        name: "small, an adapter in bf16 with a reference",
+        shape: SMALL,
+        set: &["model.lora={rank=64}", "compute='bf16'", "train.loss.kl_weight=0.1"],
+    },
     Case { name: "small, micro-batches of 512", shape: SMALL, set: &["train.micro_batch_tokens=512"] },
     Case { name: "small, micro-batches of 8,192", shape: SMALL, set: &["train.micro_batch_tokens=8192"] },
     Case { name: "small, two threads", shape: SMALL, set: &["threads=2"] },
@@ -132,8 +139,10 @@ fn measure(scratch: &Scratch, model: &Path, set: &[String]) -> Measured {
     config.prompt.prompt_tokens_max = longest_prompt(scratch, model, &config.problems.fields);
     config.evaluation.as_mut().expect("[evaluation]").limit = scratch.read("held-out.jsonl").lines().count();
     let (limit, shape) = (limit_bytes(&config.model, None), ModelConfig::read(model).expect("a model"));
+    let adapter = adapter_settings(&config.model, &model.to_owned().into()).expect("an adapter");
+    let shape = PlannedModel { config: &shape, adapter: adapter.as_ref() };
     let pool = Pool::new(config.threads).expect("a pool");
-    let plan = pool.install(|| plan(&config, &shape, ComputeType::resolve(config.compute), limit)).expect("it fits");
+    let plan = pool.install(|| plan(&config, shape, ComputeType::resolve(config.compute), limit)).expect("it fits");
     let planned = plan.estimate.total();
 
     let mut command = scratch.command(&arguments(set));

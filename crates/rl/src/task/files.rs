@@ -114,7 +114,7 @@ impl TaskFiles {
         self.family.write_untrained(&untrained, seed)?;
         let mut log = Vec::new();
         // So small a model needs no plan of memory.
-        fine_tune(&config, (&untrained, &root), None, |metrics| {
+        fine_tune(&config, (&untrained.clone().into(), &root), None, |metrics| {
             log.push(*metrics);
             watch(metrics)
         })?;
@@ -137,7 +137,11 @@ impl TaskFiles {
             seed: 0,
             threads: 1,
             compute: Some(ComputeType::F32),
-            model: ModelSettings { path: self.start_model(&seed).display().to_string(), memory_bytes_max: 0 },
+            model: ModelSettings {
+                path: self.start_model(&seed).display().to_string(),
+                memory_bytes_max: 0,
+                lora: None,
+            },
             problems: ProblemSettings {
                 path: self.problems(&seed),
                 order: ProblemOrder::File,
@@ -188,7 +192,7 @@ impl TaskFiles {
             seed,
             threads: 1,
             compute: Some(ComputeType::F32),
-            model: ModelSettings { path: untrained.display().to_string(), memory_bytes_max: 0 },
+            model: ModelSettings { path: untrained.display().to_string(), memory_bytes_max: 0, lora: None },
             demonstrations: DemonstrationSettings {
                 path: self.demonstrations(seed),
                 fields: DemonstrationFields::default(),

@@ -1,8 +1,8 @@
 //! A run that goes on: from its newest checkpoint, after a crash or after a fault.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use model::ModelDirectory;
+use model::{ModelDirectory, ModelPlace};
 use record::{RunDirectory, RunLock};
 
 use super::{
@@ -15,6 +15,7 @@ use crate::{
     collapse::CollapseWatch,
     config::{ComputeType, RunConfig},
     inputs::Inputs,
+    lora,
     optimizer::Optimizer,
     problem_queue::ProblemQueue,
     update::Updater,
@@ -31,7 +32,7 @@ impl Trainer {
     /// not as it was written.
     pub fn resume(
         root: &Path,
-        resolve: impl Fn(&str) -> Result<PathBuf, RlError>,
+        resolve: impl Fn(&str) -> Result<ModelPlace, RlError>,
         memory_bytes_available: Option<u64>,
     ) -> Result<Self, RlError> {
         Self::go_on(root, resolve, memory_bytes_available, Damage::Refuse)
@@ -43,7 +44,7 @@ impl Trainer {
     /// As [`Trainer::resume`].
     pub fn resume_or_fall_back(
         root: &Path,
-        resolve: impl Fn(&str) -> Result<PathBuf, RlError>,
+        resolve: impl Fn(&str) -> Result<ModelPlace, RlError>,
         memory_bytes_available: Option<u64>,
     ) -> Result<Self, RlError> {
         Self::go_on(root, resolve, memory_bytes_available, Damage::FallBack)
@@ -51,7 +52,7 @@ impl Trainer {
 
     fn go_on(
         root: &Path,
-        resolve: impl Fn(&str) -> Result<PathBuf, RlError>,
+        resolve: impl Fn(&str) -> Result<ModelPlace, RlError>,
         memory_bytes_available: Option<u64>,
         damage: Damage,
     ) -> Result<Self, RlError> {
@@ -63,15 +64,15 @@ impl Trainer {
         let model = resolve(&config.model.path)?;
         Inputs::new(&config, &model)?.refuse_changed(root, &run.header()?)?;
         refuse_what_cannot_fit(&config, &model, compute, memory_bytes_available)?;
-        let (restored, passed_over) = checkpoint::load_newest(&run, compute, damage)?;
-        let mut source = ModelDirectory::open(&model, compute)?;
+        let mut source = lora::open(&config.model, config.seed, &model, compute)?;
+        let (restored, passed_over) = checkpoint::load_newest(&run, &source.model, damage)?;
         let has_reference = config.train.loss.kl_weight > 0.0;
         let shaping = &config.train.shaping;
         let (reference, optimizer, progress) = if let Some(restored) = restored {
             let start = std::mem::replace(&mut source.model, restored.model);
-            (has_reference.then_some(start), restored.optimizer, restored.progress)
+            (has_reference.then(|| start.into_reference()), restored.optimizer, restored.progress)
         } else {
-            let reference = has_reference.then(|| source.model.clone());
+            let reference = has_reference.then(|| source.model.reference());
             (reference, Optimizer::new(&source.model), Progress::start(shaping))
         };
         let Progress { step, problems_taken, shaper, detours } = progress;
@@ -93,6 +94,7 @@ impl Trainer {
             config,
             plan,
             run,
+            start: model,
             source,
             prompts,
             budgets,
@@ -116,16 +118,21 @@ impl Trainer {
 
     /// Goes back to the newest checkpoint, or to the start where there is none, with other random numbers from there.
     pub(super) fn take_detour(&mut self, surroundings: &mut Surroundings<'_>) -> Result<(), RlError> {
-        let compute = ComputeType::resolve(self.config.compute);
         // The moments make room before those of the checkpoint are read.
         self.updater.optimizer = Optimizer { first_moments: Vec::new(), second_moments: Vec::new(), updates: 0 };
-        let newest = checkpoint::load_newest(&self.run, compute, Damage::Refuse)?.0;
+        let newest = checkpoint::load_newest(&self.run, &self.source.model, Damage::Refuse)?.0;
         let progress = if let Some(restored) = newest {
             self.source.model = restored.model;
             self.updater.optimizer = restored.optimizer;
             restored.progress
         } else {
-            self.source.model = ModelDirectory::open(&self.source.path, compute)?.model;
+            let compute = self.source.model.compute();
+            let adapter =
+                lora::start(&self.config.model, self.config.seed, &self.start, (self.source.model.config(), compute))?;
+            self.source.model = match adapter {
+                Some(adapter) => self.source.model.clone().with_adapter(adapter),
+                None => ModelDirectory::open(&self.start.base, compute)?.model,
+            };
             self.updater.optimizer = Optimizer::new(&self.source.model);
             Progress::start(&self.config.train.shaping)
         };

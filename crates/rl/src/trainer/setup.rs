@@ -1,14 +1,13 @@
 //! What a run reads and plans before its first step, the same when it starts and when it goes on.
 
-use std::path::Path;
-
-use model::{Compute, ModelConfig, ModelDirectory, Sampling};
+use model::{AdapterSettings, Compute, ModelConfig, ModelDirectory, ModelPlace, Sampling};
 
 use crate::{
     FieldsFrom, Problem, RlError,
     config::RunConfig,
-    estimate::{self, Plan},
+    estimate::{self, Plan, PlannedModel},
     evaluation::Evaluation,
+    lora,
     prompt::{Prompt, Prompter},
     read_problem_rows, read_problems,
     sampler::SamplerSettings,
@@ -85,12 +84,13 @@ struct Load {
 /// Refuses a run that would not fit if its prompts were of one token, before any weight is read.
 pub(super) fn refuse_what_cannot_fit(
     config: &RunConfig,
-    model: &Path,
+    model: &ModelPlace,
     compute: Compute,
     available_bytes: Option<u64>,
 ) -> Result<(), RlError> {
     let load = Load { available_bytes, prompt_tokens: 1, evaluated_problems: 1 };
-    plan_for(config, &ModelConfig::read(model)?, compute, &load).map(drop)
+    let adapter = lora::adapter_settings(&config.model, model)?;
+    plan_for(config, (&ModelConfig::read(&model.base)?, adapter), compute, &load).map(drop)
 }
 
 /// What the run does without to fit its memory, with the prompts that there are; the evaluation is bounded by it.
@@ -105,18 +105,25 @@ pub(super) fn plan(
     let longest = prompts.iter().chain(evaluated).map(|prompt| prompt.tokens.len()).max();
     let load =
         Load { available_bytes, prompt_tokens: longest.unwrap_or(1), evaluated_problems: evaluated.len().max(1) };
-    let plan = plan_for(config, source.model.config(), source.model.compute(), &load)?;
+    let adapter = source.model.adapter().map(|adapter| adapter.settings().clone());
+    let plan = plan_for(config, (source.model.config(), adapter), source.model.compute(), &load)?;
     if let Some(evaluation) = evaluation {
         evaluation.sampler.cache_bytes_max = plan.cache_bytes_max;
     }
     Ok(plan)
 }
 
-fn plan_for(config: &RunConfig, model: &ModelConfig, compute: Compute, load: &Load) -> Result<Plan, RlError> {
+fn plan_for(
+    config: &RunConfig,
+    (model, adapter): (&ModelConfig, Option<AdapterSettings>),
+    compute: Compute,
+    load: &Load,
+) -> Result<Plan, RlError> {
     let mut config = config.clone();
     config.prompt.prompt_tokens_max = load.prompt_tokens;
     if let Some(evaluation) = &mut config.evaluation {
         evaluation.limit = load.evaluated_problems;
     }
+    let model = PlannedModel { config: model, adapter: adapter.as_ref() };
     estimate::plan(&config, model, compute, estimate::limit_bytes(&config.model, load.available_bytes))
 }

@@ -44,7 +44,7 @@ static POLICY: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
         demonstrations.display()
     );
     let config: SftConfig = parse_config(&text, &[]).unwrap();
-    let trained = fine_tune(&config, (&start, &directory.path().join("tuned")), None, |_| true).unwrap();
+    let trained = fine_tune(&config, (&start.into(), &directory.path().join("tuned")), None, |_| true).unwrap();
     files_under(&trained)
 });
 
@@ -148,12 +148,12 @@ keep_last = 1
 
     /// The trainer of a new run in the directory `name`.
     pub(crate) fn start(&self, name: &str, changes: &[&str]) -> Result<Trainer, RlError> {
-        Trainer::start(self.config(changes), &self.model(), &self.path(name), &provenance())
+        Trainer::start(self.config(changes), &self.model().into(), &self.path(name), &provenance())
     }
 
     /// The trainer that goes on from the latest checkpoint of the run in the directory `name`.
     pub(crate) fn resume(&self, name: &str) -> Result<Trainer, RlError> {
-        Trainer::resume(&self.path(name), |model| Ok(self.path(model)), None)
+        Trainer::resume(&self.path(name), |model| Ok(self.path(model).into()), None)
     }
 
     /// A whole run, in the directory `name`.

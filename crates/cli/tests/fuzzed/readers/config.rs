@@ -37,7 +37,7 @@ pub(super) fn run(bytes: &[u8]) -> Reading {
     assert_eq!(again, config);
     assert_eq!(again.to_toml(), written);
     assert_eq!(config.first_difference(&written), None);
-    if let Ok(plan) = plan(&config, &SHAPE, Compute::F32, Some(1 << 30)) {
+    if let Ok(plan) = plan(&config, &*SHAPE, Compute::F32, Some(1 << 30)) {
         assert!(plan.estimate.total() <= 1 << 30, "{plan:?}");
     }
     Reading::Read

@@ -50,7 +50,7 @@ impl Target {
 }
 
 /// Every reader of bytes from outside, but for the verifier's, which has targets of its own.
-pub(crate) const TARGETS: [Target; 18] = [
+pub(crate) const TARGETS: [Target; 19] = [
     Target::new("safetensors", model::safetensors),
     Target::new("safetensors-index", model::safetensors_index),
     Target::new("gguf", model::gguf),
@@ -70,6 +70,7 @@ pub(crate) const TARGETS: [Target; 18] = [
     Target::new("manifest", record::manifest),
     Target::new("checkpoint-state", record::state),
     Target::new("server-answer", server::answer),
+    Target::new("adapter-config", model::adapter_config),
 ];
 
 /// A directory of this thread, which each target puts its files in.

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::Path};
 
 use model::{
-    ChatTemplate, Compute, Message, Model, ModelConfig, ModelError, Role, StoredType, TensorFiles, TensorView,
-    Tokenizer, import, parameter_shapes, write_tensors,
+    ChatTemplate, Compute, Message, Model, ModelConfig, ModelError, ModelPlace, RANK_MAX, Role, StoredType,
+    TensorFiles, TensorView, Tokenizer, import, parameter_shapes, write_tensors,
 };
 
 use super::{Reading, place, refused, remove_directory, write};
@@ -104,6 +104,22 @@ pub(super) fn config(bytes: &[u8]) -> Reading {
         assert!(positions <= 1 << 28, "the table of positions would have {positions} numbers");
         assert_eq!(config.rotary_layers.len(), config.layers);
         assert!(Model::bytes(&config, Compute::F32) >= Model::parameter_bytes(&config));
+        Reading::Read
+    })
+}
+
+/// Whatever an adapter's config says, its scale is a number, and its projections are named once each.
+pub(super) fn adapter_config(bytes: &[u8]) -> Reading {
+    place(|place| {
+        let directory = place.join("adapter");
+        write(&directory.join("adapter_config.json"), bytes);
+        let place = ModelPlace { base: place.to_owned(), adapter: Some(directory) };
+        let settings = match place.adapter_settings() {
+            Ok(settings) => settings.expect("the place has an adapter"),
+            Err(error) => return refused(&error, "adapter_config.json"),
+        };
+        assert!(settings.scale().is_finite() && (1..=RANK_MAX).contains(&settings.rank), "{settings:?}");
+        assert!(!settings.targets.is_empty() && settings.targets.is_sorted_by(|a, b| a < b), "{settings:?}");
         Reading::Read
     })
 }

@@ -201,7 +201,7 @@ pub(super) fn manifest(bytes: &[u8]) -> Reading {
 }
 
 /// A run with a checkpoint of the smallest model.
-fn with_checkpoint() -> (RunDirectory, PathBuf) {
+fn with_checkpoint() -> (RunDirectory, PathBuf, Model) {
     const SHAPE: &str = r#"{"model_type": "llama", "vocab_size": 2, "hidden_size": 2, "intermediate_size": 2,
         "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "rms_norm_eps": 1e-6,
         "max_position_embeddings": 8, "tie_word_embeddings": true}"#;
@@ -221,18 +221,18 @@ fn with_checkpoint() -> (RunDirectory, PathBuf) {
             progress: &Progress::start(&Shaping::Grpo {}),
         };
         let path = checkpoint::save(&run, &snapshot, &CheckpointSettings::default()).expect("a checkpoint");
-        (run, path)
+        (run, path, model)
     })
 }
 
 /// `state.json` of a checkpoint whose manifest is that of its files. What is read can be gone on from.
 pub(super) fn state(bytes: &[u8]) -> Reading {
-    thread_local!(static RUN: OnceCell<(RunDirectory, PathBuf)> = const { OnceCell::new() });
+    thread_local!(static RUN: OnceCell<(RunDirectory, PathBuf, Model)> = const { OnceCell::new() });
     RUN.with(|run| {
-        let (run, path) = run.get_or_init(with_checkpoint);
+        let (run, path, start) = run.get_or_init(with_checkpoint);
         write(&path.join("state.json"), bytes);
         list::write(path).expect("the list");
-        match checkpoint::load_newest(run, Compute::F32, Damage::Refuse) {
+        match checkpoint::load_newest(run, start, Damage::Refuse) {
             Ok((restored, _)) => {
                 let Progress { step, problems_taken, detours, .. } = restored.expect("there is a checkpoint").progress;
                 assert!(step.checked_add(1).is_some() && detours.checked_add(1).is_some());

@@ -1,0 +1,62 @@
+//! `brevity merge`: an adapter and its base to one whole model. Reading, merging and writing are `model`'s.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use model::{MergeSummary, merge};
+use record::write;
+
+use crate::{Outcome, console::Console, hub, options::shell_word, table::labelled};
+
+const EXAMPLES: &str = "\
+Examples:
+  brevity merge runs/grpo-seed0/model --out models/shorter
+  brevity merge my-adapter --out models/shorter && brevity sample --model models/shorter \"How many …?\"
+
+The result is a whole model that needs neither the adapter nor its base.";
+
+/// Make a whole model of an adapter and the base that it names.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Directory of the adapter, with adapter_config.json, as `brevity train` and peft leave it.
+    #[arg(value_name = "ADAPTER")]
+    adapter: String,
+    /// The model directory to make; it must not be there yet.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Runs `brevity merge`.
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
+    let Arguments { adapter, out } = arguments;
+    if out.exists() {
+        bail!("`{}` is there already; give a directory that is not, or remove it", out.display());
+    }
+    let place = hub::model_place(adapter, console)?;
+    console.note(format!("reading {} over {}", adapter, place.base.display()));
+    let mut partial = out.clone().into_os_string();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    write::remove_directory(&partial)?;
+    let merged = merge(&place, &partial).with_context(|| format!("cannot merge `{adapter}`"));
+    let MergeSummary { adapted, parameters, stored } = match merged {
+        Ok(summary) => summary,
+        Err(error) => {
+            // The first failure is the one to report.
+            let _ = write::remove_directory(&partial);
+            return Err(error);
+        }
+    };
+    write::sync_directory(&partial)?;
+    write::rename_directory(&partial, out)?;
+    let rows = [
+        ("base", place.base.display().to_string()),
+        ("adapted", format!("{adapted} matrices")),
+        ("parameters", format!("{:.2} million, stored as {}", parameters as f64 / 1e6, stored.torch_name())),
+        ("directory", out.display().to_string()),
+        ("try it", format!("brevity sample --model {} \"…\"", shell_word(out))),
+    ];
+    labelled(&rows).into_iter().try_for_each(|line| console.result(line))?;
+    Ok(Outcome::Done)
+}
