@@ -1,3 +1,5 @@
+//! Tests of what `adapter_config.json` may say and may not.
+
 use super::*;
 
 const PLAIN_CONFIG: &str = r#"{"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 8,
