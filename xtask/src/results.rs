@@ -234,6 +234,10 @@ fn estimate(values: &[f64]) -> String {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
     let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    if values.len() < 2 {
+        // One seed has no spread.
+        return format!("{mean:.1}");
+    }
     format!("{mean:.1} ± {:.1}", (variance / count).sqrt())
 }
 
@@ -245,6 +249,7 @@ mod tests {
     fn an_estimate_is_the_mean_and_its_standard_error() {
         // 2, 4, 9: mean 5, sample variance 13, √(13/3) = 2.08.
         assert_eq!(estimate(&[2.0, 4.0, 9.0]), "5.0 ± 2.1");
+        assert_eq!(estimate(&[2.0]), "2.0");
     }
 
     #[test]
