@@ -47,7 +47,8 @@ TOGETHER = {
 
 def train(folder, processes, all_settings):
     """What each process wrote of each settings."""
-    tiny.write_random_model(folder / "model")
+    if not (folder / "model").exists():
+        tiny.write_random_model(folder / "model")
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)] if processes > 1 else []
     command = [sys.executable, *launch, str(SCRIPT), str(folder), json.dumps(all_settings)]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -77,23 +78,23 @@ def batches(ranks, train=True):
     ]
 
 
-def correct_and_lengths(batch):
+def correct_and_lengths(batch, end=tiny.END):
     """From the completions alone."""
-    ended = np.array([ids[-1] == tiny.END for ids in batch["ids"]])
+    ended = np.array([ids[-1] == end for ids in batch["ids"]])
     correct = brevity_rl.verify_batch(batch["texts"], batch["golds"]).correct
     return correct & ended, np.array([len(ids) for ids in batch["ids"]])
 
 
-def check(ranks, shaper, group_size=8, advantage="group-std", **batch_settings):
+def check(ranks, shaper, group_size=8, advantage="group-std", end=tiny.END, length_max=12.0):
     """Holds every training batch to the Rust functions; returns the numbers of all batches."""
     shaper = brevity_rl.Shaper(shaper, seed=42)
     seen = []
     for batch in batches(ranks):
-        correct, lengths = correct_and_lengths(batch)
+        correct, lengths = correct_and_lengths(batch, end)
         groups = np.arange(len(correct)) // group_size
         for group in range(groups[-1] + 1):
-            assert len({batch["prompts"][index] for index in np.flatnonzero(groups == group)}) == 1
-        shaped = shaper.shape(correct, lengths, groups, advantage=advantage, length_max=12.0, **batch_settings)
+            assert len({str(batch["prompts"][index]) for index in np.flatnonzero(groups == group)}) == 1
+        shaped = shaper.shape(correct, lengths, groups, advantage=advantage, length_max=length_max)
         np.testing.assert_allclose(batch["advantages"], shaped.advantages, rtol=1e-6, atol=1e-6)
         seen.append((correct, lengths, shaped))
     assert any(0 < correct.sum() < len(correct) for correct, _, _ in seen)
@@ -199,3 +200,25 @@ def test_the_example_trains_for_two_steps(tmp_path):
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-4000:]
     assert ran.stdout.count("shaping/selected_share") == 2
+
+
+MODEL = os.environ.get("BREVITY_TRL_MODEL")
+needs_model = pytest.mark.skipif(MODEL is None, reason="BREVITY_TRL_MODEL does not name a model directory")
+
+
+@needs_model
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_model_that_speaks_gets_the_numbers_of_rust(tmp_path, processes):
+    (tmp_path / "model").symlink_to(MODEL)
+    settings = {
+        "trainer": {"shaper": SHAPER}, "in_words": True, "num_generations": 4, "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 2 // processes, "max_completion_length": 48, "learning_rate": 1e-6,
+    }  # fmt: skip
+    ranks = train(tmp_path, processes, {"spoken": settings})["spoken"]
+    seen = check(ranks, SHAPER, group_size=4, end=ranks[0]["end"], length_max=48.0)
+    logged = [entry for entry in ranks[0]["log"] if "shaping/reward_mean" in entry]
+    assert len(seen) == len(logged) == 2
+    for entry, (correct, lengths, shaped) in zip(logged, seen):
+        assert abs(entry["shaping/reward_mean"] - shaped.rewards.mean()) < 1e-6
+        assert abs(entry["collapse/correctness_ratio"] - correct.mean()) < 1e-6
+        print(f"correct {correct.astype(int)} tokens {lengths} rewards {shaped.rewards} advantages {shaped.advantages}")

@@ -55,18 +55,23 @@ def train(folder: Path, name: str, settings: dict) -> dict:
     if settings.pop("second_reward", False):
         own["reward_funcs"] = [verified, short]
     resume = settings.pop("resume", None)
+    in_words = settings.pop("in_words", False)
     arguments = {**DEFAULTS, "output_dir": str(folder / name), "use_cpu": True, "bf16": False, "report_to": "none",
                  "logging_steps": 1, "save_strategy": "no", "disable_tqdm": True, **settings}  # fmt: skip
     rows = [{"prompt": row["question"], "answer": row["answer"]} for row in tiny.problems(40)]
+    if in_words:
+        for row in rows:
+            row["prompt"] = [{"role": "user", "content": f"What is {row['prompt'].removesuffix(' :')}?"}]
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model", padding_side="left")
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
         try:
             trainer = Recorder(
-                model=AutoModelForCausalLM.from_pretrained(folder / "model"),
+                model=AutoModelForCausalLM.from_pretrained(folder / "model", dtype="float32"),
                 args=GRPOConfig(**arguments),
                 train_dataset=Dataset.from_list(rows),
                 eval_dataset=Dataset.from_list(rows[:4]),
-                processing_class=AutoTokenizer.from_pretrained(folder / "model", padding_side="left"),
+                processing_class=tokenizer,
                 **own,
             )
             trainer.train(resume_from_checkpoint=resume and str(folder / resume))
@@ -74,6 +79,7 @@ def train(folder: Path, name: str, settings: dict) -> dict:
             return {"refused": str(error)}
     return {
         "batches": trainer.batches,
+        "end": tokenizer.eos_token_id,
         "log": trainer.state.log_history,
         "memory": trainer.shaper.memory,
         "warned": [str(warning.message) for warning in warned],

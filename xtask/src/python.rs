@@ -174,9 +174,11 @@ impl Environment {
 
     /// Installs packages. Nothing is compiled to bytecode, which would take longer for `PyTorch` than its tests.
     fn pip(&self, trainer: Option<Trainer>, packages: &[&str]) -> Result<()> {
+        let versions = self.versions.name();
         let file = match trainer {
-            Some(trainer) => format!("{}-{}.txt", self.versions.name(), trainer.package()),
-            None => format!("{}.txt", self.versions.name()),
+            None => format!("{versions}.txt"),
+            Some(Trainer::Trl) => format!("{versions}-trl.txt"),
+            Some(Trainer::Verl) => "verl.txt".to_owned(),
         };
         let mut pip = Command::new(self.python());
         pip.args(["-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check", "--constraint"])
