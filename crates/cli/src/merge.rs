@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
         bail!("`{}` is there already; give a directory that is not, or remove it", out.display());
     }
     let place = hub::model_place(adapter, console)?;
-    console.note(format!("reading {} over {}", adapter, place.base.display()));
+    console.note(format!("reading {adapter}"));
     let mut partial = out.clone().into_os_string();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
