@@ -59,7 +59,10 @@ fn bad_problems_name_their_row() {
     scratch.write("no-answer.jsonl", b"{\"question\": \"7 :\", \"answer\": 7}\n{\"question\": \"8 :\"}\n");
     let eval = |file| ["eval", "--model", "model", "--template", "plain", "--instruction", "", "--benchmark", file];
     let row = "row 2: field `answer` is missing (fields found: `question`)\n";
-    let said = [&format!("1 of 2 problems of no-answer.jsonl cannot be measured; {row}"), "hint: set `answer`"];
+    let said = [
+        &format!("1 of 2 problems of no-answer.jsonl cannot be measured; {row}"),
+        "hint: give the field that holds it with `--field-answer`",
+    ];
     scratch.refuse(&[&eval("no-answer.jsonl")[..], &["--unusable", "refuse"]].concat(), 1, &said);
     let long = format!("{{\"question\": \"{}:\", \"answer\": 7}}\n", "7 ".repeat(200));
     scratch.write("long.jsonl", long.as_bytes());
@@ -71,6 +74,8 @@ fn bad_problems_name_their_row() {
             "takes 128 positions",
         ],
     );
+    let held_out = ["train", "config.toml", "--set", "evaluation.fields.answer='gold'"];
+    scratch.refuse(&held_out, 1, &["held-out.jsonl, row 1: field `gold` is missing", "in `[evaluation.fields]`"]);
     scratch.refuse(&eval("nothing"), 1, &["neither a name nor a problem file\n", "hint: use one of `aime24`"]);
     let fields = [&eval("gsm8k")[..], &["--field-id", "id"]].concat();
     scratch.refuse(&fields, 1, &["hint: leave out the --field options"]);
