@@ -13,10 +13,12 @@ reasoning model's answers are.
 
 import hashlib
 import json
+import operator
 import pathlib
 import re
 import sys
 
+OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 INVERSE = {"+": "-", "-": "+", "*": "/", "/": "*"}
 OPERATION = re.compile(r"\( (\S+) ([-+*/]) (\S+) \)")
 
@@ -36,10 +38,9 @@ def computed(equation):
     """Lines that compute an equation's innermost brackets first, and what it comes to."""
     lines = []
     while found := OPERATION.search(equation):
-        left, operator, right = found.groups()
-        # The groups are numbers and one of four operators.
-        value = decimal(round(eval(f"{left}{operator}{right}"), 4))
-        lines.append(f"We compute {left} {operator} {right} = {value}.")
+        left, sign, right = found.groups()
+        value = decimal(round(OPERATORS[sign](float(left), float(right)), 4))
+        lines.append(f"We compute {left} {sign} {right} = {value}.")
         equation = equation[: found.start()] + value + equation[found.end() :]
     return lines, equation
 
@@ -52,8 +53,8 @@ def demonstration(row):
     if decimal(round(float(value), 4)) != answer:
         return None
     if only := OPERATION.fullmatch(equation):
-        left, operator, right = only.groups()
-        lines.append(f"To check: {answer} {INVERSE[operator]} {right} = {left}.")
+        left, sign, right = only.groups()
+        lines.append(f"To check: {answer} {INVERSE[sign]} {right} = {left}.")
     restated = [f"The problem says: {body.rstrip('.')}.", f"It asks: {question}"]
     return {"prompt": f"{body} {question}", "completion": "\n".join([*restated, *lines, f"#### {answer}"])}
 
