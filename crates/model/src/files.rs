@@ -1,4 +1,5 @@
-//! Reading the small files of a model directory whole, none larger than a bound. Weights are read piece by piece elsewhere.
+//! Opening the files of a model directory, and reading the small ones whole, none larger than a bound. Weights are read
+//! piece by piece elsewhere.
 
 use std::{
     fs::{self, File},
@@ -11,24 +12,34 @@ use crate::ModelError;
 /// The largest tokenizer files there are have some tens of megabytes.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
-/// The bytes of the file at `path`, or of the one that it is a link to, as in the cache of the Hugging Face hub.
+/// The file at `path`, or the one that it is a link to, as in the cache of the Hugging Face hub, and how many bytes it has.
+///
+/// # Errors
+/// [`ModelError`] when it cannot be opened or is no file.
+pub(crate) fn open(path: &Path) -> Result<(File, u64), ModelError> {
+    let failed = |source| ModelError::Io { action: "read", path: path.to_owned(), source };
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        // A pipe would be waited for, and a device has no end.
+        return Err(ModelError::File { path: path.to_owned(), message: "is no file; download it again".to_owned() });
+    }
+    Ok((File::open(path).map_err(failed)?, metadata.len()))
+}
+
+/// The bytes of the file at `path`, as [`open`] finds it.
 ///
 /// # Errors
 /// [`ModelError`] when it cannot be read, is no file, or is larger than any such file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    let failed = |source| ModelError::Io { action: "read", path: path.to_owned(), source };
-    let unusable = |message: String| ModelError::File { path: path.to_owned(), message };
-    let metadata = fs::metadata(path).map_err(failed)?;
-    if !metadata.is_file() {
-        // A pipe would be waited for, and a device has no end.
-        return Err(unusable("is no file; download it again".to_owned()));
-    }
-    if metadata.len() > FILE_BYTES_MAX {
+    let (file, length) = open(path)?;
+    if length > FILE_BYTES_MAX {
         let largest = FILE_BYTES_MAX >> 20;
-        return Err(unusable(format!("has more than {largest} MiB, which no such file has; download it again")));
+        let message = format!("has more than {largest} MiB, which no such file has; download it again");
+        return Err(ModelError::File { path: path.to_owned(), message });
     }
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)).map_err(failed)?;
+    let failed = |source| ModelError::Io { action: "read", path: path.to_owned(), source };
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
 

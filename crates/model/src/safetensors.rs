@@ -359,8 +359,7 @@ fn open_shard(path: PathBuf) -> Result<(Shard, BTreeMap<String, TensorInfo>), Mo
         path: path.clone(),
         message: format!("not a whole safetensors file: {message}; download or write it again"),
     };
-    let file = File::open(&path).map_err(failed)?;
-    let file_bytes = file.metadata().map_err(failed)?.len();
+    let (file, file_bytes) = files::open(&path)?;
     if file_bytes < 8 {
         return Err(malformed(format!("it has {file_bytes} bytes")));
     }

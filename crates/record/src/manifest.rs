@@ -11,7 +11,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use crate::{RecordError, lines::read_failed, write};
+use crate::{RecordError, lines::read_failed, read, write};
 
 /// Name of the list within its directory.
 const NAME: &str = "manifest";
@@ -37,7 +37,7 @@ pub fn checksum(path: &Path) -> Result<String, RecordError> {
         hasher.update_reader(file)?;
         Ok(hasher.finalize().to_hex().to_string())
     };
-    File::open(path).and_then(hash).map_err(|source| read_failed(path, source))
+    read::open(path).and_then(hash).map_err(|source| read_failed(path, source))
 }
 
 /// The BLAKE3 checksum of `bytes`, in hexadecimal.
@@ -90,7 +90,7 @@ pub fn check(directory: &Path) -> Result<(), RecordError> {
 fn read_list(path: &Path) -> Result<String, RecordError> {
     let failed = |source| read_failed(path, source);
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    read::open(path).and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(failed)?;
     let unusable = |message: &str| RecordError::Unusable { path: path.to_owned(), message: message.into() };
     if bytes.len() as u64 > BYTES_MAX {
         return Err(unusable("is no manifest: it has more than 1 MiB"));

@@ -1,5 +1,7 @@
 //! What the program says to wrong input: an exit code, the cause, and what to do. Never a panic.
 
+use std::{os::unix::fs::symlink, process::Command};
+
 use crate::scratch::Scratch;
 
 #[test]
@@ -117,4 +119,24 @@ fn color_is_used_when_asked_for() {
     scratch.refuse(&["report", "nowhere", "--color", "always"], 1, &["\u{1b}[1m\u{1b}[31merror:\u{1b}[0m there"]);
     let ran = scratch.run(&["report", "nowhere"]);
     assert!(!ran.stderr.contains('\u{1b}'), "{}", ran.stderr);
+}
+
+#[test]
+fn no_command_waits_for_a_pipe_where_it_wants_a_file() {
+    let scratch = Scratch::new();
+    for name in ["pipe.gguf", "pipe.jsonl", "pipe.parquet", "pipe.toml"] {
+        let made = Command::new("mkfifo").arg(scratch.path(name)).status().expect("mkfifo starts");
+        assert!(made.success(), "{name}");
+    }
+    scratch.refuse(&["import-gguf", "pipe.gguf", "made"], 1, &["pipe.gguf: is no file"]);
+    scratch.refuse(&["train", "pipe.toml"], 1, &["pipe.toml", "it is a pipe or a device"]);
+    for name in ["pipe.jsonl", "pipe.parquet"] {
+        let problems = format!("problems.path='{name}'");
+        scratch.refuse(&["train", "config.toml", "--set", &problems], 1, &[name, "it is a pipe or a device"]);
+    }
+    std::fs::remove_file(scratch.path("model/model.safetensors")).expect("the weights are removed");
+    symlink("../pipe.gguf", scratch.path("model/weights.safetensors")).expect("a link");
+    let index = br#"{"weight_map": {"model.norm.weight": "weights.safetensors"}}"#;
+    scratch.write("model/model.safetensors.index.json", index);
+    scratch.refuse(&["sample", "--model", "model", "7"], 1, &["model/weights.safetensors: is no file"]);
 }

@@ -11,7 +11,7 @@ use super::{
     blocks::BlockType,
     header::{HeaderReader, Metadata},
 };
-use crate::ModelError;
+use crate::{ModelError, files};
 
 /// Tensors are read in pieces of about this size.
 const PIECE_BYTES: usize = 1 << 20;
@@ -39,9 +39,7 @@ pub(super) struct StoredTensor {
 impl GgufFile {
     /// Opens `path` and reads its header.
     pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
-        let failed = |source| ModelError::Io { action: "read", path: path.to_owned(), source };
-        let file = File::open(path).map_err(failed)?;
-        let file_bytes = file.metadata().map_err(failed)?.len();
+        let (file, file_bytes) = files::open(path)?;
         let mut reader = HeaderReader::new(path, &file, file_bytes);
         if reader.u32()? != u32::from_le_bytes(*b"GGUF") {
             return Err(reader.error("it does not begin with GGUF; give a .gguf file"));

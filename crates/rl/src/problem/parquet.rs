@@ -20,8 +20,11 @@ use crate::RlError;
 
 /// The rows of `path`. Every row has a cell for every top-level column; those not in `wanted` are not read.
 pub(super) fn read(path: &Path, wanted: &[&str]) -> Result<Vec<Row>, RlError> {
-    let file =
-        File::open(path).map_err(|source| RlError::Io { action: "open the file", path: path.to_owned(), source })?;
+    let file = record::read::open(path).map_err(|source| RlError::Io {
+        action: "open the file",
+        path: path.to_owned(),
+        source,
+    })?;
     read_columns(file, wanted).map_err(|error| {
         let message = format!(
             "cannot be read as Parquet: {error}; write it anew uncompressed or with snappy or gzip, or as JSONL"
