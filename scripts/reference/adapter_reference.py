@@ -20,17 +20,14 @@ Arithmetic
     float64, and only the results are rounded to float32.
 """
 
-import argparse
 import json
 import sys
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import peft
 import torch
 import transformers
-from model_reference import DATA, float64_everywhere, load_float64, logits_of, next_token_logprobs
+from model_reference import DATA, float64_everywhere, load_float64, logits_of, next_token_logprobs, record_or_check
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
@@ -120,26 +117,8 @@ as in `../README.md`, of the base with the adapter on, for the tokens and weight
 |---|---|---|---|
 """ + "\n".join(rows) + "\n"
     (root / "README.md").write_text(text, encoding="utf-8")
-
-
-def main():
-    parser = argparse.ArgumentParser(description="Record reference values for adapters.")
-    parser.add_argument("--check", action="store_true", help="compare with the recorded data, write nothing")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    transformers.utils.logging.set_verbosity_error()
-    if not arguments.check:
-        build(DATA / "adapters")
-        return 0
-    with tempfile.TemporaryDirectory() as folder:
-        build(Path(folder))
-        made = sorted(p.relative_to(folder) for p in Path(folder).rglob("*") if p.is_file())
-        recorded = DATA / "adapters"
-        different = [str(p) for p in made if (recorded / p).read_bytes() != (Path(folder) / p).read_bytes()]
-    print("identical" if not different else "different: " + ", ".join(different))
-    return 1 if different else 0
+    return rows
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(record_or_check("Record reference values for adapters.", build, DATA / "adapters"))

@@ -396,8 +396,9 @@ def build(root):
     return summaries
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Record reference values for the model crate.")
+def record_or_check(description, build, recorded):
+    """Has `build` write reference values to the folder `recorded`, or with --check compares what it would write."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--check", action="store_true", help="compare with the recorded data, write nothing")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -405,18 +406,18 @@ def main():
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     if not arguments.check:
-        print(json.dumps(build(DATA), indent=1))
+        print(json.dumps(build(recorded), indent=1))
         return 0
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder))
         made = sorted(p.relative_to(folder) for p in Path(folder).rglob("*") if p.is_file())
         different = [
             str(p) for p in made
-            if not (DATA / p).is_file() or (DATA / p).read_bytes() != (Path(folder) / p).read_bytes()
+            if not (recorded / p).is_file() or (recorded / p).read_bytes() != (Path(folder) / p).read_bytes()
         ]
     print("identical" if not different else "different: " + ", ".join(different))
     return 1 if different else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(record_or_check("Record reference values for the model crate.", build, DATA))
