@@ -9,18 +9,52 @@ use crate::{
 };
 
 /// Lanes of every reduction.
-const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
+
+/// Combines lanes pairwise, 8 apart first. Halves are arrays of their own, which stay in registers.
+#[inline(always)]
+fn reduce(lanes: [f32; LANES], combine: impl Fn(f32, f32) -> f32) -> f32 {
+    let eight: [f32; 8] = std::array::from_fn(|i| combine(lanes[i], lanes[i + 8]));
+    let four: [f32; 4] = std::array::from_fn(|i| combine(eight[i], eight[i + 4]));
+    let two: [f32; 2] = std::array::from_fn(|i| combine(four[i], four[i + 2]));
+    combine(two[0], two[1])
+}
+
+/// The sum of lanes, pairwise.
+#[inline(always)]
+pub(crate) fn sum_of_lanes(lanes: [f32; LANES]) -> f32 {
+    reduce(lanes, |a, b| a + b)
+}
+
+/// The largest lane.
+#[inline(always)]
+pub(crate) fn max_of_lanes(lanes: [f32; LANES]) -> f32 {
+    reduce(lanes, larger)
+}
 
 #[inline(always)]
-fn reduce(mut lanes: [f32; LANES]) -> f32 {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
+fn larger(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
+/// `values` in blocks of [`LANES`], a whole number of them.
+#[inline(always)]
+pub(crate) fn blocks_mut(values: &mut [f32]) -> &mut [[f32; LANES]] {
+    let (blocks, rest) = values.as_chunks_mut();
+    assert!(rest.is_empty(), "{} values beyond whole blocks", rest.len());
+    blocks
+}
+
+/// All bits in the first `count` lanes, none in the others.
+#[inline(always)]
+pub(crate) fn first_lanes(count: usize) -> &'static [u32; LANES] {
+    static MASKS: [u32; 2 * LANES] = {
+        let mut masks = [0; 2 * LANES];
+        let (first, _) = masks.split_at_mut(LANES);
+        first.copy_from_slice(&[u32::MAX; LANES]);
+        masks
+    };
+    MASKS[LANES - count.min(LANES)..].first_chunk().expect("as many lanes as are left")
 }
 
 /// Σ f(aᵢ, bᵢ, lane) in the order of the module documentation.
@@ -38,7 +72,7 @@ pub(crate) fn fold_pairs(a: &[f32], b: &[f32], f: impl Fn(f32, f32, f32) -> f32)
     for (lane, (&x, &y)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
         *lane = f(x, y, *lane);
     }
-    reduce(lanes)
+    sum_of_lanes(lanes)
 }
 
 /// aᵀb, f32. Inlined into the dispatched routines.
@@ -57,14 +91,16 @@ pub(crate) fn sum_lanes(a: &[f32]) -> f32 {
 #[inline(always)]
 pub(crate) fn max_lanes(a: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
-    let chunks = a.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    for x in chunks {
+    let (blocks, rest) = a.as_chunks::<LANES>();
+    for block in blocks {
         for i in 0..LANES {
-            lanes[i] = if x[i] > lanes[i] { x[i] } else { lanes[i] };
+            lanes[i] = larger(lanes[i], block[i]);
         }
     }
-    rest.iter().chain(&lanes).fold(f32::NEG_INFINITY, |m, &x| if x > m { x } else { m })
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = larger(*lane, x);
+    }
+    max_of_lanes(lanes)
 }
 
 /// y ← y + a·x.

@@ -5,17 +5,17 @@ use std::{cell::RefCell, ops::Range};
 
 use super::{
     Heads, KeyValues, Tree,
-    block::{LeftColumns, LeftRows, OutRows, StepRows, scores, weighted_rows, weighted_values},
+    block::{ColumnWords, LeftColumns, LeftRows, OutRows, StepRows, copy, scores, weighted_rows, weighted_values},
     forward::weigh,
     parts,
     stretch::Stretch,
 };
 use crate::{
-    buffer::Buffer,
+    buffer::{Buffer, Words},
     dispatch::{Arithmetic, dispatched},
     matmul::{Compute, packed::PANEL},
     threads::{self, Parts},
-    vector::{dot_lanes, scale_lanes},
+    vector::{LANES, dot_lanes, scale_lanes},
 };
 
 /// Query rows of one key-value head that are computed together: a multiple of the tiles' usual height, the same for
@@ -71,11 +71,11 @@ struct Scratch {
     /// \[R, stride\]: gradients of weights, then of scores.
     weight_gradients: Buffer,
     /// Weights and gradients of scores by position, as the left side of products.
-    weight_columns: LeftColumns,
-    score_columns: LeftColumns,
+    weight_words: ColumnWords,
+    score_words: ColumnWords,
     /// Queries and gradients of the output as the steps of products.
-    query_steps: StepRows,
-    out_steps: StepRows,
+    query_words: Words,
+    out_words: Words,
     /// \[R, padded D\].
     queries: Buffer,
     /// \[R, padded D\].
@@ -144,12 +144,11 @@ fn tree_backward(scratch: &mut Scratch, shared: &Shared<'_>, tree: &Tree, head: 
     for (part, [there, back]) in parts.iter().zip(&mut scratch.stretches) {
         there.reset(one, *compute);
         back.reset(one, *compute);
-        for row in part.clone() {
-            let at = row * columns + head * width..row * columns + (head + 1) * width;
-            let (key, value) = (&saved.key_values.keys[at.clone()], &saved.key_values.values[at]);
-            there.append(key, value);
-            back.append(value, key);
-        }
+        let place = |row: usize| (part.start + row) * columns + head * width;
+        let key = |row: usize| &saved.key_values.keys[place(row)..][..width];
+        let value = |row: usize| &saved.key_values.values[place(row)..][..width];
+        there.append_rows(part.len(), key, value);
+        back.append_rows(part.len(), value, key);
     }
     scratch.key_gradients.resize(rows.len() * padded).fill(0.0);
     scratch.value_gradients.resize(rows.len() * padded).fill(0.0);
@@ -164,9 +163,11 @@ fn tree_backward(scratch: &mut Scratch, shared: &Shared<'_>, tree: &Tree, head: 
         let at = row * columns + head * width..row * columns + (head + 1) * width;
         let gradient = index * padded..index * padded + width;
         // SAFETY: no other task has these rows and this head.
-        unsafe { shared.keys.part(at.clone()) }.copy_from_slice(&scratch.key_gradients[gradient.clone()]);
+        let keys = unsafe { shared.keys.part(at.clone()) };
+        copy(keys, &scratch.key_gradients[gradient.clone()]);
         // SAFETY: as above.
-        unsafe { shared.values.part(at) }.copy_from_slice(&scratch.value_gradients[gradient]);
+        let values = unsafe { shared.values.part(at) };
+        copy(values, &scratch.value_gradients[gradient]);
     }
 }
 
@@ -206,30 +207,32 @@ fn block_backward(
     }
     for i in 0..count {
         let limit = trunk + rows.start + i / ratio - parts[index].start + 1;
-        let weights = &mut scratch.weights[i * stride..][..trunk + own];
+        let blocks = i * stride..i * stride + (trunk + own).next_multiple_of(LANES);
+        let weights = &mut scratch.weights[blocks.clone()];
         let sum = weigh(weights, limit, heads.scale());
-        score_gradients(weights, &mut scratch.weight_gradients[i * stride..][..trunk + own], (sum, heads.scale()));
+        score_gradients(weights, &mut scratch.weight_gradients[blocks], (sum, heads.scale()));
     }
-    scratch.weight_columns.fill(&scratch.weights, (count, stride), shared.compute);
-    scratch.score_columns.fill(&scratch.weight_gradients, (count, stride), shared.compute);
-    scratch.query_steps.fill(&scratch.queries, (count, padded), shared.compute);
-    scratch.out_steps.fill(&scratch.out_gradients, (count, padded), shared.compute);
+    let (shape, compute) = ((count, stride), shared.compute);
+    let weights = LeftColumns::new(&mut scratch.weight_words, &scratch.weights, shape, compute);
+    let score_gradients = LeftColumns::new(&mut scratch.score_words, &scratch.weight_gradients, shape, compute);
+    let queries = StepRows::new(&mut scratch.query_words, &scratch.queries, (count, padded), compute);
+    let out_gradients = StepRows::new(&mut scratch.out_words, &scratch.out_gradients, (count, padded), compute);
     scratch.query_gradients.resize(count * padded).fill(0.0);
     for &(part, at, seen) in &seen {
         let gradients = |i: usize| &scratch.weight_gradients[i * stride + at..];
-        scratch.left.fill((count, seen), shared.compute, gradients);
+        scratch.left.fill((count, seen), compute, gradients);
         let mut out = OutRows { floats: &mut scratch.query_gradients, stride: padded };
         weighted_values(&mut out, 0..count, &scratch.left, (&scratch.stretches[part][1], 0), seen);
         let first = (parts[part].start - parts[0].start) * padded;
         let mut keys = OutRows { floats: &mut scratch.key_gradients[first..], stride: padded };
-        weighted_rows(&mut keys, (&scratch.score_columns, at), &scratch.query_steps, seen, shared.compute);
+        weighted_rows(&mut keys, (score_gradients, at), queries, seen, compute);
         let mut values = OutRows { floats: &mut scratch.value_gradients[first..], stride: padded };
-        weighted_rows(&mut values, (&scratch.weight_columns, at), &scratch.out_steps, seen, shared.compute);
+        weighted_rows(&mut values, (weights, at), out_gradients, seen, compute);
     }
     for i in 0..count {
         // SAFETY: no other task has these rows and this head.
         let out = unsafe { shared.queries.part(start(i)..start(i) + width) };
-        out.copy_from_slice(&scratch.query_gradients[i * padded..][..width]);
+        copy(out, &scratch.query_gradients[i * padded..][..width]);
     }
 }
 
@@ -237,7 +240,7 @@ fn block_backward(
 fn padded_rows<'a>(out: &mut Buffer, (rows, padded): (usize, usize), row: impl Fn(usize) -> &'a [f32]) {
     for (index, out) in out.resize(rows * padded).chunks_exact_mut(padded).enumerate() {
         let values = row(index);
-        out[..values.len()].copy_from_slice(values);
+        copy(out, values);
         out[values.len()..].fill(0.0);
     }
 }

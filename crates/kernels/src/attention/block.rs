@@ -4,7 +4,7 @@ use std::{ops::Range, ptr::NonNull};
 
 use super::stretch::{PAGE, Stretch};
 use crate::{
-    buffer::Words,
+    buffer::{Line, Words},
     matmul::{
         Output,
         left::RowTiles,
@@ -71,7 +71,18 @@ impl LeftRows {
     }
 }
 
-fn words_of(floats: &[f32]) -> &[u32] {
+/// Copies `from` to the beginning of `to`, line by line: most rows here are too short to be worth a call.
+#[inline(always)]
+pub(super) fn copy<T: Copy>(to: &mut [T], from: &[T]) {
+    let to = &mut to[..from.len()];
+    let ((lines, rest), (from_lines, from_rest)) = (to.as_chunks_mut::<{ Line::WORDS }>(), from.as_chunks());
+    for (to, from) in lines.iter_mut().zip(from_lines) {
+        *to = *from;
+    }
+    rest.copy_from_slice(from_rest);
+}
+
+pub(super) fn words_of(floats: &[f32]) -> &[u32] {
     // SAFETY: a float and a word have the same size and alignment, and any float is a word.
     unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), floats.len()) }
 }
@@ -186,47 +197,72 @@ pub(super) fn weighted_values(
 }
 
 /// Rows as the steps of a product, whose columns are the left rows or the right columns.
-#[derive(Debug, Default)]
-pub(super) struct StepRows {
-    words: Words,
+#[derive(Clone, Copy)]
+pub(super) struct StepRows<'a> {
+    words: &'a [u32],
     /// Words of a step.
     columns: usize,
     steps: usize,
 }
 
-impl StepRows {
-    /// Takes in `rows` rows of `columns` floats.
-    pub(super) fn fill(&mut self, floats: &[f32], (rows, columns): (usize, usize), compute: Compute) {
-        self.columns = columns;
-        self.steps = compute.steps(rows);
-        let source = Steps { first: 0, stride: columns, values: rows, compute };
-        step_words(&mut self.words.with_room(self.steps * columns)[..self.steps * columns], columns, floats, &source);
+impl<'a> StepRows<'a> {
+    /// `rows` rows of `columns` floats. In f32 these are their words; those of pairs lie in `words`.
+    pub(super) fn new(
+        words: &'a mut Words,
+        floats: &'a [f32],
+        (rows, columns): (usize, usize),
+        compute: Compute,
+    ) -> Self {
+        let steps = compute.steps(rows);
+        let words = match compute {
+            Compute::F32 => &words_of(floats)[..steps * columns],
+            Compute::Bf16 => {
+                let words = &mut words.with_room(steps * columns)[..steps * columns];
+                step_words(words, columns, floats, &Steps { first: 0, stride: columns, values: rows, compute });
+                words
+            }
+        };
+        Self { words, columns, steps }
     }
 }
 
-/// The columns of an array as the left rows of a product: for matrix registers turned into rows.
+/// Words of [`LeftColumns`] that are no floats: pairs as steps, or for matrix registers turned into rows.
 #[derive(Debug, Default)]
-pub(super) struct LeftColumns {
-    steps: StepRows,
+pub(super) struct ColumnWords {
+    steps: Words,
     rows: LeftRows,
 }
 
-impl LeftColumns {
-    /// Takes in the columns of `rows` rows of `columns` floats, at most 2·[`STEPS_MAX`] rows.
-    pub(super) fn fill(&mut self, floats: &[f32], (rows, columns): (usize, usize), compute: Compute) {
+/// The columns of an array as the left rows of a product.
+#[derive(Clone, Copy)]
+pub(super) struct LeftColumns<'a> {
+    words: &'a [u32],
+    layout: LeftLayout,
+    /// Words from one step to the next.
+    stride: usize,
+}
+
+impl<'a> LeftColumns<'a> {
+    /// The columns of `rows` rows of `columns` floats, at most 2·[`STEPS_MAX`] rows.
+    pub(super) fn new(
+        words: &'a mut ColumnWords,
+        floats: &'a [f32],
+        (rows, columns): (usize, usize),
+        compute: Compute,
+    ) -> Self {
         if compute.uses_matrix_registers() {
-            self.rows.fill_transposed((columns, rows), floats, (0, columns));
-        } else {
-            self.steps.fill(floats, (rows, columns), compute);
+            words.rows.fill_transposed((columns, rows), floats, (0, columns));
+            return Self { words: &words.rows.words, layout: LeftLayout::Rows, stride: 0 };
         }
+        let steps = StepRows::new(&mut words.steps, floats, (rows, columns), compute);
+        Self { words: steps.words, layout: LeftLayout::Steps, stride: columns }
     }
 
-    /// The words of the columns from `column` on, how they lie, and the words from one step to the next.
-    fn words(&self, column: usize, compute: Compute) -> (&[u32], LeftLayout, usize) {
-        if compute.uses_matrix_registers() {
-            (self.rows.words(column, 0), LeftLayout::Rows, 0)
-        } else {
-            (&self.steps.words[column..], LeftLayout::Steps, self.steps.columns)
+    /// Words from `column` on.
+    fn from(&self, column: usize) -> &'a [u32] {
+        match self.layout {
+            LeftLayout::Rows => &self.words[column * LEFT_STRIDE..],
+            LeftLayout::Steps => &self.words[column..],
         }
     }
 }
@@ -236,20 +272,19 @@ impl LeftColumns {
 /// Shapes: left \[R, stride\], right \[R, padded D\], out rows of padded D.
 pub(super) fn weighted_rows(
     out: &mut OutRows<'_>,
-    (left, at): (&LeftColumns, usize),
-    right: &StepRows,
+    (left, at): (LeftColumns<'_>, usize),
+    right: StepRows<'_>,
     seen: usize,
     compute: Compute,
 ) {
     let tiles = RowTiles::new(seen, compute);
     for index in 0..tiles.count() {
         let (position, height) = tiles.tile(index);
-        let (left, layout, left_stride) = left.words(at + position, compute);
         for column in (0..right.columns).step_by(PANEL) {
             let tile = Tile {
-                left,
-                layout,
-                left_stride,
+                left: left.from(at + position),
+                layout: left.layout,
+                left_stride: left.stride,
                 height,
                 right: &right.words[column..],
                 right_stride: right.columns,

@@ -13,7 +13,7 @@ use crate::{
     dispatch::{Arithmetic, dispatched},
     matmul::{Compute, packed::PANEL, tile},
     threads::{self, Parts},
-    vector::{max_lanes, sum_lanes},
+    vector::{LANES, blocks_mut, first_lanes, max_of_lanes, sum_of_lanes},
 };
 
 /// Consecutive query rows of one sequence.
@@ -155,7 +155,7 @@ fn attend(scratch: &mut Scratch, block: &Block<'_>, queries: &[f32], (heads, hea
         scores(&mut out, (rows.clone(), shared_len), &scratch.left, (run.own, head), seen);
         for index in rows {
             let limit = shared_len + run.seen + index / ratio - first;
-            let row = &mut out.floats[index * stride..][..shared_len + seen];
+            let row = &mut out.floats[index * stride..][..(shared_len + seen).next_multiple_of(LANES)];
             scratch.sums.push(weigh(row, limit, heads.scale()));
         }
         first += run.rows;
@@ -181,21 +181,32 @@ fn attend(scratch: &mut Scratch, block: &Block<'_>, queries: &[f32], (heads, hea
 
 #[inline(always)]
 fn weigh_body<A: Arithmetic>(scores: &mut [f32], limit: usize, scale: f32) -> f32 {
-    let (seen, unseen) = scores.split_at_mut(limit);
-    for score in seen.iter_mut() {
-        *score *= scale;
+    let (seen, unseen) = blocks_mut(scores).split_at_mut(limit.div_ceil(LANES));
+    let mut largest = [f32::NEG_INFINITY; LANES];
+    for (index, block) in seen.iter_mut().enumerate() {
+        let mask = first_lanes(limit - index * LANES);
+        for lane in 0..LANES {
+            let scaled = (block[lane] * scale).to_bits() & mask[lane];
+            block[lane] = f32::from_bits(scaled | f32::NEG_INFINITY.to_bits() & !mask[lane]);
+            largest[lane] = if block[lane] > largest[lane] { block[lane] } else { largest[lane] };
+        }
     }
-    let largest = max_lanes(seen);
-    for score in seen.iter_mut() {
-        *score = exp::<A>(*score - largest);
+    let largest = max_of_lanes(largest);
+    let mut sums = [0.0; LANES];
+    for (index, block) in seen.iter_mut().enumerate() {
+        let mask = first_lanes(limit - index * LANES);
+        for lane in 0..LANES {
+            block[lane] = f32::from_bits(exp::<A>(block[lane] - largest).to_bits() & mask[lane]);
+            sums[lane] += block[lane];
+        }
     }
-    unseen.fill(0.0);
-    sum_lanes(seen)
+    unseen.fill([0.0; LANES]);
+    sum_of_lanes(sums)
 }
 
 dispatched! {
     /// Turns the first `limit` scores into softmax weights, not yet divided by their sum, which it returns; the rest
-    /// become 0.
+    /// become 0. Takes whole blocks of [`LANES`], whatever stands beyond the limit.
     pub(super) fn weigh(scores: &mut [f32], limit: usize, scale: f32) -> f32 = weigh_body;
 }
 

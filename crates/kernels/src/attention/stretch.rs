@@ -1,6 +1,9 @@
 //! Keys and values of consecutive positions, laid out as the products of attention read them.
 
-use super::Heads;
+use super::{
+    Heads,
+    block::{copy, words_of},
+};
 use crate::{
     buffer::Line,
     matmul::{
@@ -66,8 +69,19 @@ impl Stretch {
             lengths.0 == lengths.1 && lengths.0.is_multiple_of(columns),
             "keys and values {lengths:?} in rows of {columns}"
         );
+        let row = |index: usize| index * columns..(index + 1) * columns;
+        self.append_rows(keys.len() / columns, |index| &keys[row(index)], |index| &values[row(index)]);
+    }
+
+    /// Adds `rows` positions, whose keys and values lie apart. Shapes: each key and value \[K, D\].
+    pub(super) fn append_rows<'a>(
+        &mut self,
+        rows: usize,
+        key: impl Fn(usize) -> &'a [f32],
+        value: impl Fn(usize) -> &'a [f32],
+    ) {
         let Heads { width, .. } = self.heads;
-        let positions = self.positions + keys.len() / columns;
+        let positions = self.positions + rows;
         let page = page_words(self.heads, self.compute);
         let lines = positions.div_ceil(PAGE) * page / Line::WORDS;
         if lines > self.lines.capacity() {
@@ -78,12 +92,12 @@ impl Stretch {
         let (first, compute) = (self.positions, self.compute);
         let (head_words, padded) = (head_words(self.heads, compute), self.padded_width());
         let words = Line::words_mut(&mut self.lines);
-        for (index, (keys, values)) in keys.chunks_exact(columns).zip(values.chunks_exact(columns)).enumerate() {
+        for index in 0..rows {
             let (at, place) = ((first + index) / PAGE * page, (first + index) % PAGE);
             let heads = words[at..at + page].chunks_exact_mut(head_words);
-            for (head, (key, value)) in heads.zip(keys.chunks_exact(width).zip(values.chunks_exact(width))) {
-                let (key_page, value_page) = head.split_at_mut(compute.steps(width) * PAGE);
-                let pages = (key_page, value_page);
+            let rows = key(index).chunks_exact(width).zip(value(index).chunks_exact(width));
+            for (head, (key, value)) in heads.zip(rows) {
+                let pages = head.split_at_mut(compute.steps(width) * PAGE);
                 match compute {
                     Compute::F32 => put(pages, (place, padded), (key, value)),
                     Compute::Bf16 => put_pairs(pages, (place, padded), (key, value)),
@@ -131,8 +145,11 @@ type Pages<'a> = (&'a mut [u32], &'a mut [u32]);
 
 /// One position of one head in f32.
 fn put((keys, values): Pages<'_>, (place, padded): (usize, usize), (key, value): (&[f32], &[f32])) {
-    keys[place..].iter_mut().step_by(PAGE).zip(key).for_each(|(to, x)| *to = x.to_bits());
-    values[place * padded..].iter_mut().zip(value).for_each(|(to, x)| *to = x.to_bits());
+    let (keys, _) = keys.as_chunks_mut::<PAGE>();
+    for (to, x) in keys.iter_mut().zip(key) {
+        to[place] = x.to_bits();
+    }
+    copy(&mut values[place * padded..][..padded], words_of(value));
 }
 
 /// One position of one head in bf16: the key's neighbours in one word, the value beside those of its pair of positions.
