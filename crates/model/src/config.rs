@@ -197,13 +197,16 @@ impl ModelConfig {
                 "`max_position_embeddings` is {positions}, for which the table of positions takes more than 1 GiB; lower it"
             ));
         }
-        if !(self.norm_epsilon >= 0.0 && self.norm_epsilon.is_finite() && self.rope_theta > 1.0) {
-            let (epsilon, theta) = (self.norm_epsilon, self.rope_theta);
-            return Err(format!("`rms_norm_eps` is {epsilon} and `rope_theta` {theta}; they must be ≥ 0 and > 1"));
+        if !(self.norm_epsilon >= 0.0 && self.norm_epsilon.is_finite()) {
+            let epsilon = self.norm_epsilon;
+            return Err(format!("`rms_norm_eps` is {epsilon} in f32; it must be a finite number ≥ 0"));
+        }
+        if self.rope_theta <= 1.0 {
+            return Err(format!("`rope_theta` is {}; it must be > 1", self.rope_theta));
         }
         if !self.rope_frequencies().iter().all(|frequency| frequency.is_finite()) {
             let scaling = self.rope_scaling;
-            return Err(format!("the position scaling {scaling:?} gives no frequencies; download the file again"));
+            return Err(format!("`rope_scaling` is {scaling:?}, which gives no frequencies; download the file again"));
         }
         Ok(())
     }
@@ -268,7 +271,7 @@ fn refuse_unsupported(raw: &Raw) -> Result<(), String> {
 fn rope_scaling(rope: Option<&RawRope>) -> Result<RopeScaling, String> {
     let Some(rope) = rope else { return Ok(RopeScaling::Unscaled) };
     let need = |name: &str, value: Option<f64>| {
-        value.filter(|&x| x > 0.0).ok_or(format!("the position scaling needs a positive `{name}`"))
+        value.filter(|&x| x > 0.0).ok_or(format!("`rope_scaling` needs a positive `{name}`"))
     };
     match rope.rope_type.as_deref() {
         None | Some("default") => Ok(RopeScaling::Unscaled),
@@ -295,3 +298,7 @@ fn rotary_layers(raw: &Raw, family: Family) -> Result<Vec<bool>, String> {
         (_, Family::Llama | Family::Qwen2 | Family::Qwen3) => Ok(vec![true; layers.min(1 << 12)]),
     }
 }
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

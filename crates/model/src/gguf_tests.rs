@@ -305,6 +305,45 @@ fn what_cannot_be_imported_is_named() {
 }
 
 #[test]
+fn what_the_reader_of_models_would_refuse_is_refused_at_the_import_and_leaves_nothing() {
+    let base = model("llama", "smollm");
+    let refused = |file: &Gguf, message: &str| {
+        // That neither the directory nor the one beside it is left is asserted where the file is imported.
+        let error = file.imported("refused", None).unwrap_err();
+        assert!(error.contains("model.gguf: ") && error.contains(message), "{error}");
+    };
+    // Above the largest f32, which is infinite in the file.
+    let infinite = json!(1e39);
+    for (key, value, message) in [
+        ("context_length", json!(1 << 25), "`max_position_embeddings` is 33554432; it must be between 1 and 16777216"),
+        ("attention.layer_norm_rms_epsilon", json!(-1e-6), "`rms_norm_eps` is -0.000001 in f32; it must be"),
+        ("attention.layer_norm_rms_epsilon", infinite.clone(), "_rms_epsilon` is inf, not a finite number"),
+        ("rope.freq_base", json!(0.5), "`rope_theta` is 0.5; it must be > 1"),
+        ("rope.freq_base", infinite, "`llama.rope.freq_base` is inf, not a finite number"),
+    ] {
+        refused(base.clone().set(&format!("llama.{key}"), value), message);
+    }
+    let mut scaled = base.clone();
+    scaled.set("llama.rope.scaling.type", json!("linear")).set("llama.rope.scaling.factor", json!(0.0));
+    refused(&scaled, "its config.json would be refused: `rope_scaling` needs a positive `factor`");
+    // Heads of 32 numbers have a gibibyte for 2^23 positions; here is one position more.
+    let mut wide = base.clone();
+    for (key, value) in [("attention.head_count", 1), ("attention.key_length", 32), ("context_length", (1 << 23) + 1)] {
+        wide.set(&format!("llama.{key}"), json!(value));
+    }
+    wide.tensors.retain(|(name, ..)| !name.contains(".attn_") || name.contains("norm"));
+    for (name, shape) in [("attn_q", [32, 8]), ("attn_k", [32, 8]), ("attn_v", [32, 8]), ("attn_output", [8, 32])] {
+        wide.count_up(&format!("blk.0.{name}.weight"), &shape, 100);
+    }
+    refused(&wide, "`max_position_embeddings` is 8388609, for which the table of positions takes more than 1 GiB");
+    wide.set("llama.context_length", json!(1 << 23));
+    remove(&wide.imported("wide", None).unwrap());
+    let mut merges = base.clone();
+    merges.set("tokenizer.ggml.merges", json!(["no such", "tokens here"]));
+    refused(&merges, "its vocabulary does not make a tokenizer: ");
+}
+
+#[test]
 fn a_directory_with_files_is_not_written_into() {
     let directory = model("llama", "smollm").imported("occupied", None).unwrap();
     let file = directory.with_file_name("model.gguf");

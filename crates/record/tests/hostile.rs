@@ -126,6 +126,32 @@ fn names_and_links_that_lead_out_of_a_run_directory_are_refused() {
 }
 
 #[test]
+fn steps_that_no_run_comes_to_are_refused_by_line() {
+    let root = fabricated::directory("hostile-steps");
+    let run = fabricated::run(&root, &ARMS[2], 0, EXTENT);
+    let most = 1_u64 << 40;
+    for file in ["metrics.jsonl", "evaluations.jsonl"] {
+        let path = run.root().join(file);
+        let text = fs::read_to_string(&path).expect("the file");
+        let (lines, last) = (text.lines().count(), text.lines().next_back().expect("a line"));
+        let (_, rest) = last.split_once(',').filter(|(first, _)| first.starts_with("{\"step\":")).expect("the step");
+        let with_step = |step: u64| {
+            let changed = text.replace(last, &format!("{{\"step\":{step},{rest}"));
+            write::replace(&path, changed.as_bytes()).expect("a file");
+            read(run.root()).and_then(|()| run.rewind(2))
+        };
+        for late in [most + 1, u64::MAX - 1, u64::MAX] {
+            let message = with_step(late).expect_err("no run comes to it").to_string();
+            let expected = format!("{file}, line {lines}: `step` is above {most}, which no run comes to");
+            assert!(message.ends_with(&expected), "{message}");
+        }
+        let message = with_step(most).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(!message.contains("is above"), "{message}");
+        write::replace(&path, text.as_bytes()).expect("a file");
+    }
+}
+
+#[test]
 fn a_manifest_that_was_made_up_is_refused() {
     let root = fabricated::directory("hostile-manifest");
     write::create_directory(&root).expect("a directory");

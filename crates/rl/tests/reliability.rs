@@ -9,7 +9,7 @@ mod support;
 use std::{collections::BTreeSet, fs, path::Path};
 
 use model::{Compute, ModelDirectory, Parameter, StoredType, write_directory};
-use record::{FaultOutcome, RunDirectory, write};
+use record::{FaultOutcome, RunDirectory, manifest, write};
 use rl::{
     RlError,
     checkpoint::{self, Damage, load_newest},
@@ -93,6 +93,36 @@ fn missing_added_and_linked_files_of_a_checkpoint_are_refused_by_name() {
     write::remove(&newest.join("manifest")).unwrap();
     assert!(refused().contains("cannot read"), "{}", refused());
     assert!(message(load_newest(&run, &start, Damage::FallBack)).contains("start the run again in another"));
+}
+
+#[test]
+fn counts_of_a_checkpoint_that_no_run_comes_to_are_refused_by_field() {
+    let world = World::untrained();
+    let run = world.run("run", &["train.steps=1"]);
+    let newest = checkpoint::path(&run, 1);
+    let start = ModelDirectory::open(&world.model(), Compute::F32).unwrap().model;
+    let path = newest.join("state.json");
+    let state: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for (field, most) in
+        [("step", 1_u64 << 40), ("updates", 1 << 50), ("problems_taken", 1 << 60), ("detours", 1 << 20)]
+    {
+        // As a hand would make it: listed with its checksum.
+        let with_count = |count: u64| {
+            let mut state = state.clone();
+            assert!(state[field].is_u64(), "{state}");
+            state[field] = count.into();
+            write::replace(&path, state.to_string().as_bytes()).unwrap();
+            write::remove(&newest.join("manifest")).unwrap();
+            manifest::write(&newest).unwrap();
+            load_newest(&run, &start, Damage::Refuse)
+        };
+        for count in [most + 1, u64::MAX - 1, u64::MAX] {
+            let refused = message(with_count(count));
+            let expected = format!("state.json: `{field}` is {count}, and no run comes to more than {most}; pass");
+            assert!(refused.contains(&expected), "{refused}");
+        }
+        assert!(with_count(most).is_ok(), "{field}");
+    }
 }
 
 #[test]

@@ -64,8 +64,16 @@ impl Metadata {
     look_up!(texts, Texts, [String], "a list of texts");
     look_up!(integers, Integers, [i64], "a list of integers");
     look_up!(flag, Flag, bool, "a flag");
-    look_up!(float, Float, f64, "a float");
+    look_up!(any_float, Float, f64, "a float");
     look_up!(integer, Integer, i128, "an integer");
+
+    /// A number that may be missing, and is finite.
+    pub(super) fn float(&self, key: &str) -> Result<Option<&f64>, String> {
+        match self.any_float(key)? {
+            Some(value) if !value.is_finite() => Err(format!("`{key}` is {value}, not a finite number")),
+            value => Ok(value),
+        }
+    }
 
     /// A count that may be missing.
     pub(super) fn count(&self, key: &str) -> Result<Option<usize>, String> {

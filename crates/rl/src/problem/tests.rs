@@ -1,6 +1,6 @@
 //! What a problem file may hold, and what is said of one that may not be used.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use super::*;
 
@@ -185,6 +185,34 @@ fn unusable_columns_and_compressions_of_parquet_are_refused() {
         let error = read_problems(&shipped(name), &fields).unwrap_err().to_string();
         assert!(error.contains(&expected), "{error}");
     }
+}
+
+#[test]
+fn sizes_that_a_parquet_file_cannot_have_are_refused_by_column() {
+    let whole = fs::read(shipped("problems-snappy.parquet")).unwrap();
+    let changed = |from: &[u8], to: &[u8]| {
+        let places: Vec<usize> = (0..whole.len()).filter(|&at| whole[at..].starts_with(from)).collect();
+        assert_eq!(places.len(), 1, "{from:x?}");
+        let bytes = [&whole[..places[0]], to, &whole[places[0] + from.len()..]].concat();
+        let (_directory, path) = file("a.parquet", &bytes);
+        read_problems(&path, &fields("problem", "answer")).unwrap_err().to_string()
+    };
+    // The first page header: a dictionary (type 2) of 61 bytes, 62 compressed, as zigzag varints.
+    let page = [0x15, 0x04, 0x15, 0x7a, 0x15, 0x7c];
+    for (header, claims) in [
+        (
+            [0x15, 0x04, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0x15, 0x7c].as_slice(),
+            "62 bytes that claims to be 2147483647",
+        ),
+        (&[0x15, 0x04, 0x15, 0x7b, 0x15, 0x7c], "62 bytes that claims to be -62"),
+        (&[0x15, 0x04, 0x15, 0x7a, 0x15, 0x7d], "-63 bytes that claims to be 61"),
+    ] {
+        let error = changed(&page, header);
+        assert!(error.contains(&format!("column `problem` has a page of {claims}")), "{error}");
+    }
+    // In the footer, the sizes of the column: 140 bytes, 143 compressed, which becomes -144.
+    let error = changed(&[0x16, 0x98, 0x02, 0x16, 0x9e, 0x02], &[0x16, 0x98, 0x02, 0x16, 0x9f, 0x02]);
+    assert!(error.contains("column `problem` is said to begin at 4 with -144 bytes"), "{error}");
 }
 
 #[test]
