@@ -2,7 +2,9 @@
 //!
 //! Templates are Jinja programs written for `transformers` in Python; the environment here follows its
 //! `apply_chat_template` (`trim_blocks`, `lstrip_blocks`, loop controls, `tojson` without HTML escapes), bounded by
-//! fuel.
+//! fuel: see `bounds`.
+
+mod bounds;
 
 use std::{
     collections::BTreeMap,
@@ -16,17 +18,19 @@ use minijinja::{
     syntax::SyntaxConfig,
     value::{Kwargs, Serde},
 };
-use minijinja_contrib::pycompat::unknown_method_callback;
 
 use crate::{ModelError, files};
 
 const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
 const TEMPLATE_FILE: &str = "chat_template.jinja";
 const TEMPLATE_NAME: &str = "chat_template";
-/// About one unit per executed instruction and per 64 bytes made; long conversations need some ten thousands.
-const FUEL: u64 = 100_000;
-/// Stack of the thread that renders: lists within lists, of which fuel allows some ten thousands, are written out and
-/// dropped one within the other. Pages that are not touched take no memory.
+/// About one unit per executed instruction, per 64 bytes made and per 16 values walked through; long conversations need
+/// some ten thousands, one of 780 kB up to and above a hundred thousand.
+const FUEL: u64 = 200_000;
+/// Largest template, whose constants are worked out when it is read.
+const TEMPLATE_BYTES_MAX: usize = 1 << 20;
+/// Stack of the thread that renders: lists within lists, of which fuel allows some ten thousands, are dropped one within
+/// the other. Pages that are not touched take no memory.
 const STACK_BYTES: usize = 512 << 20;
 /// Most spaces that `tojson` indents by.
 const INDENT_MAX: usize = 16;
@@ -125,10 +129,7 @@ impl ChatTemplate {
             variables.insert(name, Value::from(Serde(value)));
         }
         // An error may hold values of the template too, so that it becomes a message before it leaves the thread.
-        let render = || {
-            let rendered = self.environment.get_template(TEMPLATE_NAME).and_then(|template| template.render(variables));
-            rendered.map_err(failed)
-        };
+        let render = || bounds::render(&self.environment, TEMPLATE_NAME, Value::from(variables)).map_err(failed);
         on_large_stack(render).map_err(|source| ModelError::Io {
             action: "start a thread to render",
             path: self.path.clone(),
@@ -177,15 +178,22 @@ fn token_text(token: &serde_json::Value) -> Option<String> {
 }
 
 fn environment(source: &str) -> Result<Environment<'static>, Error> {
+    if source.len() > TEMPLATE_BYTES_MAX {
+        let message = format!("has {} bytes, and {TEMPLATE_BYTES_MAX} are read at most", source.len());
+        return Err(Error::new(ErrorKind::InvalidOperation, message));
+    }
+    let source = without_generation_marks(source);
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
+    bounds::refuse_constant_lists(&source, syntax.clone())?;
     let mut environment = Environment::new();
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_syntax(syntax);
     environment.set_fuel(Some(FUEL));
-    environment.set_unknown_method_callback(unknown_method_callback);
+    bounds::prepare(&mut environment);
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message))
     });
     environment.add_filter("tojson", python_json);
-    environment.add_template_owned(TEMPLATE_NAME, without_generation_marks(source))?;
+    environment.add_template_owned(TEMPLATE_NAME, source)?;
     Ok(environment)
 }
 

@@ -101,19 +101,172 @@ fn a_failing_template_names_its_file_and_cause() {
     }
 }
 
+/// A list of 2^60 numbers that is made in 60 steps, as `ns.a`; `ns.b` is another one.
+const SHARED: &str = "{% set ns = namespace(a=[1], b=[1]) %}\
+                      {% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}{% set ns.b = [ns.b, ns.b] %}{% endfor %}";
+const TOO_HEAVY: &str = "a value is not to be walked through, with all it holds above 65536 values";
+const NO_END: &str = "does not end within";
+
+/// Fails where `rest`, after lists that hold one another, is not refused for `cause`.
+fn assert_refused(rest: &str, cause: &str) {
+    let error = rendered("bomb", &format!("{SHARED}{rest}"), &conversation(), &json!({})).unwrap_err();
+    assert!(error.contains("chat_template.jinja") && error.contains(cause), "{rest}: {error}");
+}
+
+#[test]
+fn lists_that_hold_one_another_twice_are_walked_through_in_no_way() {
+    for rest in [
+        "{{ ns.a }}",
+        "{{ ns }}",
+        "{% set text %}{{ ns.a }}{% endset %}",
+        "{% macro m(x) %}{{ x }}{% endmacro %}{{ m(ns.a) }}",
+        "{% filter upper %}{{ ns.a }}{% endfilter %}",
+        "{% call(x) namespace(ns.a) %}{% endcall %}",
+        "{% autoescape true %}{{ ns.a }}{% endautoescape %}",
+        "{% autoescape ns.a %}{% endautoescape %}",
+        "{% include ns.a %}",
+        "{% if ns.a ~ '' %}{% endif %}",
+        "{% if '' ~ ns.a %}{% endif %}",
+        "{% if ns.a == ns.b %}{% endif %}",
+        "{% if ns.a != ns.b %}{% endif %}",
+        "{% if ns.a < ns.b %}{% endif %}",
+        "{% if 1 < 2 < ns.a < ns.b %}{% endif %}",
+        "{% if ns.a == ([] if false else ns.b) %}{% endif %}",
+        "{% if ns.a in 'text' %}{% endif %}",
+        "{% if ns.a in [0, ns.b] %}{% endif %}",
+        "{% if ns.a not in [ns.b] %}{% endif %}",
+        "{{ {ns.a: 1} }}",
+        "{{ {1: 2}[ns.a] }}",
+        "{{ 'text'[ns.a] }}",
+        "{% if ns.a is eq(ns.b) %}{% endif %}",
+        "{% if ns.a is startingwith('x') %}{% endif %}",
+        "{% if 'x' is startingwith(ns.a) %}{% endif %}",
+        "{% if ns.a is in([ns.b]) %}{% endif %}",
+        "{% set x = ns.a | string %}",
+        "{% set x = ns.a | join %}",
+        "{% set x = ['', ''] | join(ns.a) %}",
+        "{% set x = ns.a | tojson %}",
+        "{% set x = ns.a | pprint %}",
+        "{% set x = ns.a | upper %}",
+        "{% set x = '%s' | format(ns.a) %}",
+        "{% set x = 'x' | replace('x', ns.a) %}",
+        "{% set x = [ns.a, ns.b] | sort %}",
+        "{% set x = [ns.a, ns.b] | unique %}",
+        "{% set x = [ns.a, ns.b] | min %}",
+        "{% set x = [{'k': ns.a}, {'k': ns.b}] | groupby('k') %}",
+        "{% set x = [ns.a] | map('string') | list %}",
+        "{% set x = ''.join([ns.a]) %}",
+        "{% set x = '{}'.format(ns.a) %}",
+        "{% set x = [ns.a].count(ns.b) %}",
+        "{{ raise_exception(ns.a) }}",
+        "{{ raise_exception(*[ns.a]) }}",
+        "{{ dict(x=ns.a).x }}",
+    ] {
+        assert_refused(rest, TOO_HEAVY);
+    }
+    // What holds itself has no end at all.
+    assert_refused("{% set ns.a = ns %}{{ ns }}", "lists and maps lie more than 128 deep in one another");
+}
+
 #[test]
 fn a_template_that_would_fill_memory_is_refused() {
-    let doubled =
-        "{% set ns = namespace(a='x') %}{% for i in range(60) %}{% set ns.a = ns.a ~ ns.a %}{% endfor %}{{ ns.a }}";
-    let shared = "{% set ns = namespace(a=[1]) %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}";
-    for (source, cause) in [
-        (doubled.to_owned(), "does not end within"),
-        (format!("{shared}{{{{ ns.a | tojson }}}}"), "`tojson` makes more than 1048576 bytes"),
-        ("{{ messages | tojson(indent=1000000000000) }}".to_owned(), "`tojson` is to indent by more than 16 spaces"),
-        ("{{ 'x'.ljust(1000000000000) }}{{ 'x' * 1000000000000 }}".to_owned(), "chat_template.jinja"),
+    for (rest, cause) in [
+        ("{% set ns.a = 'x' %}{% for i in range(60) %}{% set ns.a = ns.a ~ ns.a %}{% endfor %}{{ ns.a }}", TOO_HEAVY),
+        ("{% set ns.a = [1] %}{% for i in range(60) %}{% set ns.a = ns.a + ns.a %}{% endfor %}", TOO_HEAVY),
+        ("{% set ns.a = [1] %}{% for i in range(60) %}{% set ns.a = ns.a * 9 %}{% endfor %}", NO_END),
+        ("{% set ns.a = [1] %}{% set ns.a = ns.a * 100000000 %}", NO_END),
+        ("{% set ns.a = (1,) %}{% for i in range(60) %}{% set ns.a = ns.a + ns.a %}{% endfor %}", TOO_HEAVY),
+        ("{{ messages | tojson(indent=1000000000000) }}", "`tojson` is to indent by more than 16 spaces"),
+        ("{{ 'x'.ljust(1000000000000) }}{{ 'x' * 1000000000000 }}", ""),
+        ("{{ 'x' * 6000000 }}", TOO_HEAVY),
+        ("{% for i in range(9) %}{{ 'x' * 3000000 }}{% endfor %}", NO_END),
+        ("{{ ('x' * 4000).replace('', 'y' * 4000) }}", "`replace` is to make a text of more than 4194304 bytes"),
+        ("{{ ('x' * 4000) | replace('', 'y' * 4000) }}", NO_END),
+        ("{{ ('x' * 4000).join(range(4000)) }}", "`join` is to make a text of more than 4194304 bytes"),
+        ("{{ range(4000) | join('x' * 4000) }}", NO_END),
+        ("{{ '{:>9999999999999}'.format(1) }}", "a text for `format` has a number of more than 4 digits"),
+        ("{{ '{:.9999999999999}'.format(1.5) }}", "a text for `format` has a number of more than 4 digits"),
+        ("{{ ('{0}' * 4000).format('x' * 4000) }}", "`format` is to make a text of more than 4194304 bytes"),
+        ("{{ '%9999999999999d' | format(1) }}", NO_END),
+        ("{{ [1] | batch(1000000000, 'x') }}", NO_END),
+        ("{{ [1] | slice(1000000000, 'x') }}", NO_END),
+        ("{{ ('x\n' * 4000) | indent(4000) }}", NO_END),
+        // Constants, which are worked out when the template is read.
+        ("{{ [[1] * 100000000] * 100000000 ~ '' }}", "`*` repeats a list that is written down; write it out"),
+        ("{{ ([1] + [2]) * 9 }}", "`*` repeats a list that is written down; write it out"),
+        ("{% if 9 * (1, 2) == (1, 2) * 9 %}{% endif %}", "`*` repeats a list that is written down; write it out"),
     ] {
-        let error = rendered("bomb", &source, &conversation(), &json!({})).unwrap_err();
-        assert!(error.contains("chat_template.jinja") && error.contains(cause), "{error}");
+        assert_refused(rest, cause);
+    }
+    let error = rendered("long", &"x".repeat((1 << 20) + 1), &[], &json!({})).unwrap_err();
+    assert!(error.contains("has 1048577 bytes, and 1048576 are read at most"), "{error}");
+}
+
+#[test]
+fn a_long_text_is_not_gone_through_over_and_over() {
+    // A million characters, and 20,000 times the last of them: engines that count instructions alone take minutes.
+    for rest in [
+        "{% if ns.t[999999] %}{% endif %}",
+        "{% if ns.t[999999:] %}{% endif %}",
+        "{% for c in ns.t %}{% break %}{% endfor %}",
+        "{% if 'y' in ns.t %}{% endif %}",
+        "{% if ns.t | length %}{% endif %}",
+        "{% if ns.t is lower %}{% endif %}",
+        "{% if ns.t == ns.u %}{% endif %}",
+        "{% if ns.t.isalpha() %}{% endif %}",
+    ] {
+        let source = format!(
+            "{{% set ns = namespace(t='é' * 1000000, u='é' * 1000000) %}}{{% for i in range(20000) %}}{rest}{{% endfor %}}"
+        );
+        let error = rendered("text", &source, &[], &json!({})).unwrap_err();
+        assert!(error.contains(NO_END), "{rest}: {error}");
+    }
+}
+
+#[test]
+fn what_is_made_of_what_was_made_before_is_worked_out_once() {
+    // Slices of slices of slices, 20,000 deep, would each be walked through for every item.
+    for step in ["ns.a[0:]", "ns.a | reverse", "ns.a | chain([])", "ns.a * 1", "ns.a + []", "ns.a[::-1]"] {
+        let source = format!(
+            "{{% set ns = namespace(a=[1, 2, 3]) %}}{{% for i in range(8000) %}}{{% set ns.a = {step} %}}{{% endfor %}}\
+             {{{{ ns.a | length }}}}"
+        );
+        match rendered("anew", &source, &[], &json!({})) {
+            Ok(text) => assert_eq!(text, "3", "{step}"),
+            Err(error) => assert!(error.contains(NO_END), "{step}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn what_templates_do_with_lists_is_what_it_is_in_python() {
+    for (source, expected) in [
+        ("{{ messages[1:] | length }} {{ (messages + messages) | length }}", "4 10"),
+        ("{{ ([1, 2] + [3])[::-1] }} {{ [1, 2, 3][1:] == [2, 3] }} {{ [1] in [[1]] }}", "[3, 2, 1] True True"),
+        (
+            "{% set ns = namespace(l=[]) %}{% for m in messages %}{% set ns.l = ns.l + [m.role] %}{% endfor %}{{ ns.l }}",
+            "['system', 'user', 'assistant', 'user', 'assistant']",
+        ),
+        ("{% macro m(a, b=2, c=3) %}{{ a }}{{ b }}{{ c }}{% endmacro %}{{ m(1, c=[4]) }}{{ m(*[5, 6]) }}", "12[4]563"),
+        ("{% macro m(x) %}[{{ caller(x) }}]{% endmacro %}{% call(y) m(7) %}{{ y }}!{% endcall %}", "[7!]"),
+        ("{% for x in [1, [2, [3]]] recursive %}{{ loop(x) if x is iterable else x }}{% endfor %}", "123"),
+        ("{% block b %}{{ messages[-1].role ~ 1 ~ [1] }}{% endblock %}", "assistant1[1]"),
+        (
+            "{{ {'a': 1, 'b': [2]}.items() | list }}{% for k, v in {'x': 1} | items %}{{ k }}{{ v }}{% endfor %}",
+            "[('a', 1), ('b', [2])]x1",
+        ),
+        ("{{ 1 < 2 < 3 }} {{ 'a' if messages is defined and missing is not defined else 'b' }}", "True a"),
+        (
+            "{{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | join('|') }}",
+            "1+1?|<result>3</result>",
+        ),
+        (
+            "{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}{{ loop.index0 }}{% break %}{% endfor %}",
+            "1",
+        ),
+        ("{{ 'a-b'.split('-')[-1].upper() * 2 }}", "BB"),
+    ] {
+        assert_eq!(rendered("lists", source, &conversation(), &json!({})).as_deref(), Ok(expected), "{source}");
     }
 }
 
