@@ -1,6 +1,10 @@
 //! The program as a user runs it: train, go on, evaluate, sample and report on a tiny model.
 
-use std::process::Stdio;
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Child, Stdio},
+};
 
 use crate::scratch::{Ran, Scratch};
 
@@ -84,24 +88,35 @@ fn a_finished_run_that_is_resumed_stays_as_it_is() {
     assert_eq!(files(), before);
 }
 
+/// Sends a signal to a program.
+#[cfg(unix)]
+fn signal(child: &Child, name: &str) {
+    let signalled = std::process::Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    assert!(signalled.expect("kill starts").success());
+}
+
+/// The run that `start` begins in the directory `run`, sent a signal when it has recorded a step.
+#[cfg(unix)]
+fn stopped_by(scratch: &Scratch, start: &[&str], name: &str) {
+    let mut child = scratch.command(start).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a run");
+    while !scratch.path("run/metrics.jsonl").exists() {
+        assert_eq!(child.try_wait().expect("its state"), None, "the run ended before its first step");
+    }
+    signal(&child, name);
+    let ran = Ran::from(child.wait_with_output().expect("the program ends"));
+    assert_eq!(ran.code, Some(130), "{name}: {}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.stdout, "brevity train --resume run\n", "{name}");
+    assert!(ran.stderr.contains("press Ctrl-C again to end at once"), "{name}: {}", ran.stderr);
+    assert!(ran.stderr.contains("of 60 steps; go on with\n"), "{name}: {}", ran.stderr);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_stopped_run_says_how_to_go_on_and_ends_as_if_it_had_not_stopped() {
     let scratch = Scratch::new();
     let set = ["--set", "train.steps=60", "--set", "evaluation.every_steps=1000"];
     let start = [&["train", "config.toml", "--out", "run"][..], &set].concat();
-    let mut child = scratch.command(&start).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // The run has begun its steps when it has recorded one.
-    while !scratch.path("run/metrics.jsonl").exists() {
-        assert_eq!(child.try_wait().unwrap(), None, "the run ended before its first step");
-    }
-    let signalled = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(signalled.success());
-    let ran = Ran::from(child.wait_with_output().unwrap());
-    assert_eq!(ran.code, Some(130), "{}{}", ran.stdout, ran.stderr);
-    assert_eq!(ran.stdout, "brevity train --resume run\n");
-    assert!(ran.stderr.contains("press Ctrl-C again to end at once"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("of 60 steps; go on with\n"), "{}", ran.stderr);
+    stopped_by(&scratch, &start, "INT");
 
     let other = scratch.run(&["train", "config.toml", "--out", "run", "--resume"]);
     assert_eq!(other.code, Some(1));
@@ -110,11 +125,46 @@ fn a_stopped_run_says_how_to_go_on_and_ends_as_if_it_had_not_stopped() {
     let resumed = scratch.succeed(&[&start[..], &["--resume"]].concat());
     assert!(resumed.stderr.contains("resumed"), "{}", resumed.stderr);
     scratch.succeed(&[&["--quiet", "train", "config.toml", "--out", "whole"][..], &set].concat());
-    let weights = |model: &str| std::fs::read(scratch.path(model).join("model.safetensors")).unwrap();
+    let weights = |model: &str| fs::read(scratch.path(model).join("model.safetensors")).unwrap();
     assert!(weights("run/model") == weights("whole/model"), "the resumed run came to other weights");
     assert!(weights("run/model") != weights("model"), "nothing was trained");
-    let last = |run: &str| std::fs::read(scratch.path(run).join("rollouts/step-000059.jsonl.gz")).unwrap();
+    let last = |run: &str| fs::read(scratch.path(run).join("rollouts/step-000059.jsonl.gz")).unwrap();
     assert!(last("run") == last("whole"), "the resumed run sampled other completions");
+}
+
+#[cfg(unix)]
+#[test]
+fn each_signal_to_end_leaves_a_checkpoint_that_the_run_goes_on_from() {
+    for name in ["TERM", "HUP"] {
+        let scratch = Scratch::new();
+        let set = ["--set", "train.steps=60", "--set", "evaluation.every_steps=1000"];
+        let start = [&["train", "config.toml", "--out", "run"][..], &set].concat();
+        stopped_by(&scratch, &start, name);
+        let resumed = scratch.succeed(&["train", "--resume", "run"]);
+        assert!(resumed.stderr.contains("resumed    after "), "{name}: {}", resumed.stderr);
+        assert_eq!(scratch.read("run/metrics.jsonl").lines().count(), 60, "{name}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_signal_ends_the_program_in_the_middle_of_a_step() {
+    let scratch = Scratch::new();
+    // A step of 8,000 completions, which takes many times as long as a signal.
+    let start = ["train", "config.toml", "--out", "run", "--set", "rollout.group_size=4000"];
+    for names in [["INT", "INT"], ["TERM", "HUP"]] {
+        let mut child = scratch.command(&start).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let mut wait_for = |part: &str| assert!(said.any(|line| line.contains(part)), "the run never said {part}");
+        wait_for("after 0 steps: held-out");
+        signal(&child, names[0]);
+        wait_for("press Ctrl-C again to end at once");
+        signal(&child, names[1]);
+        let ran = child.wait_with_output().unwrap();
+        assert_eq!((ran.status.code(), ran.stdout.as_slice()), (Some(130), &[][..]));
+        assert!(!scratch.path("run/metrics.jsonl").exists(), "the step has ended");
+        fs::remove_dir_all(scratch.path("run")).unwrap();
+    }
 }
 
 #[test]
@@ -189,7 +239,7 @@ fn evaluations_are_compared_problem_by_problem() {
     scratch.refuse(&["eval", "compare", "a", "c"], 1, &["error: the evaluations cannot be compared\n", refused]);
     evaluate("d", &["--limit", "3"]);
     scratch.refuse(&["eval", "compare", "a", "d"], 1, &["measured in A, not measured in B\n"]);
-    std::fs::remove_file(scratch.path("d/summary.json")).unwrap();
+    fs::remove_file(scratch.path("d/summary.json")).unwrap();
     scratch.refuse(&["eval", "compare", "d", "a"], 1, &["the evaluation did not end", "hint: run it to its end first"]);
     scratch.refuse(&["eval", "compare", "model", "a"], 1, &["holds no evaluation.json", "hint: give a directory"]);
 }
