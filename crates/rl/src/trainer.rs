@@ -15,7 +15,7 @@ use record::{
     RunDirectory, RunHeader, RunLock, SCHEMA_VERSION, StepMetrics, write,
 };
 
-use self::setup::{evaluation_of, plan, refuse_what_cannot_fit, training_prompts};
+use self::setup::{Setup, refuse_what_cannot_fit};
 use crate::{
     RlError,
     batch::{GroupPart, TrainedCompletion},
@@ -153,10 +153,8 @@ impl Trainer {
         let available = provenance.memory_bytes_available;
         refuse_what_cannot_fit(&config, model, compute, available)?;
         let source = lora::open(&config.model, config.seed, model, compute)?;
-        let (prompts, budgets) = training_prompts(&config, &source)?;
-        let queue = ProblemQueue::new(config.problems.order, config.seed, prompts.len(), 0);
-        let mut evaluation = evaluation_of(&config, &source)?;
-        let plan = plan(&config, &source, &prompts, &mut evaluation, available)?;
+        let setup = Setup::new(config, model.clone(), source, available)?;
+        let (config, source) = (&setup.config, &setup.source);
         checkpoint::refuse_small_budget(&config.checkpoint, source.model.parameter_count())?;
         RunDirectory::refuse_taken(root)?;
         write::create_directory(root)?;
@@ -171,7 +169,7 @@ impl Trainer {
             cpu: model::instruction_set().name().to_owned(),
             compute: ComputeType::from(compute).name().to_owned(),
             mathematics: mathematics(),
-            inputs: Inputs::new(&config, model)?.checksums(&toml)?,
+            inputs: Inputs::new(config, model)?.checksums(&toml)?,
             threads: model::threads::count() as u32,
             model: config.model.path.clone(),
             parameters: source.model.parameter_count() as u64,
@@ -179,28 +177,8 @@ impl Trainer {
         };
         let run = RunDirectory::create(root, &header, &toml)?;
         let reference = (config.train.loss.kl_weight > 0.0).then(|| source.model.reference());
-        let updater = Updater::new(&source.model, Optimizer::new(&source.model), reference, plan.recomputed_layers);
-        let (shaper, risk) = (config.train.shaping.start(), RiskWatch::of_run(&config.train, &run)?);
-        let (collapse, step, detours, passed_over) = (CollapseWatch::default(), 0, 0, Vec::new());
-        Ok(Self {
-            config,
-            plan,
-            run,
-            start: model.clone(),
-            source,
-            prompts,
-            budgets,
-            queue,
-            evaluation,
-            collapse,
-            risk,
-            updater,
-            shaper,
-            step,
-            detours,
-            passed_over,
-            _lock: lock,
-        })
+        let (optimizer, progress) = (Optimizer::new(&source.model), Progress::start(&config.train.shaping));
+        setup.trainer((run, lock), (optimizer, reference), progress)
     }
 
     /// The run's config.

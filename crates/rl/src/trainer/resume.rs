@@ -7,7 +7,7 @@ use record::{RunDirectory, RunLock};
 
 use super::{
     Surroundings, Trainer,
-    setup::{evaluation_of, plan, refuse_what_cannot_fit, training_prompts},
+    setup::{Setup, refuse_what_cannot_fit},
 };
 use crate::{
     RlError,
@@ -18,7 +18,6 @@ use crate::{
     lora,
     optimizer::Optimizer,
     problem_queue::ProblemQueue,
-    update::Updater,
     warning::RiskWatch,
 };
 
@@ -75,40 +74,16 @@ impl Trainer {
             let reference = has_reference.then(|| source.model.reference());
             (reference, Optimizer::new(&source.model), Progress::start(shaping))
         };
-        let Progress { step, problems_taken, shaper, detours } = progress;
-        if !shaping.accepts(&shaper) {
+        if !shaping.accepts(&progress.shaper) {
             let message = format!("its checkpoint is not one of the shaper `{}`", shaping.name());
             return Err(RlError::File { path: root.into(), message });
         }
-        let (prompts, budgets) = training_prompts(&config, &source)?;
-        let queue = ProblemQueue::new(config.problems.order, config.seed, prompts.len(), problems_taken);
-        let mut evaluation = evaluation_of(&config, &source)?;
-        let plan = plan(&config, &source, &prompts, &mut evaluation, memory_bytes_available)?;
-        let updater = Updater::new(&source.model, optimizer, reference, plan.recomputed_layers);
-        run.rewind_faults(step, detours)?;
-        run.rewind(step)?;
-        checkpoint::forget_after(&run, step)?;
-        let collapse = CollapseWatch::of_run(&run)?;
-        let risk = RiskWatch::of_run(&config.train, &run)?;
-        Ok(Self {
-            config,
-            plan,
-            run,
-            start: model,
-            source,
-            prompts,
-            budgets,
-            queue,
-            evaluation,
-            collapse,
-            risk,
-            updater,
-            shaper,
-            step,
-            detours,
-            passed_over,
-            _lock: lock,
-        })
+        let setup = Setup::new(config, model, source, memory_bytes_available)?;
+        run.rewind_faults(progress.step, progress.detours)?;
+        run.rewind(progress.step)?;
+        checkpoint::forget_after(&run, progress.step)?;
+        let trainer = setup.trainer((run, lock), (optimizer, reference), progress)?;
+        Ok(Self { passed_over, ..trainer })
     }
 
     /// What was wrong with newer checkpoints than the one that the run goes on from.

@@ -1,18 +1,82 @@
 //! What a run reads and plans before its first step, the same when it starts and when it goes on.
 
-use model::{AdapterSettings, Compute, ModelConfig, ModelDirectory, ModelPlace, Sampling};
+use model::{AdapterSettings, Compute, Model, ModelConfig, ModelDirectory, ModelPlace, Sampling};
+use record::{RunDirectory, RunLock};
 
+use super::Trainer;
 use crate::{
     FieldsFrom, Problem, RlError,
+    checkpoint::Progress,
+    collapse::CollapseWatch,
     config::RunConfig,
     estimate::{self, Plan, PlannedModel},
     evaluation::Evaluation,
     lora,
+    optimizer::Optimizer,
+    problem_queue::ProblemQueue,
     prompt::{Prompt, Prompter},
     read_problem_rows, read_problems,
     sampler::SamplerSettings,
     summary::EvaluationSettings,
+    update::Updater,
+    warning::RiskWatch,
 };
+
+/// All of a run but its directory and how far it has come.
+pub(super) struct Setup {
+    pub(super) config: RunConfig,
+    start: ModelPlace,
+    pub(super) source: ModelDirectory,
+    prompts: Vec<Prompt>,
+    budgets: Option<Vec<u32>>,
+    evaluation: Option<Evaluation>,
+    plan: Plan,
+}
+
+impl Setup {
+    /// The policy of `source` with its problems and its memory; `start` is where the model lies that the run started from.
+    pub(super) fn new(
+        config: RunConfig,
+        start: ModelPlace,
+        source: ModelDirectory,
+        available_bytes: Option<u64>,
+    ) -> Result<Self, RlError> {
+        let (prompts, budgets) = training_prompts(&config, &source)?;
+        let mut evaluation = evaluation_of(&config, &source)?;
+        let plan = plan(&config, &source, &prompts, &mut evaluation, available_bytes)?;
+        Ok(Self { config, start, source, prompts, budgets, evaluation, plan })
+    }
+
+    /// The run in a directory that has no record of a later step than `progress`.
+    pub(super) fn trainer(
+        self,
+        (run, lock): (RunDirectory, RunLock),
+        (optimizer, reference): (Optimizer, Option<Model>),
+        progress: Progress,
+    ) -> Result<Trainer, RlError> {
+        let Self { config, start, source, prompts, budgets, evaluation, plan } = self;
+        let Progress { step, problems_taken, shaper, detours } = progress;
+        Ok(Trainer {
+            queue: ProblemQueue::new(config.problems.order, config.seed, prompts.len(), problems_taken),
+            collapse: CollapseWatch::of_run(&run)?,
+            risk: RiskWatch::of_run(&config.train, &run)?,
+            updater: Updater::new(&source.model, optimizer, reference, plan.recomputed_layers),
+            config,
+            plan,
+            run,
+            start,
+            source,
+            prompts,
+            budgets,
+            evaluation,
+            shaper,
+            step,
+            detours,
+            passed_over: Vec::new(),
+            _lock: lock,
+        })
+    }
+}
 
 fn prompter<'a>(config: &'a RunConfig, source: &'a ModelDirectory) -> Prompter<'a> {
     Prompter {
@@ -24,10 +88,7 @@ fn prompter<'a>(config: &'a RunConfig, source: &'a ModelDirectory) -> Prompter<'
 }
 
 /// Prompts of the training problems, and the budgets that they ask for.
-pub(super) fn training_prompts(
-    config: &RunConfig,
-    source: &ModelDirectory,
-) -> Result<(Vec<Prompt>, Option<Vec<u32>>), RlError> {
+fn training_prompts(config: &RunConfig, source: &ModelDirectory) -> Result<(Vec<Prompt>, Option<Vec<u32>>), RlError> {
     let mut problems = read_problems(&config.problems.path, &config.problems.fields)?;
     let budgets = config.problems.budget.as_ref().map(|budget| budget.ask(config.seed, &mut problems));
     let prompter = prompter(config, source);
@@ -36,7 +97,7 @@ pub(super) fn training_prompts(
 }
 
 /// The evaluation that the config asks for, if any; the plan has still to bound its cache.
-pub(super) fn evaluation_of(config: &RunConfig, source: &ModelDirectory) -> Result<Option<Evaluation>, RlError> {
+fn evaluation_of(config: &RunConfig, source: &ModelDirectory) -> Result<Option<Evaluation>, RlError> {
     let Some(settings) = &config.evaluation else { return Ok(None) };
     let rows = read_problem_rows(&settings.path, &settings.fields, FieldsFrom::Table("[evaluation.fields]"))?;
     let mut problems: Vec<Problem> = rows.into_iter().collect::<Result<_, _>>()?;
@@ -94,7 +155,7 @@ pub(super) fn refuse_what_cannot_fit(
 }
 
 /// What the run does without to fit its memory, with the prompts that there are; the evaluation is bounded by it.
-pub(super) fn plan(
+fn plan(
     config: &RunConfig,
     source: &ModelDirectory,
     prompts: &[Prompt],
