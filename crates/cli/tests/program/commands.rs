@@ -168,6 +168,18 @@ fn a_second_signal_ends_the_program_in_the_middle_of_a_step() {
 }
 
 #[test]
+fn a_run_that_the_risk_of_a_collapse_stops_ends_with_a_code_of_its_own_and_goes_on_when_it_is_resumed() {
+    let scratch = Scratch::new();
+    // Whatever the risk is, it is above this.
+    let set = ["--set", "train.steps=8", "--set", "train.warning={risk_max=1e-300,action={stop={}}}"];
+    let ran = scratch.run(&[&["train", "config.toml", "--out", "run"][..], &set].concat());
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), "brevity train --resume run\n"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("of 8 steps because of the risk of a collapse\n"), "{}", ran.stderr);
+    scratch.succeed(&["--quiet", "train", "--resume", "run"]);
+    assert_eq!(scratch.read("run/metrics.jsonl").lines().count(), 8);
+}
+
+#[test]
 fn an_evaluation_prints_settings_and_result_and_keeps_every_completion() {
     let scratch = Scratch::new();
     let more = ["--field-id", "id", "--field-level", "level", "--samples", "2", "--seed", "5"];

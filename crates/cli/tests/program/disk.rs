@@ -54,7 +54,9 @@ fn checkpoints(root: &Path) -> Vec<String> {
 fn assert_failed(ran: &Ran, causes: &[&str]) {
     assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stderr.starts_with("error: cannot "), "{}", ran.stderr);
-    assert!(causes.iter().any(|cause| ran.stderr.contains(cause)), "{}", ran.stderr);
+    let first = ran.stderr.lines().take_while(|line| !line.starts_with("hint: ")).collect::<String>();
+    assert!(first.contains("run/"), "no file is named: {}", ran.stderr);
+    assert!(causes.iter().any(|cause| first.contains(cause)), "{}", ran.stderr);
     assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
 }
 
