@@ -1,20 +1,27 @@
 //! The long form of fuzzing: `cargo fuzz` on the kept corpora. The short forms are tests: `crates/cli/tests/fuzzed` of the
 //! readers, `crates/verify/tests/fuzzed.rs` of the verifier.
 //!
-//! The corpus of a target is kept in one file, an input a line, and unpacked to the files that libFuzzer reads. Text is a
-//! JSON string; bytes that are no text are `{"hex": "…"}`.
+//! The corpus of a target is kept in one file, an input a line, and unpacked to the files that libFuzzer reads. The time
+//! of a target is that of the processor, so that on a busy machine an hour is an hour.
+
+#[path = "../../crates/cli/tests/fuzzed/kept.rs"]
+mod kept;
+mod program;
 
 use std::{
     collections::BTreeSet,
     env, fs,
+    iter::from_fn,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    sync::{Mutex, PoisonError},
+    thread,
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Value, json};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use crate::programs::build_outputs;
+use crate::programs::{build_outputs, succeed};
+use program::{Outcome, Program};
 
 /// Largest input that is kept, in bytes; what is larger shows the same in a slower way.
 const KEPT_BYTES_MAX: u64 = 2_400;
@@ -22,6 +29,8 @@ const KEPT_BYTES_MAX: u64 = 2_400;
 const KEPT_INPUTS_MAX: usize = 500;
 /// A target whose kept inputs have so many bytes gets no more.
 const KEPT_TOTAL_BYTES_MAX: usize = 64 << 10;
+/// Where `cargo fuzz` builds.
+const BUILD: &str = "fuzz/target";
 
 /// Which targets are run, and how.
 #[derive(clap::Args)]
@@ -29,10 +38,13 @@ pub(crate) struct Options {
     /// Names of corpora in fuzz/corpus; all of them without any.
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
-    /// Wall-clock time to spend on each.
+    /// Processor time to spend on each.
     #[arg(long, default_value_t = 3600)]
     seconds: u64,
-    /// Longest time of one input, above which it counts as a hang.
+    /// Targets that run side by side.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=256))]
+    jobs: u64,
+    /// Longest wall-clock time of one input, above which it counts as a hang; raise it on a busy machine.
     #[arg(long, default_value_t = 2)]
     timeout_seconds: u64,
     /// Adds the small inputs that were found to the kept corpora.
@@ -40,25 +52,60 @@ pub(crate) struct Options {
     keep: bool,
 }
 
-/// Runs the targets one after the other; a failure names those that found something.
+/// Runs the targets, so many side by side, and prints their figures; a failure names those that found something.
 pub(crate) fn fuzz(root: &Path, options: &Options) -> Result<ExitCode> {
     let corpora = root.join("fuzz/corpus");
     let targets = chosen(&corpora, &options.targets)?;
     let scratch = scratch()?;
-    let fuzzer = Fuzzer { root, scratch: &scratch };
-    let mut found = Vec::new();
+    succeed(&mut cargo_fuzz(root, "build"), "cargo fuzz build; cargo install cargo-fuzz")?;
+    let program =
+        Program { root, executable: executable(root)?, scratch: &scratch, outputs: build_outputs(root).join("fuzz") };
     for target in &targets {
-        println!("== {target}");
-        if !fuzzer.run(&corpora, target, options)? {
-            found.push(target.as_str());
+        unpack(&corpora, target, &program.corpus(target))?;
+    }
+    let ended = side_by_side(&program, &targets, options)?;
+    if options.keep {
+        for target in &targets {
+            let corpus = program.corpus(target);
+            let mut minimise = cargo_fuzz(root, "cmin");
+            minimise.arg(&corpus).env("BREVITY_FUZZ", target).env("TMPDIR", &scratch);
+            succeed(&mut minimise, &format!("minimising the corpus of {target}"))?;
+            keep(&corpora.join(format!("{target}.jsonl")), &corpus)?;
         }
     }
     fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;
-    if found.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+    println!("| target | hours | executions | coverage | found |\n|---|---:|---:|---:|---|");
+    for Outcome { target, processor_seconds, executions, coverage, found } in &ended {
+        let found = if *found { "something" } else { "nothing" };
+        println!("| `{target}` | {:.2} | {executions} | {coverage} | {found} |", processor_seconds / 3600.0);
     }
-    println!("found something: {}; the inputs are in fuzz/artifacts/target", found.join(", "));
-    Ok(ExitCode::FAILURE)
+    Ok(if ended.iter().any(|outcome| outcome.found) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Runs the targets, with a line at the start and at the end of each.
+fn side_by_side(program: &Program<'_>, targets: &[String], options: &Options) -> Result<Vec<Outcome>> {
+    let waiting = Mutex::new(targets.iter());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || from_fn(next).map(|target| told(program, target, options)).collect::<Vec<_>>();
+    let ended = thread::scope(|scope| {
+        let workers: Vec<_> = (0..options.jobs).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a worker does not panic")).collect::<Vec<_>>()
+    });
+    let mut ended = ended.into_iter().collect::<Result<Vec<_>>>()?;
+    ended.sort_by(|a, b| a.target.cmp(&b.target));
+    Ok(ended)
+}
+
+/// Runs a target, and says so.
+fn told(program: &Program<'_>, target: &str, options: &Options) -> Result<Outcome> {
+    println!("{target}: starts; its output goes to {}", program.output(target).display());
+    let outcome = program.run(target, options)?;
+    let Outcome { processor_seconds, executions, coverage, .. } = outcome;
+    println!("{target}: {processor_seconds:.0} s of processor time, {executions} executions, coverage {coverage}");
+    if outcome.found {
+        println!("{target}: found something; the input is in {}", program.artifacts(target).display());
+    }
+    Ok(outcome)
 }
 
 /// The targets of these names, or all.
@@ -84,79 +131,45 @@ fn scratch() -> Result<PathBuf> {
     Ok(scratch)
 }
 
-/// What every `cargo fuzz` needs.
-struct Fuzzer<'a> {
-    root: &'a Path,
-    scratch: &'a Path,
+/// A command of `cargo fuzz` on the one program of all targets.
+fn cargo_fuzz(root: &Path, verb: &str) -> Command {
+    let mut command = Command::new("cargo");
+    // The flags that cargo fuzz gives the compiler are those of a nightly one, which a stable one takes when told so.
+    // Without the address sanitizer: no reader has unsafe code of ours, and all run several times as fast.
+    command.args(["fuzz", verb, "--sanitizer", "none", "--target-dir", BUILD, "target"]);
+    command.env("RUSTC_BOOTSTRAP", "1").current_dir(root);
+    command
 }
 
-impl Fuzzer<'_> {
-    /// Runs a target; whether it found nothing.
-    #[expect(clippy::disallowed_methods, reason = "the corpus is no file of a run")]
-    fn run(&self, corpora: &Path, target: &str, options: &Options) -> Result<bool> {
-        let kept = corpora.join(format!("{target}.jsonl"));
-        let corpus = build_outputs(self.root).join("fuzz").join(target);
-        fs::create_dir_all(&corpus).with_context(|| format!("cannot create {}", corpus.display()))?;
-        for (index, input) in read_kept(&kept)?.iter().enumerate() {
-            let path = corpus.join(format!("kept-{index}"));
-            fs::write(&path, input).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        let mut command = self.cargo_fuzz("run", target, &corpus);
-        command.args(["--", "-max_len=4096", "-rss_limit_mb=2048", "-print_final_stats=1"]);
-        command.arg(format!("-timeout={}", options.timeout_seconds));
-        command.arg(format!("-max_total_time={}", options.seconds));
-        let status = command.status().context("cannot start cargo fuzz; cargo install cargo-fuzz")?;
-        if options.keep {
-            let minimised = self.cargo_fuzz("cmin", target, &corpus).status().context("cannot start cargo fuzz")?;
-            ensure!(minimised.success(), "the corpus of {target} could not be minimised");
-            keep(&kept, &corpus)?;
-        }
-        Ok(status.success())
-    }
+/// The program that `cargo fuzz build` left.
+fn executable(root: &Path) -> Result<PathBuf> {
+    let host = Command::new("rustc").args(["--print", "host-tuple"]).output().context("cannot start rustc")?;
+    let host = String::from_utf8(host.stdout).context("rustc names no host")?;
+    let path = root.join(BUILD).join(host.trim()).join("release/target");
+    ensure!(path.is_file(), "{} is not there", path.display());
+    Ok(path)
+}
 
-    fn cargo_fuzz(&self, verb: &str, target: &str, corpus: &Path) -> Command {
-        let mut command = Command::new("cargo");
-        // The flags that cargo fuzz gives the compiler are those of a nightly one, which a stable one takes when told so.
-        // Without the address sanitizer: no reader has unsafe code of ours, and all run several times as fast.
-        command
-            .args(["fuzz", verb, "--sanitizer", "none", "target"])
-            .arg(corpus)
-            .envs([("RUSTC_BOOTSTRAP", "1"), ("BREVITY_FUZZ", target)])
-            .env("TMPDIR", self.scratch)
-            .current_dir(self.root);
-        command
+/// Writes the kept inputs of a target to the files that libFuzzer reads.
+#[expect(clippy::disallowed_methods, reason = "the corpus is no file of a run")]
+fn unpack(corpora: &Path, target: &str, corpus: &Path) -> Result<()> {
+    fs::create_dir_all(corpus).with_context(|| format!("cannot create {}", corpus.display()))?;
+    for (index, input) in read_kept(&corpora.join(format!("{target}.jsonl")))?.iter().enumerate() {
+        let path = corpus.join(format!("kept-{index}"));
+        fs::write(&path, input).with_context(|| format!("cannot write {}", path.display()))?;
     }
+    Ok(())
 }
 
 fn read_kept(path: &Path) -> Result<Vec<Vec<u8>>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let read = |line: &str| {
-        let value = serde_json::from_str(line).ok();
-        value.and_then(|value| input(&value)).with_context(|| format!("{}: {line}: is no input", path.display()))
-    };
-    text.lines().map(read).collect()
-}
-
-/// The input that a line holds.
-fn input(line: &Value) -> Option<Vec<u8>> {
-    if let Some(text) = line.as_str() {
-        return Some(text.as_bytes().to_vec());
-    }
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    line.get("hex")?.as_str()?.as_bytes().chunks(2).map(byte).collect()
-}
-
-fn line(input: &[u8]) -> Value {
-    match std::str::from_utf8(input) {
-        Ok(text) => json!(text),
-        Err(_) => json!({"hex": input.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()}),
-    }
+    kept::inputs(&text).map_err(|message| anyhow!("{}: {message}", path.display()))
 }
 
 /// Writes the kept corpus anew: what was kept, and the smallest of the inputs that were found.
 #[expect(clippy::disallowed_methods, reason = "the corpus is no file of a run")]
-fn keep(kept: &Path, corpus: &Path) -> Result<()> {
-    let mut inputs: BTreeSet<Vec<u8>> = read_kept(kept)?.into_iter().collect();
+fn keep(path: &Path, corpus: &Path) -> Result<()> {
+    let mut inputs: BTreeSet<Vec<u8>> = read_kept(path)?.into_iter().collect();
     let mut found: Vec<(u64, PathBuf)> = Vec::new();
     for entry in fs::read_dir(corpus).with_context(|| format!("cannot list {}", corpus.display()))? {
         let entry = entry?;
@@ -171,24 +184,5 @@ fn keep(kept: &Path, corpus: &Path) -> Result<()> {
             inputs.insert(input);
         }
     }
-    let lines: Vec<String> = inputs.iter().map(|input| format!("{}\n", line(input))).collect();
-    fs::write(kept, lines.concat()).with_context(|| format!("cannot write {}", kept.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn inputs_of_text_and_of_bytes_are_lines() {
-        for (bytes, expected) in
-            [(&b"a\n\"\xc3\xa9"[..], r#""a\n\"é""#), (b"", r#""""#), (b"\xff\x00\x10", r#"{"hex":"ff0010"}"#)]
-        {
-            assert_eq!(line(bytes).to_string(), expected);
-            assert_eq!(input(&line(bytes)).as_deref(), Some(bytes));
-        }
-        for wrong in [json!(7), json!({"hex": "0g"}), json!({"hex": 7}), json!([])] {
-            assert_eq!(input(&wrong), None, "{wrong}");
-        }
-    }
+    fs::write(path, kept::text(&inputs)).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -4,6 +4,7 @@
 //! Time is bounded by allocations, which need no clock: a reader that works much allocates much.
 
 mod corpus;
+mod kept;
 mod readers;
 mod seeds;
 
