@@ -3,6 +3,7 @@
 mod console;
 mod convert;
 mod demo;
+mod devices;
 mod docs;
 mod engine;
 mod eval;
@@ -94,6 +95,7 @@ enum Command {
     Convert(convert::Arguments),
     ImportGguf(import_gguf::Arguments),
     Merge(merge::Arguments),
+    Devices(devices::Arguments),
     #[command(hide = true)]
     Docs(docs::Arguments),
 }
@@ -122,6 +124,7 @@ fn main() -> ExitCode {
         Command::Convert(arguments) => convert::run(arguments, &console),
         Command::ImportGguf(arguments) => import_gguf::run(arguments, &console),
         Command::Merge(arguments) => merge::run(arguments, &console),
+        Command::Devices(arguments) => devices::run(arguments, &console),
         Command::Docs(arguments) => docs::run(arguments, &CommandLine::command(), &console),
     };
     match outcome {

@@ -22,6 +22,7 @@ pub mod activation;
 pub mod adamw;
 pub mod attention;
 mod buffer;
+pub mod cuda;
 mod dispatch;
 pub mod logprob;
 pub mod matmul;

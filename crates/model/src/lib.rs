@@ -29,7 +29,7 @@ pub use directory::{ModelDirectory, read_weights, write_directory};
 pub use error::ModelError;
 pub use gguf::{ImportSummary, import};
 pub use kernels::{
-    Buffer, Compute, adamw, instruction_set,
+    Buffer, Compute, adamw, cuda, instruction_set,
     logprob::TokenLogprob,
     sample::{self, Drawn, Sampling, draw},
     threads,

@@ -1,6 +1,7 @@
 //! The built program, run in scratch directories with a tiny model; asserts on exit codes, output and files.
 
 mod commands;
+mod devices;
 mod disk;
 mod engine;
 mod kill;
