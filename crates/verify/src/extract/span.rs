@@ -104,7 +104,8 @@ pub(crate) fn after_last_equal(formula: &str) -> &str {
         }
     }
     let Some(&last) = equals.last() else { return formula };
-    let value = exact[last + 1..].trim_matches(|c: char| c.is_whitespace() || c == '&');
+    // `==` is one sign.
+    let value = exact[last..].trim_start_matches('=').trim_matches(|c: char| c.is_whitespace() || c == '&');
     let computes = || !has_variable(&exact[..last]) && exact[..last].trim() != value;
     if !value.is_empty() && (equals.len() > 1 || computes()) { value } else { formula }
 }
