@@ -37,6 +37,23 @@ impl Line {
     }
 }
 
+/// The bits of `floats`.
+pub(crate) fn words_of(floats: &[f32]) -> &[u32] {
+    // SAFETY: a float and a word have the same size and alignment, and any float is a word.
+    unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), floats.len()) }
+}
+
+/// Copies `from` to the beginning of `to`, line by line: for rows that are too short to be worth a call.
+#[inline(always)]
+pub(crate) fn copy_lines<T: Copy>(to: &mut [T], from: &[T]) {
+    let to = &mut to[..from.len()];
+    let ((lines, rest), (from_lines, from_rest)) = (to.as_chunks_mut::<{ Line::WORDS }>(), from.as_chunks());
+    for (to, from) in lines.iter_mut().zip(from_lines) {
+        *to = *from;
+    }
+    rest.copy_from_slice(from_rest);
+}
+
 /// A vector of floats that starts on a cache line. Keeps its memory from use to use.
 #[derive(Debug, Clone, Default)]
 pub struct Buffer {

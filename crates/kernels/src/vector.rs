@@ -32,8 +32,9 @@ pub(crate) fn max_of_lanes(lanes: [f32; LANES]) -> f32 {
     reduce(lanes, larger)
 }
 
+/// The larger one; a NaN of `b` is passed over.
 #[inline(always)]
-fn larger(a: f32, b: f32) -> f32 {
+pub(crate) fn larger(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }
 }
 

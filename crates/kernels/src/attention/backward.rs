@@ -5,13 +5,13 @@ use std::{cell::RefCell, ops::Range};
 
 use super::{
     Heads, KeyValues, Tree,
-    block::{ColumnWords, LeftColumns, LeftRows, OutRows, StepRows, copy, scores, weighted_rows, weighted_values},
+    block::{ColumnWords, LeftColumns, LeftRows, OutRows, StepRows, scores, weighted_rows, weighted_values},
     forward::weigh,
     parts,
     stretch::Stretch,
 };
 use crate::{
-    buffer::{Buffer, Words},
+    buffer::{Buffer, Words, copy_lines},
     dispatch::{Arithmetic, dispatched},
     matmul::{Compute, packed::PANEL},
     threads::{self, Parts},
@@ -164,10 +164,10 @@ fn tree_backward(scratch: &mut Scratch, shared: &Shared<'_>, tree: &Tree, head: 
         let gradient = index * padded..index * padded + width;
         // SAFETY: no other task has these rows and this head.
         let keys = unsafe { shared.keys.part(at.clone()) };
-        copy(keys, &scratch.key_gradients[gradient.clone()]);
+        copy_lines(keys, &scratch.key_gradients[gradient.clone()]);
         // SAFETY: as above.
         let values = unsafe { shared.values.part(at) };
-        copy(values, &scratch.value_gradients[gradient]);
+        copy_lines(values, &scratch.value_gradients[gradient]);
     }
 }
 
@@ -213,10 +213,10 @@ fn block_backward(
         score_gradients(weights, &mut scratch.weight_gradients[blocks], (sum, heads.scale()));
     }
     let (shape, compute) = ((count, stride), shared.compute);
-    let weights = LeftColumns::new(&mut scratch.weight_words, &scratch.weights, shape, compute);
-    let score_gradients = LeftColumns::new(&mut scratch.score_words, &scratch.weight_gradients, shape, compute);
-    let queries = StepRows::new(&mut scratch.query_words, &scratch.queries, (count, padded), compute);
-    let out_gradients = StepRows::new(&mut scratch.out_words, &scratch.out_gradients, (count, padded), compute);
+    let weight_columns = LeftColumns::new(&mut scratch.weight_words, &scratch.weights, shape, compute);
+    let score_columns = LeftColumns::new(&mut scratch.score_words, &scratch.weight_gradients, shape, compute);
+    let query_steps = StepRows::new(&mut scratch.query_words, &scratch.queries, (count, padded), compute);
+    let out_steps = StepRows::new(&mut scratch.out_words, &scratch.out_gradients, (count, padded), compute);
     scratch.query_gradients.resize(count * padded).fill(0.0);
     for &(part, at, seen) in &seen {
         let gradients = |i: usize| &scratch.weight_gradients[i * stride + at..];
@@ -225,14 +225,14 @@ fn block_backward(
         weighted_values(&mut out, 0..count, &scratch.left, (&scratch.stretches[part][1], 0), seen);
         let first = (parts[part].start - parts[0].start) * padded;
         let mut keys = OutRows { floats: &mut scratch.key_gradients[first..], stride: padded };
-        weighted_rows(&mut keys, (score_gradients, at), queries, seen, compute);
+        weighted_rows(&mut keys, (score_columns, at), query_steps, seen, compute);
         let mut values = OutRows { floats: &mut scratch.value_gradients[first..], stride: padded };
-        weighted_rows(&mut values, (weights, at), out_gradients, seen, compute);
+        weighted_rows(&mut values, (weight_columns, at), out_steps, seen, compute);
     }
     for i in 0..count {
         // SAFETY: no other task has these rows and this head.
         let out = unsafe { shared.queries.part(start(i)..start(i) + width) };
-        copy(out, &scratch.query_gradients[i * padded..][..width]);
+        copy_lines(out, &scratch.query_gradients[i * padded..][..width]);
     }
 }
 
@@ -240,7 +240,7 @@ fn block_backward(
 fn padded_rows<'a>(out: &mut Buffer, (rows, padded): (usize, usize), row: impl Fn(usize) -> &'a [f32]) {
     for (index, out) in out.resize(rows * padded).chunks_exact_mut(padded).enumerate() {
         let values = row(index);
-        copy(out, values);
+        copy_lines(out, values);
         out[values.len()..].fill(0.0);
     }
 }

@@ -4,7 +4,7 @@ use std::{ops::Range, ptr::NonNull};
 
 use super::stretch::{PAGE, Stretch};
 use crate::{
-    buffer::{Line, Words},
+    buffer::{Words, words_of},
     matmul::{
         Output,
         left::RowTiles,
@@ -69,22 +69,6 @@ impl LeftRows {
     fn words(&self, row: usize, step: usize) -> &[u32] {
         &self.words[(step / STEPS_MAX * self.rows + row) * LEFT_STRIDE + step % STEPS_MAX..]
     }
-}
-
-/// Copies `from` to the beginning of `to`, line by line: most rows here are too short to be worth a call.
-#[inline(always)]
-pub(super) fn copy<T: Copy>(to: &mut [T], from: &[T]) {
-    let to = &mut to[..from.len()];
-    let ((lines, rest), (from_lines, from_rest)) = (to.as_chunks_mut::<{ Line::WORDS }>(), from.as_chunks());
-    for (to, from) in lines.iter_mut().zip(from_lines) {
-        *to = *from;
-    }
-    rest.copy_from_slice(from_rest);
-}
-
-pub(super) fn words_of(floats: &[f32]) -> &[u32] {
-    // SAFETY: a float and a word have the same size and alignment, and any float is a word.
-    unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), floats.len()) }
 }
 
 /// Rows of an array that a product writes: row r at r·stride.

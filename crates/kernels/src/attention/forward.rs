@@ -13,7 +13,7 @@ use crate::{
     dispatch::{Arithmetic, dispatched},
     matmul::{Compute, packed::PANEL, tile},
     threads::{self, Parts},
-    vector::{LANES, blocks_mut, first_lanes, max_of_lanes, sum_of_lanes},
+    vector::{LANES, blocks_mut, first_lanes, larger, max_of_lanes, sum_of_lanes},
 };
 
 /// Consecutive query rows of one sequence.
@@ -188,7 +188,7 @@ fn weigh_body<A: Arithmetic>(scores: &mut [f32], limit: usize, scale: f32) -> f3
         for lane in 0..LANES {
             let scaled = (block[lane] * scale).to_bits() & mask[lane];
             block[lane] = f32::from_bits(scaled | f32::NEG_INFINITY.to_bits() & !mask[lane]);
-            largest[lane] = if block[lane] > largest[lane] { block[lane] } else { largest[lane] };
+            largest[lane] = larger(largest[lane], block[lane]);
         }
     }
     let largest = max_of_lanes(largest);

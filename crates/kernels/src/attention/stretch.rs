@@ -1,11 +1,8 @@
 //! Keys and values of consecutive positions, laid out as the products of attention read them.
 
-use super::{
-    Heads,
-    block::{copy, words_of},
-};
+use super::Heads;
 use crate::{
-    buffer::Line,
+    buffer::{Line, copy_lines, words_of},
     matmul::{
         packed::PANEL,
         words::{Compute, bf16_bits},
@@ -149,7 +146,7 @@ fn put((keys, values): Pages<'_>, (place, padded): (usize, usize), (key, value):
     for (to, x) in keys.iter_mut().zip(key) {
         to[place] = x.to_bits();
     }
-    copy(&mut values[place * padded..][..padded], words_of(value));
+    copy_lines(&mut values[place * padded..][..padded], words_of(value));
 }
 
 /// One position of one head in bf16: the key's neighbours in one word, the value beside those of its pair of positions.
