@@ -202,7 +202,12 @@ impl<'a> StepRows<'a> {
             Compute::F32 => &words_of(floats)[..steps * columns],
             Compute::Bf16 => {
                 let words = &mut words.with_room(steps * columns)[..steps * columns];
-                step_words(words, columns, floats, &Steps { first: 0, stride: columns, values: rows, compute });
+                step_words(
+                    words,
+                    (columns, columns),
+                    floats,
+                    &Steps { first: 0, stride: columns, values: rows, compute },
+                );
                 words
             }
         };

@@ -132,7 +132,7 @@ fn pack_by_steps(words: &mut [u32], matrix: Matrix<'_>, tiles: RowTiles, compute
         for (row, height) in (0..tiles.count()).map(|index| tiles.tile(index)) {
             let start = row * steps + first * height;
             let words = &mut words[start..start + count * height];
-            step_words(words, height, matrix.values, &steps_of(matrix, (row, first), compute));
+            step_words(words, (height, height), matrix.values, &steps_of(matrix, (row, first), compute));
         }
     }
 }

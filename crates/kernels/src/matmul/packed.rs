@@ -164,22 +164,9 @@ fn pack_rows(words: &mut [u32], matrix: Matrix<'_>, compute: Compute) {
                 values: matrix.rows - from,
                 compute,
             };
-            put_steps(words, PANEL.min(matrix.columns - first), matrix.values, &source);
+            step_words(words, (PANEL.min(matrix.columns - first), PANEL), matrix.values, &source);
         }
     });
-}
-
-/// Fills `words`, \[steps, PANEL\], from rows of `width` values; zeros in the columns beyond.
-fn put_steps(words: &mut [u32], width: usize, values: &[f32], source: &Steps) {
-    if width == PANEL {
-        return step_words(words, PANEL, values, source);
-    }
-    let mut narrow = vec![0; words.len() / PANEL * width];
-    step_words(&mut narrow, width, values, source);
-    for (words, narrow) in words.chunks_exact_mut(PANEL).zip(narrow.chunks_exact(width)) {
-        words[..width].copy_from_slice(narrow);
-        words[width..].fill(0);
-    }
 }
 
 /// From a matrix whose columns lie in memory as they are.

@@ -117,9 +117,11 @@ pub(crate) struct Steps {
     pub(crate) compute: Compute,
 }
 
-/// Fills `words`, \[steps, width\], from rows of `values`: one row a step in f32, two in bf16.
-pub(crate) fn step_words(words: &mut [u32], width: usize, values: &[f32], steps: &Steps) {
-    let count = words.len() / width;
+/// Fills `words`, \[steps, columns\], from rows of `width` values each, with zeros in the columns beyond: one row a step
+/// in f32, two in bf16.
+pub(crate) fn step_words(words: &mut [u32], (width, columns): (usize, usize), values: &[f32], steps: &Steps) {
+    assert!(width <= columns, "{width} values of {columns} columns");
+    let count = words.len() / columns;
     let rows = match steps.compute {
         Compute::F32 => count,
         Compute::Bf16 => (2 * count).min(steps.values),
@@ -131,16 +133,18 @@ pub(crate) fn step_words(words: &mut [u32], width: usize, values: &[f32], steps:
     match crate::instruction_set() {
         InstructionSet::Amx | InstructionSet::Avx512Bf16 => {
             // SAFETY: the CPU has the instructions, and the rows lie in `values` (asserted).
-            return unsafe { x86::step_words_native(words, width, values.as_ptr(), (steps, rows)) };
+            return unsafe { x86::step_words_native(words, (width, columns), values.as_ptr(), (steps, rows)) };
         }
         InstructionSet::Avx512 => {
             // SAFETY: as above.
-            return unsafe { x86::step_words(words, width, values.as_ptr(), (steps, rows)) };
+            return unsafe { x86::step_words(words, (width, columns), values.as_ptr(), (steps, rows)) };
         }
         InstructionSet::Avx2 | InstructionSet::Portable => {}
     }
     let row = |index: usize| &values[steps.first + index * steps.stride..][..width];
-    for (step, words) in words.chunks_exact_mut(width).enumerate() {
+    for (step, words) in words.chunks_exact_mut(columns).enumerate() {
+        let (words, beyond) = words.split_at_mut(width);
+        beyond.fill(0);
         match steps.compute {
             Compute::F32 => words.iter_mut().zip(row(step)).for_each(|(word, value)| *word = value.to_bits()),
             Compute::Bf16 if 2 * step + 1 < rows => {

@@ -44,22 +44,25 @@ fn pairs_native(first: __m512, second: __m512) -> __m512i {
 macro_rules! step_words {
     ($name:ident, $features:literal, $pairs:ident) => {
         /// # Safety
-        /// `rows` rows of `width` values, as `steps` says, must be readable behind `values`.
+        /// `rows` rows of `width` values, as `steps` says, must be readable behind `values`, and `width` be at most
+        /// `columns`.
         #[target_feature(enable = $features)]
         pub(super) unsafe fn $name(
             words: &mut [u32],
-            width: usize,
+            (width, columns): (usize, usize),
             values: *const f32,
             (steps, rows): (&Steps, usize),
         ) {
-            let count = words.len() / width;
-            for first in (0..width).step_by(16) {
-                let mask = if width - first >= 16 { u16::MAX } else { (1 << (width - first)) - 1 };
+            let count = words.len() / columns;
+            let lanes = |left: usize| if left >= 16 { u16::MAX } else { (1 << left) - 1 };
+            for first in (0..columns).step_by(16) {
+                let (mask, put) = (lanes(width.saturating_sub(first)), lanes(columns - first));
                 for step in 0..count {
                     // SAFETY: the row exists (the caller vouches) and the mask ends with it; so does that of the words.
+                    // Nothing is read behind a row's end, where the mask is empty.
                     unsafe {
                         let load = |row: usize| {
-                            _mm512_maskz_loadu_ps(mask, values.add(steps.first + row * steps.stride + first))
+                            _mm512_maskz_loadu_ps(mask, values.wrapping_add(steps.first + row * steps.stride + first))
                         };
                         let word = match steps.compute {
                             Compute::F32 => _mm512_castps_si512(load(step)),
@@ -67,7 +70,7 @@ macro_rules! step_words {
                             Compute::Bf16 if 2 * step < rows => $pairs(load(2 * step), _mm512_setzero_ps()),
                             Compute::Bf16 => _mm512_set1_epi32(0),
                         };
-                        _mm512_mask_storeu_epi32(words.as_mut_ptr().add(step * width + first).cast(), mask, word);
+                        _mm512_mask_storeu_epi32(words.as_mut_ptr().add(step * columns + first).cast(), put, word);
                     }
                 }
             }
