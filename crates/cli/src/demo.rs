@@ -76,7 +76,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
         }
         Ok(demo.start_model(seed).into())
     };
-    let failed = Floor { runs: &runs, jobs, model: &model, progress: &progress, bar: &bar }.work();
+    let waits = |run: &SweepRun| starts[&run.config.seed].try_lock().is_err();
+    let failed = Floor { runs: &runs, jobs, model: &model, waits: &waits, progress: &progress, bar: &bar }.work();
     drop(bar);
     if machine::stop_requested() {
         console.note(format!("stopped; what was done is in {}", root.display()));

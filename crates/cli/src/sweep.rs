@@ -99,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let all = runs.iter().map(|run| run.config.train.steps).sum::<u64>();
     let bar = progress.work(done * STEP_UNITS, all * STEP_UNITS);
     let model = |run: &SweepRun| Ok(models[&run.config.model.path].clone());
-    let failed = Floor { runs: &runs, jobs, model: &model, progress: &progress, bar: &bar }.work();
+    let failed = Floor { runs: &runs, jobs, model: &model, waits: &|_| false, progress: &progress, bar: &bar }.work();
     drop(bar);
     if machine::stop_requested() {
         console.note("stopped; the same command goes on");

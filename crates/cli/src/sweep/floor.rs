@@ -2,10 +2,7 @@
 //! from, the caller says.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     thread,
 };
 
@@ -29,12 +26,14 @@ pub(crate) const STEP_UNITS: u64 = 4;
 
 /// Where the runs are made.
 pub(crate) struct Floor<'a> {
-    /// All runs, in the order in which they begin.
+    /// All runs, in the order in which they begin unless one waits for its model.
     pub(crate) runs: &'a [SweepRun],
     /// Runs at a time. Each has one thread where there are several, and its share of the memory.
     pub(crate) jobs: usize,
     /// The model that a run starts from, made or found when the run begins.
     pub(crate) model: &'a (dyn Fn(&SweepRun) -> Result<ModelPlace> + Sync),
+    /// Whether a run would wait for its model, because another one makes it now; runs that would not go first.
+    pub(crate) waits: &'a (dyn Fn(&SweepRun) -> bool + Sync),
     /// Told of what stays on the screen.
     pub(crate) progress: &'a Progress,
     /// Moved on by [`STEP_UNITS`] a step.
@@ -45,7 +44,7 @@ impl Floor<'_> {
     /// Makes every run that is not finished, until someone asks to stop. A run that fails is told of at once, and the
     /// others go on; returns the names of those that failed.
     pub(crate) fn work(&self) -> Vec<String> {
-        let next = AtomicUsize::new(0);
+        let left = Mutex::new(self.runs.iter().collect::<Vec<_>>());
         let memory = machine::memory_bytes_available().map(|bytes| bytes / self.jobs as u64);
         let failed = Mutex::new(Vec::new());
         let work = |run: &SweepRun| {
@@ -54,8 +53,15 @@ impl Floor<'_> {
                 failed.lock().unwrap_or_else(PoisonError::into_inner).push(run.name());
             }
         };
-        let waiting = || self.runs.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !machine::stop_requested());
-        let worker = || std::iter::from_fn(waiting).for_each(work);
+        let next = || {
+            let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+            if left.is_empty() || machine::stop_requested() {
+                return None;
+            }
+            let ready = left.iter().position(|run| !(self.waits)(run)).unwrap_or(0);
+            Some(left.remove(ready))
+        };
+        let worker = || std::iter::from_fn(next).for_each(work);
         thread::scope(|scope| (0..self.jobs).for_each(|_| drop(scope.spawn(worker))));
         failed.into_inner().unwrap_or_else(PoisonError::into_inner)
     }

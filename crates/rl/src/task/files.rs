@@ -29,6 +29,8 @@ use crate::{
 /// Problems of a training step.
 const PROMPTS_PER_STEP: usize = 16;
 const GROUP_SIZE: usize = 16;
+/// So few rows that what a layer keeps of them stays in a second-level cache, as do the keys and values of one group.
+const MICRO_BATCH_TOKENS: usize = 256;
 const HELD_OUT_PROBLEMS: usize = 600;
 const DEMONSTRATIONS: usize = 8000;
 
@@ -155,13 +157,13 @@ impl TaskFiles {
                 group_size: GROUP_SIZE,
                 completion_tokens_max: self.family.completion_tokens_max,
                 temperature: 1.0,
-                sequences_max: PROMPTS_PER_STEP * GROUP_SIZE,
+                sequences_max: GROUP_SIZE,
                 cache_bytes_max: 0,
             },
             train: TrainSettings {
                 steps,
                 passes: 1,
-                micro_batch_tokens: 2048,
+                micro_batch_tokens: MICRO_BATCH_TOKENS,
                 truncated: Truncated::Wrong,
                 advantage: AdvantageScale::GroupStd,
                 dynamic_sampling: None,
@@ -201,7 +203,7 @@ impl TaskFiles {
             train: SftTrainSettings {
                 steps: self.family.start_steps,
                 batch_size: 64,
-                micro_batch_tokens: 2048,
+                micro_batch_tokens: MICRO_BATCH_TOKENS,
                 optimizer: OptimizerSettings { learning_rate: 4e-3, beta2: 0.98, ..OptimizerSettings::default() },
                 schedule: Schedule { warmup_steps: 20, decay: Decay::Cosine },
             },
