@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{golden, python, results, supply, tidy, verifier};
+use crate::{cuda, golden, python, results, supply, tidy, verifier};
 
 /// How many tests or checks ended which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -191,6 +191,7 @@ fn parts(runner: TestRunner) -> Vec<Part> {
         Part::new("doc tests", Work::Tests, &["test", "--workspace", "--doc"]),
         Part { name: "doc", command: document, work: Work::Check },
         Part::new("verifier", Work::Call(verifier::pairs), &["xtask", "verifier", "pairs"]),
+        Part::new("cuda", Work::Call(cuda::check), &["xtask", "cuda"]),
         Part::new("python", Work::Call(python::check), &["xtask", "python"]),
         Part::new("python trl", Work::Call(python::check_trl), &["xtask", "python", "--with", "trl"]),
         Part::new("golden run", Work::Call(golden::golden), &["xtask", "golden"]),

@@ -24,6 +24,14 @@ pub struct Step {
     pub count: u64,
 }
 
+impl Step {
+    /// 1 − β1ⁿ and √(1 − β2ⁿ), computed in f64.
+    pub(crate) fn corrections(&self) -> [f32; 2] {
+        let rest = |beta: f32| 1.0 - f64::from(beta).powf(self.count as f64);
+        [rest(self.beta1) as f32, rest(self.beta2).sqrt() as f32]
+    }
+}
+
 /// A tensor with its moments, all \[N\].
 pub struct Tensor<'a> {
     /// Updated in place.
@@ -38,8 +46,7 @@ pub struct Tensor<'a> {
 
 #[inline(always)]
 fn update_body<A: Arithmetic>(tensor: &mut Tensor<'_>, step: &Step) {
-    let correction1 = (1.0 - f64::from(step.beta1).powf(step.count as f64)) as f32;
-    let correction2 = (1.0 - f64::from(step.beta2).powf(step.count as f64)).sqrt() as f32;
+    let [correction1, correction2] = step.corrections();
     let step_size = step.learning_rate / correction1;
     let keep = 1.0 - step.learning_rate * step.weight_decay;
     let moments = tensor.first_moment.iter_mut().zip(tensor.second_moment.iter_mut());

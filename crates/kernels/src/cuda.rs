@@ -1,7 +1,13 @@
-//! NVIDIA's cards: which there are, and why one is not usable.
+//! NVIDIA's cards: which there are, and why one is not usable; the kernels for them, from source to machine code.
 //!
 //! The driver and NVRTC are libraries that this program looks for when it runs; it builds and starts without them.
 //! Whoever asks for either must have found it first ([`survey`]), because the bindings panic where a library is missing.
+
+pub mod blocks;
+pub mod compile;
+pub mod launch;
+pub mod parameters;
+pub mod sources;
 
 use std::fmt;
 

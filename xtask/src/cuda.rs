@@ -1,0 +1,55 @@
+//! The kernels for NVIDIA's cards, checked on a machine without one. What is checked and how is the example `cuda` of the
+//! crate `kernels`; here the compiler is fetched and the commands put together.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    ci::Outcome,
+    programs::{build_outputs, succeed},
+};
+
+/// Checks the kernels of the repository at `root`.
+pub(crate) fn run(root: &Path) -> Result<ExitCode> {
+    check(root).map(|_| ExitCode::SUCCESS)
+}
+
+/// The part of `cargo xtask ci`.
+pub(crate) fn check(root: &Path) -> Result<Outcome> {
+    let folder = build_outputs(root).join("cuda");
+    let mut compile = example(root);
+    // libnvrtc is looked for when the program runs, as on a user's machine.
+    compile.env("LD_LIBRARY_PATH", nvrtc(root, &folder.join("venv"))?);
+    succeed(&mut compile, "compiling the kernels")?;
+    Ok(Outcome::PASSED)
+}
+
+/// Installs NVRTC's wheel into an environment of its own, where it is not there yet; the folder of its libraries.
+fn nvrtc(root: &Path, environment: &Path) -> Result<PathBuf> {
+    let python = environment.join("bin").join("python");
+    if !python.exists() {
+        let mut venv = Command::new("python3");
+        succeed(venv.args(["-m", "venv"]).arg(environment), "python3 -m venv; install Python's venv and pip")?;
+    }
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps"]);
+    pip.arg("--requirement").arg(root.join("scripts").join("cuda").join("requirements.txt"));
+    succeed(&mut pip, "pip install of NVRTC; the network is needed once")?;
+    let mut place = Command::new(&python);
+    place.args(["-c", "import nvidia.cuda_nvrtc as package; print(package.__path__[0])"]);
+    let output = place.output().context("cannot start the environment's python")?;
+    ensure!(output.status.success(), "NVRTC's wheel holds no package nvidia.cuda_nvrtc");
+    let package = String::from_utf8(output.stdout).context("the path of NVRTC's package is not UTF-8")?;
+    Ok(Path::new(package.trim()).join("lib"))
+}
+
+/// The example that checks.
+fn example(root: &Path) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(["run", "--quiet", "--package", "kernels", "--example", "cuda"]).current_dir(root);
+    command
+}
