@@ -23,7 +23,7 @@ pub fn query_blocks(trees: &[Tree]) -> Vec<QueryBlock> {
     let mut blocks = Vec::new();
     for tree in trees {
         for part in parts(tree) {
-            let trunk = if part.start == tree.trunk.start { 0 } else { tree.trunk.len() };
+            let trunk = if part.start < tree.trunk.end { 0 } else { tree.trunk.len() };
             blocks.extend(part.clone().step_by(TILE_ROWS).map(|first| QueryBlock {
                 first: number(first),
                 rows: number(TILE_ROWS.min(part.end - first)),
@@ -43,7 +43,7 @@ pub fn key_blocks(trees: &[Tree]) -> Vec<KeyBlock> {
     for tree in trees {
         let end = tree.rows().end;
         for part in parts(tree) {
-            let tree_end = if part.start == tree.trunk.start { end } else { part.end };
+            let tree_end = if part.start < tree.trunk.end { end } else { part.end };
             blocks.extend(part.clone().step_by(TILE_KEYS).map(|first| KeyBlock {
                 first: number(first),
                 rows: number(TILE_KEYS.min(part.end - first)),
@@ -62,10 +62,10 @@ mod tests {
 
     #[test]
     fn a_tree_is_cut_part_by_part_and_the_longest_block_comes_first() {
-        // A prompt of 70 rows, branches of 3 and 65, one without rows; then a sequence alone.
+        // A prompt of 70 rows, branches of 3 and 65, one without rows; then two sequences without a prompt.
         let trees = [
             Tree { trunk: 0..70, branches: vec![70..73, 73..73, 73..138] },
-            Tree { trunk: 138..138, branches: vec![138..140, 140..140] },
+            Tree { trunk: 138..138, branches: vec![138..140, 140..141] },
         ];
         let block = |first, rows, trunk_rows, own_first, trunk_first| QueryBlock {
             first,
@@ -81,6 +81,7 @@ mod tests {
             block(64, 6, 0, 0, 0),
             block(0, 64, 0, 0, 0),
             block(138, 2, 0, 138, 138),
+            block(140, 1, 0, 140, 138),
         ];
         assert_eq!(query_blocks(&trees), expected);
         let block = |first, rows, own_end, tree_end| KeyBlock { first, rows, own_end, tree_end };
@@ -91,6 +92,7 @@ mod tests {
             block(70, 3, 73, 73),
             block(138, 2, 140, 140),
             block(137, 1, 138, 138),
+            block(140, 1, 141, 141),
         ];
         assert_eq!(key_blocks(&trees), expected);
     }
