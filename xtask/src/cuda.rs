@@ -1,5 +1,5 @@
-//! The kernels for NVIDIA's cards, checked on a machine without one. What is checked and how is the example `cuda` of the
-//! crate `kernels`; here the compiler is fetched and the commands put together.
+//! The kernels for NVIDIA's cards, checked on a machine without one: compiled by NVRTC, and run in an emulation. What is
+//! checked and how is the example `cuda` of the crate `kernels`; here the compiler is fetched and the commands put together.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,25 +7,37 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 
 use crate::{
     ci::Outcome,
     programs::{build_outputs, succeed},
 };
 
+/// How to check the kernels.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Seed of the numbers that the emulated kernels are given.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
 /// Checks the kernels of the repository at `root`.
-pub(crate) fn run(root: &Path) -> Result<ExitCode> {
-    check(root).map(|_| ExitCode::SUCCESS)
+pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
+    let folder = build_outputs(root).join("cuda");
+    let mut compile = example(root);
+    // libnvrtc is looked for when the program runs, as on a user's machine.
+    compile.arg("compile").env("LD_LIBRARY_PATH", nvrtc(root, &folder.join("venv"))?);
+    succeed(&mut compile, "compiling the kernels")?;
+    let mut emulate = example(root);
+    emulate.arg("emulate").arg(folder.join("emulation")).arg(options.seed.to_string());
+    succeed(&mut emulate, "running the kernels in an emulation")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The part of `cargo xtask ci`.
 pub(crate) fn check(root: &Path) -> Result<Outcome> {
-    let folder = build_outputs(root).join("cuda");
-    let mut compile = example(root);
-    // libnvrtc is looked for when the program runs, as on a user's machine.
-    compile.env("LD_LIBRARY_PATH", nvrtc(root, &folder.join("venv"))?);
-    succeed(&mut compile, "compiling the kernels")?;
-    Ok(Outcome::PASSED)
+    run(root, &Options { seed: 0 }).map(|_| Outcome::PASSED)
 }
 
 /// Installs NVRTC's wheel into an environment of its own, where it is not there yet; the folder of its libraries.
@@ -47,9 +59,9 @@ fn nvrtc(root: &Path, environment: &Path) -> Result<PathBuf> {
     Ok(Path::new(package.trim()).join("lib"))
 }
 
-/// The example that checks.
+/// The example that checks, with what it is to do still to be added.
 fn example(root: &Path) -> Command {
     let mut command = Command::new("cargo");
-    command.args(["run", "--quiet", "--package", "kernels", "--example", "cuda"]).current_dir(root);
+    command.args(["run", "--quiet", "--package", "kernels", "--example", "cuda", "--"]).current_dir(root);
     command
 }

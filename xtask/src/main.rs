@@ -36,8 +36,8 @@ enum Command {
     Bench(bench::Options),
     /// Checks where dependencies come from, their licences, and that none fetches anything while it is built.
     Supply,
-    /// Checks the kernels for NVIDIA's cards without one: compiles them with NVRTC, which is fetched from PyPI.
-    Cuda,
+    /// Checks the kernels for NVIDIA's cards without one: compiles them with NVRTC, and runs them in an emulation.
+    Cuda(cuda::Options),
     /// Fuzzes the readers and the verifier with `cargo fuzz`, an hour each unless told otherwise.
     Fuzz(fuzz::Options),
     /// Runs the long form of a search for faults, or of all.
@@ -71,7 +71,7 @@ fn main() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Supply => supply::check(root).map(|_| ExitCode::SUCCESS),
-        Command::Cuda => cuda::run(root),
+        Command::Cuda(options) => cuda::run(root, &options),
         Command::Fuzz(options) => fuzz::fuzz(root, &options),
         Command::Reliability { search } => reliability::run(root, search),
         Command::Python(options) => python::run(root, &options),

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use kernels::cuda::{
-    compile::{Usage, compile},
+    compile::{CompileError, Usage, compile},
     launch::{self, Launch},
     sources::{SOURCES, Source, Width},
 };
@@ -24,7 +24,13 @@ pub(crate) fn compile_all() -> ExitCode {
     for source in &SOURCES {
         let widths = if source.width == Width::Head { &HEAD_WIDTHS[..] } else { &[0] };
         for (&width, architecture) in widths.iter().flat_map(|width| ARCHITECTURES.map(|one| (width, one))) {
-            faults.extend(compile_one(source, width, architecture));
+            match compile_one(source, width, architecture) {
+                Ok(found) => faults.extend(found),
+                Err(error) => {
+                    println!("{error}");
+                    return ExitCode::FAILURE;
+                }
+            }
         }
     }
     for fault in &faults {
@@ -34,11 +40,12 @@ pub(crate) fn compile_all() -> ExitCode {
 }
 
 /// The faults of one source for one architecture and head width, 0 where it is for any.
-fn compile_one(source: &Source, width: usize, (architecture, shared_bytes_max): (&str, usize)) -> Vec<String> {
-    let compiled = match compile(source, architecture, width) {
-        Ok(compiled) => compiled,
-        Err(error) => return vec![error.to_string()],
-    };
+fn compile_one(
+    source: &Source,
+    width: usize,
+    (architecture, shared_bytes_max): (&str, usize),
+) -> Result<Vec<String>, CompileError> {
+    let compiled = compile(source, architecture, width)?;
     let place = format!("{} for {architecture}", source.name);
     let mut faults: Vec<String> = compiled.warnings().iter().map(|line| format!("{place}: {line}")).collect();
     let usages = compiled.usages();
@@ -63,7 +70,7 @@ fn compile_one(source: &Source, width: usize, (architecture, shared_bytes_max): 
             ));
         }
     }
-    faults
+    Ok(faults)
 }
 
 /// Shared memory of a block, which depends on nothing but the kernel and the head width.
