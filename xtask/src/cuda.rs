@@ -1,5 +1,5 @@
-//! The kernels for NVIDIA's cards, checked on a machine without one: compiled by NVRTC, and run in an emulation. What is
-//! checked and how is the example `cuda` of the crate `kernels`; here the compiler is fetched and the commands put together.
+//! The kernels for NVIDIA's cards: compiled by NVRTC, run in an emulation, and on a card where there is one. What is checked
+//! and how is the example `cuda` of the crate `kernels`; here the compiler is fetched and the commands put together.
 
 use std::{
     path::{Path, PathBuf},
@@ -25,13 +25,14 @@ pub(crate) struct Options {
 /// Checks the kernels of the repository at `root`.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
     let folder = build_outputs(root).join("cuda");
-    let mut compile = example(root);
+    let compiler = nvrtc(root, &folder.join("venv"))?;
+    let seed = options.seed.to_string();
     // libnvrtc is looked for when the program runs, as on a user's machine.
-    compile.arg("compile").env("LD_LIBRARY_PATH", nvrtc(root, &folder.join("venv"))?);
-    succeed(&mut compile, "compiling the kernels")?;
+    succeed(example(root).arg("compile").env("LD_LIBRARY_PATH", &compiler), "compiling the kernels")?;
     let mut emulate = example(root);
-    emulate.arg("emulate").arg(folder.join("emulation")).arg(options.seed.to_string());
-    succeed(&mut emulate, "running the kernels in an emulation")?;
+    succeed(emulate.arg("emulate").arg(folder.join("emulation")).arg(&seed), "running the kernels in an emulation")?;
+    let mut card = example(root);
+    succeed(card.args(["card", &seed]).env("LD_LIBRARY_PATH", &compiler), "running the kernels on a card")?;
     Ok(ExitCode::SUCCESS)
 }
 

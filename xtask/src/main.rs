@@ -36,7 +36,7 @@ enum Command {
     Bench(bench::Options),
     /// Checks where dependencies come from, their licences, and that none fetches anything while it is built.
     Supply,
-    /// Checks the kernels for NVIDIA's cards without one: compiles them with NVRTC, and runs them in an emulation.
+    /// Checks the kernels for NVIDIA's cards: compiles them, and runs them in an emulation, and on a card where there is one.
     Cuda(cuda::Options),
     /// Fuzzes the readers and the verifier with `cargo fuzz`, an hour each unless told otherwise.
     Fuzz(fuzz::Options),

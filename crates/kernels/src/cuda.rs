@@ -5,6 +5,7 @@
 
 pub mod blocks;
 pub mod compile;
+pub mod device;
 pub mod launch;
 pub mod parameters;
 pub mod sources;
@@ -13,7 +14,7 @@ use std::fmt;
 
 use cudarc::{
     driver::{
-        result::{DriverError, ctx, device, init, mem_get_info, primary_ctx},
+        result::{self, DriverError, ctx, init, mem_get_info, primary_ctx},
         sys::{self as driver, CUdevice, CUdevice_attribute},
     },
     nvrtc::sys as nvrtc,
@@ -173,18 +174,18 @@ fn cards() -> Result<Vec<Card>, Unusable> {
         Err(DriverError(driver::CUresult::CUDA_ERROR_NO_DEVICE)) => return Err(Unusable::NoCard),
         other => other.map_err(refused("to start"))?,
     }
-    let count = device::get_count().map_err(refused("the number of cards"))?;
+    let count = result::device::get_count().map_err(refused("the number of cards"))?;
     if count == 0 {
         return Err(Unusable::NoCard);
     }
-    (0..count).map(|index| card(device::get(index).map_err(refused("a card"))?)).collect()
+    (0..count).map(|index| card(result::device::get(index).map_err(refused("a card"))?)).collect()
 }
 
 fn card(device: CUdevice) -> Result<Card, Unusable> {
     let attribute = |attribute| {
         // SAFETY: the device is one that the driver gave.
-        let number =
-            unsafe { device::get_attribute(device, attribute) }.map_err(refused("a card's compute capability"))?;
+        let number = unsafe { result::device::get_attribute(device, attribute) }
+            .map_err(refused("a card's compute capability"))?;
         Ok::<_, Unusable>(number.unsigned_abs())
     };
     let capability = Version {
@@ -192,8 +193,8 @@ fn card(device: CUdevice) -> Result<Card, Unusable> {
         minor: attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
     };
     // SAFETY: as above.
-    let memory_bytes = unsafe { device::total_mem(device) }.map_err(refused("a card's memory"))? as u64;
-    let name = device::get_name(device).map_err(refused("a card's name"))?;
+    let memory_bytes = unsafe { result::device::total_mem(device) }.map_err(refused("a card's memory"))? as u64;
+    let name = result::device::get_name(device).map_err(refused("a card's name"))?;
     Ok(Card { name, capability, memory_bytes, free_bytes: free_bytes(device) })
 }
 

@@ -1,6 +1,8 @@
-//! Arrays that end where no memory is, and the arguments of a kernel.
+//! Arrays that kernels read and write, with guards around them, and the arguments of a kernel.
 
-use std::{cell::Cell, marker::PhantomData, ptr};
+use std::{cell::RefCell, marker::PhantomData, ptr, rc::Rc};
+
+use kernels::cuda::device::{Device, SharedMemory};
 
 /// What a kernel may do with an array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,72 +15,114 @@ const PAGE_BYTES: usize = 4096;
 /// What stands around an array, as far as it does not end at a page.
 const CANARY: u8 = 0xa5;
 
-/// Bytes that begin at a multiple of 16 and end less than 16 bytes before a page that can't be accessed; another such page
-/// is before them.
+thread_local! {
+    /// The card that shares new arrays; none for the emulation.
+    static DEVICE: RefCell<Option<Rc<Device>>> = const { RefCell::new(None) };
+}
+
+/// Has a card share every array that this thread makes from here on.
+pub(crate) fn share_with(device: &Rc<Device>) {
+    DEVICE.set(Some(Rc::clone(device)));
+}
+
+/// What an array's bytes and its surroundings lie in.
+enum Pages {
+    /// A mapping whose first and last page can't be accessed, so that emulated kernels stay within.
+    Mapped(*mut u8, usize),
+    /// Memory that a card reads and writes, too.
+    Shared(SharedMemory),
+}
+
+impl Pages {
+    /// So many whole pages, which can be written.
+    fn new(bytes: usize) -> Self {
+        if let Some(device) = DEVICE.with_borrow(Clone::clone) {
+            return Self::Shared(
+                SharedMemory::new(&device, bytes).unwrap_or_else(|fault| panic!("{bytes} bytes: {fault}")),
+            );
+        }
+        let all = bytes + 2 * PAGE_BYTES;
+        // SAFETY: a new private mapping.
+        let mapping = unsafe {
+            libc::mmap(ptr::null_mut(), all, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
+        };
+        assert_ne!(mapping, libc::MAP_FAILED, "{all} bytes of memory");
+        let pages = Self::Mapped(mapping.cast(), all);
+        // SAFETY: whole pages of the mapping.
+        let opened = unsafe { libc::mprotect(pages.first().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) };
+        assert_eq!(opened, 0, "memory that can be written");
+        pages
+    }
+
+    /// Where what can be written begins.
+    fn first(&self) -> *mut u8 {
+        match self {
+            // SAFETY: within the mapping.
+            Self::Mapped(mapping, _) => unsafe { mapping.add(PAGE_BYTES) },
+            Self::Shared(memory) => memory.start(),
+        }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        if let Self::Mapped(mapping, bytes) = self {
+            // SAFETY: the mapping is this one's own.
+            unsafe { libc::munmap(mapping.cast(), *bytes) };
+        }
+    }
+}
+
+/// Bytes that begin at a multiple of 16 and end less than 16 bytes before the end of their pages, with at least a page of
+/// the canary around them on a card.
 pub(crate) struct Memory {
-    mapping: *mut u8,
-    mapped_bytes: usize,
-    start: *mut u8,
+    pages: Pages,
+    /// Of the pages.
+    around: usize,
+    offset: usize,
     bytes: usize,
-    used: Cell<Use>,
+    used: Use,
 }
 
 impl Memory {
     fn new(bytes: usize, used: Use) -> Self {
-        let inner = bytes.next_multiple_of(PAGE_BYTES).max(PAGE_BYTES);
-        let mapped_bytes = inner + 2 * PAGE_BYTES;
-        // SAFETY: a new private mapping.
-        let mapping = unsafe {
-            libc::mmap(ptr::null_mut(), mapped_bytes, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
-        };
-        assert_ne!(mapping, libc::MAP_FAILED, "{mapped_bytes} bytes of memory");
-        let mapping = mapping.cast::<u8>();
-        // SAFETY: within the mapping.
-        let first = unsafe { mapping.add(PAGE_BYTES) };
-        // SAFETY: whole pages of the mapping.
-        let opened = unsafe { libc::mprotect(first.cast(), inner, libc::PROT_READ | libc::PROT_WRITE) };
-        assert_eq!(opened, 0, "memory that can be written");
+        let on_card = DEVICE.with_borrow(Option::is_some);
+        let margin = if on_card { PAGE_BYTES } else { 0 };
+        let around = bytes.next_multiple_of(PAGE_BYTES).max(PAGE_BYTES) + 2 * margin;
+        let pages = Pages::new(around);
         // SAFETY: all of it can be written.
-        unsafe { ptr::write_bytes(first, CANARY, inner) };
-        // SAFETY: the array ends within the inner pages.
-        let start = unsafe { first.add(inner - bytes.next_multiple_of(16)) };
-        Self { mapping, mapped_bytes, start, bytes, used: Cell::new(used) }
+        unsafe { ptr::write_bytes(pages.first(), CANARY, around) };
+        Self { pages, around, offset: around - margin - bytes.next_multiple_of(16), bytes, used }
+    }
+
+    fn start(&self) -> *mut u8 {
+        // SAFETY: within the pages.
+        unsafe { self.pages.first().add(self.offset) }
     }
 
     fn all(&self) -> &[u8] {
-        // SAFETY: the inner pages are readable, and nobody holds a reference to write through.
-        unsafe { std::slice::from_raw_parts(self.mapping.add(PAGE_BYTES), self.mapped_bytes - 2 * PAGE_BYTES) }
-    }
-
-    fn offset(&self) -> usize {
-        self.start as usize - self.mapping as usize - PAGE_BYTES
+        // SAFETY: the pages are readable, and nobody holds a reference to write through.
+        unsafe { std::slice::from_raw_parts(self.pages.first(), self.around) }
     }
 
     /// The array's bytes.
     pub(crate) fn content(&self) -> Vec<u8> {
-        self.all()[self.offset()..][..self.bytes].to_vec()
+        self.all()[self.offset..][..self.bytes].to_vec()
     }
 
     /// Puts back what [`Self::content`] gave.
     pub(crate) fn restore(&self, content: &[u8]) {
         assert_eq!(content.len(), self.bytes, "bytes of an array");
         // SAFETY: as many bytes as the array has; nobody holds a reference.
-        unsafe { ptr::copy_nonoverlapping(content.as_ptr(), self.start, content.len()) };
+        unsafe { ptr::copy_nonoverlapping(content.as_ptr(), self.start(), content.len()) };
     }
 
     /// Checks what the kernel must have left alone; `before` is the content before it ran.
     pub(crate) fn check(&self, kernel: &str, argument: usize, before: &[u8]) {
-        let (all, at) = (self.all(), self.offset());
+        let (all, at) = (self.all(), self.offset);
         let is_whole = all[..at].iter().chain(&all[at + self.bytes..]).all(|&byte| byte == CANARY);
         assert!(is_whole, "{kernel} wrote beside argument {argument}");
-        assert!(self.used.get() == Use::Write || self.content() == before, "{kernel} changed its input {argument}");
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is this one's own.
-        unsafe { libc::munmap(self.mapping.cast(), self.mapped_bytes) };
+        assert!(self.used == Use::Write || self.content() == before, "{kernel} changed its input {argument}");
     }
 }
 
@@ -135,12 +179,12 @@ impl<T: Plain> Array<T> {
     pub(crate) fn values(&self) -> Vec<T> {
         let count = self.memory.bytes / size_of::<T>();
         // SAFETY: the array begins at a multiple of 16 and holds so many plain numbers.
-        unsafe { std::slice::from_raw_parts(self.memory.start.cast::<T>(), count) }.to_vec()
+        unsafe { std::slice::from_raw_parts(self.memory.start().cast::<T>(), count) }.to_vec()
     }
 
     /// Where it begins.
     pub(crate) fn address(&self) -> u64 {
-        self.memory.start as u64
+        self.memory.start() as u64
     }
 }
 

@@ -1,6 +1,6 @@
-//! What the checks share: the emulated card, fresh numbers, and comparison with f64.
+//! What the checks share: the card, fresh numbers, and comparison with f64.
 
-use crate::{draws::Draws, emulator::Emulator};
+use crate::{card::Card, draws::Draws};
 
 /// How far a number may be from the f64 one: a share of itself, and a share of the largest of its array.
 #[derive(Debug, Clone, Copy)]
@@ -17,19 +17,21 @@ pub(crate) const F32: Tolerance = Tolerance { relative: 1e-6, absolute: 5e-7 };
 pub(crate) const SUMS: Tolerance = Tolerance { relative: 1e-6, absolute: 2e-6 };
 /// A few f32 roundings, and then one to bf16, whose largest relative error is 2⁻⁸.
 pub(crate) const BF16: Tolerance = Tolerance { relative: 1.0 / 256.0 + 1e-6, absolute: 5e-7 };
+/// Sums of products by matrix units, whose order and rounding a card does not specify.
+pub(crate) const PRODUCTS: Tolerance = Tolerance { relative: 4e-6, absolute: 2e-6 };
 /// Sums of products of which one side was rounded to bf16 before: weights of attention, and gradients of its scores.
 pub(crate) const BF16_SUMS: Tolerance = Tolerance { relative: 1.0 / 256.0, absolute: 1.0 / 128.0 };
 
 /// A check under way: what it is given, and how near to the tolerances it came.
 pub(crate) struct Trial<'a> {
-    pub(crate) card: &'a Emulator,
+    pub(crate) card: &'a Card,
     pub(crate) draws: Draws,
     arrays: usize,
     worst: f64,
 }
 
 impl<'a> Trial<'a> {
-    pub(crate) fn new(card: &'a Emulator, seed: u64) -> Self {
+    pub(crate) fn new(card: &'a Card, seed: u64) -> Self {
         Self { card, draws: Draws::new(seed), arrays: 0, worst: 0.0 }
     }
 

@@ -1,9 +1,8 @@
-//! The sources built with the system's C++ compiler over `cuda/emulation`, and kernels run there: three times each, with the threads of a block
-//! taking turns in other orders, which must not change a bit.
+//! The sources built with the system's C++ compiler over `cuda/emulation`, and kernels run there with the threads of a block
+//! taking turns in one of three orders.
 
 use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher},
+    collections::{BTreeMap, hash_map::DefaultHasher},
     ffi::{CString, c_char, c_int, c_uint, c_void},
     fs,
     hash::{Hash, Hasher},
@@ -15,34 +14,24 @@ use std::{
 
 use kernels::cuda::{
     launch::Launch,
-    sources::{SOURCES, Source, Width, definitions, source_of},
+    sources::{Source, definitions, source_of},
 };
 
-use crate::buffers::Arguments;
-
-/// Head widths of the checks: a model's, one that is filled up, and the smallest that a tile has.
-pub(crate) const HEAD_WIDTHS: [usize; 3] = [64, 40, 16];
-
-const SCHEDULES: c_int = 3;
+use crate::card::sources_by_width;
 
 type Entry = unsafe extern "C" fn(*mut *mut c_void);
 type Emulate = unsafe extern "C" fn(*const c_char, Entry, *mut *mut c_void, c_uint, c_uint, c_int, usize, c_int);
 
-/// Libraries of all sources, and which kernels have been run.
+/// Libraries of all sources, each with its head width.
 pub(crate) struct Emulator {
     libraries: BTreeMap<(&'static str, usize), *mut c_void>,
-    covered: RefCell<BTreeSet<&'static str>>,
 }
 
 impl Emulator {
     /// Builds what is not there yet into `directory`.
     pub(crate) fn build(directory: &Path) -> Self {
         fs::create_dir_all(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-        let mut wanted = Vec::new();
-        for source in &SOURCES {
-            let widths = if source.width == Width::Head { &HEAD_WIDTHS[..] } else { &[0] };
-            wanted.extend(widths.iter().map(|&width| (source, width)));
-        }
+        let wanted = sources_by_width();
         let left = Mutex::new(wanted.clone());
         thread::scope(|scope| {
             for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
@@ -56,16 +45,11 @@ impl Emulator {
             assert!(!library.is_null(), "{} can't be loaded", path.to_string_lossy());
             ((source.name, width), library)
         };
-        Self { libraries: wanted.into_iter().map(open).collect(), covered: RefCell::default() }
+        Self { libraries: wanted.into_iter().map(open).collect() }
     }
 
-    /// Runs a kernel of a source for any head width.
-    pub(crate) fn run(&self, launch: &Launch, arguments: Arguments<'_>) {
-        self.run_for(0, launch, arguments);
-    }
-
-    /// Runs a kernel of a source for one head width.
-    pub(crate) fn run_for(&self, head_width: usize, launch: &Launch, mut arguments: Arguments<'_>) {
+    /// Runs a kernel of a source for one head width, 0 where it is for any; `turns` below 3 is the order of the threads.
+    pub(crate) fn run(&self, head_width: usize, launch: &Launch, arguments: &mut [*mut c_void], turns: usize) {
         let library = self.libraries[&(source_of(launch.kernel).name, head_width)];
         let symbol = |name: &str| {
             let name = CString::new(name).expect("a name");
@@ -79,44 +63,11 @@ impl Emulator {
         // SAFETY: card.cpp defines it so.
         let emulate: Emulate = unsafe { std::mem::transmute(symbol("emulate")) };
         let name = CString::new(launch.kernel).expect("a name");
-        let mut pointers: Vec<*mut c_void> =
-            arguments.values.iter_mut().map(|words| words.as_mut_ptr().cast()).collect();
-        let before: Vec<Vec<u8>> = arguments.arrays.iter().map(|array| array.content()).collect();
-        let mut first: Option<Vec<Vec<u8>>> = None;
-        for schedule in 0..SCHEDULES {
-            arguments.arrays.iter().zip(&before).for_each(|(array, content)| array.restore(content));
-            let [columns, rows] = launch.grid.map(|blocks| c_uint::try_from(blocks).expect("blocks of a grid"));
-            let threads = c_int::try_from(launch.threads).expect("threads of a block");
-            // SAFETY: the arguments are those of the kernel; what it does beside its arrays ends the program.
-            unsafe {
-                emulate(
-                    name.as_ptr(),
-                    entry,
-                    pointers.as_mut_ptr(),
-                    columns,
-                    rows,
-                    threads,
-                    launch.shared_bytes,
-                    schedule,
-                );
-            }
-            for (index, (array, content)) in arguments.arrays.iter().zip(&before).enumerate() {
-                array.check(launch.kernel, index, content);
-            }
-            let after: Vec<Vec<u8>> = arguments.arrays.iter().map(|array| array.content()).collect();
-            let same = first.as_ref().is_none_or(|first| *first == after);
-            assert!(same, "{}: another order of threads gives other bits", launch.kernel);
-            first = Some(after);
-        }
-        self.covered.borrow_mut().insert(launch.kernel);
-    }
-
-    /// Checks that no kernel was left out.
-    pub(crate) fn assert_all_covered(&self) {
-        let covered = self.covered.borrow();
-        let left: Vec<_> =
-            SOURCES.iter().flat_map(|source| source.kernels).filter(|kernel| !covered.contains(*kernel)).collect();
-        assert!(left.is_empty(), "kernels that no check runs: {left:?}");
+        let [columns, rows] = launch.grid.map(|blocks| c_uint::try_from(blocks).expect("blocks of a grid"));
+        let [threads, turns] = [launch.threads, turns].map(|count| c_int::try_from(count).expect("threads of a block"));
+        let shared_bytes = launch.shared_bytes;
+        // SAFETY: the arguments are those of the kernel; what it does beside its arrays ends the program.
+        unsafe { emulate(name.as_ptr(), entry, arguments.as_mut_ptr(), columns, rows, threads, shared_bytes, turns) };
     }
 }
 

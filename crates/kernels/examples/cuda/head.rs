@@ -7,7 +7,7 @@ use kernels::cuda::{
 
 use crate::{
     buffers::{Arguments, Array},
-    compare::{BF16, F32, SUMS, Trial},
+    compare::{BF16, PRODUCTS, Trial},
     draws::{doubled, widened},
     naive,
 };
@@ -88,7 +88,7 @@ fn sums(trial: &mut Trial<'_>, case: &Case) -> (Vec<BlockSum>, Vec<f32>) {
     trial.card.run(&launch, outputs.value(case.product).reaches(&case.hidden).reaches(&case.head));
     assert_eq!(sums.values(), others.values(), "sums with and without targets");
     let logits = logits.values();
-    trial.close("logits", &doubled(&logits), &case.logits, F32);
+    trial.close("logits", &doubled(&logits), &case.logits, PRODUCTS);
     let targets = case.tokens.iter().zip(logits.chunks(vocabulary)).map(|(&token, row)| row[token as usize]);
     assert_eq!(target_logits.values(), targets.collect::<Vec<_>>(), "target logits");
 
@@ -101,10 +101,10 @@ fn sums(trial: &mut Trial<'_>, case: &Case) -> (Vec<BlockSum>, Vec<f32>) {
     }
     let found = sums.values();
     let field = |field: fn(&BlockSum) -> f32| found.iter().map(|sum| f64::from(field(sum))).collect::<Vec<_>>();
-    trial.close("largest of blocks", &field(|sum| sum.largest), &expected[0], F32);
-    trial.close("weights of blocks", &field(|sum| sum.weight), &expected[1], SUMS);
+    trial.close("largest of blocks", &field(|sum| sum.largest), &expected[0], PRODUCTS);
+    trial.close("weights of blocks", &field(|sum| sum.weight), &expected[1], PRODUCTS);
     if vocabulary > 1 {
-        trial.close("distances of blocks", &field(|sum| sum.below), &expected[2], SUMS);
+        trial.close("distances of blocks", &field(|sum| sum.below), &expected[2], PRODUCTS);
     }
     (found, target_logits.values())
 }
@@ -123,10 +123,10 @@ fn row_logprobs(trial: &mut Trial<'_>, case: &Case, (sums, target_logits): (&[Bl
     }
     let field = |field: fn(&RowLogprob) -> f32| found.iter().map(|row| f64::from(field(row))).collect::<Vec<_>>();
     if case.vocabulary > 1 {
-        trial.close("logprobs", &field(|row| row.logprob), &expected[0], SUMS);
-        trial.close("entropies", &field(|row| row.entropy), &expected[1], SUMS);
+        trial.close("logprobs", &field(|row| row.logprob), &expected[0], PRODUCTS);
+        trial.close("entropies", &field(|row| row.entropy), &expected[1], PRODUCTS);
     }
-    trial.close("log sums", &field(|row| row.log_sum), &expected[2], SUMS);
+    trial.close("log sums", &field(|row| row.log_sum), &expected[2], PRODUCTS);
     found
 }
 

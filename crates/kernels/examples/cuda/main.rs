@@ -1,14 +1,15 @@
-//! Checks of the kernels for NVIDIA's cards on a machine without one: `cargo xtask cuda` runs it.
+//! Checks of the kernels for NVIDIA's cards, most of them on a machine without one: `cargo xtask cuda` runs it.
 //!
 //! `compile` compiles every kernel for two architectures with NVRTC, which must be found; `emulate DIRECTORY SEED` builds the
 //! same sources with the system's C++ compiler into DIRECTORY, runs them on an emulated card and compares with f64. Neither
-//! touches a card.
+//! touches a card. `card SEED` makes the same comparisons on the first card, and says so where there is none.
 
 #![expect(unsafe_code, reason = "emulated kernels write through pointers; each block says why it is sound")]
 #![expect(clippy::print_stdout, reason = "a check talks through its output")]
 
 mod attention;
 mod buffers;
+mod card;
 mod compare;
 mod compile;
 mod decode;
@@ -24,6 +25,9 @@ mod sampling;
 
 use std::{path::Path, process::ExitCode};
 
+use kernels::cuda::device::Device;
+
+use card::Card;
 use compare::Trial;
 use emulator::Emulator;
 
@@ -47,27 +51,41 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["compile"] => compile::compile_all(),
-        ["emulate", directory, seed] => match seed.parse() {
-            Ok(seed) => emulate(Path::new(directory), seed),
-            Err(error) => usage(&format!("the seed {seed} is no number: {error}")),
-        },
+        ["emulate", directory, seed] => {
+            with_seed(seed, |seed| check(&Card::emulated(Emulator::build(Path::new(directory))), seed))
+        }
+        ["card", seed] => with_seed(seed, |seed| match Device::open(0) {
+            Ok(device) => {
+                buffers::share_with(&device);
+                check(&Card::real(device), seed);
+            }
+            Err(fault) => println!("SKIPPED, nothing is checked on a card: {fault}; {}", fault.remedy()),
+        }),
         _ => usage("nothing to do"),
     }
 }
 
+fn with_seed(seed: &str, work: impl FnOnce(u64)) -> ExitCode {
+    match seed.parse() {
+        Ok(seed) => {
+            work(seed);
+            ExitCode::SUCCESS
+        }
+        Err(error) => usage(&format!("the seed {seed} is no number: {error}")),
+    }
+}
+
 fn usage(fault: &str) -> ExitCode {
-    println!("{fault}; usage: cuda compile | cuda emulate DIRECTORY SEED");
+    println!("{fault}; usage: cuda compile | cuda emulate DIRECTORY SEED | cuda card SEED");
     ExitCode::FAILURE
 }
 
 /// Runs every check, each with numbers of its own.
-fn emulate(directory: &Path, seed: u64) -> ExitCode {
-    let card = Emulator::build(directory);
+fn check(card: &Card, seed: u64) {
     for (index, (name, check)) in CHECKS.iter().enumerate() {
-        let mut trial = Trial::new(&card, seed.wrapping_mul(1000).wrapping_add(index as u64));
+        let mut trial = Trial::new(card, seed.wrapping_mul(1000).wrapping_add(index as u64));
         check(&mut trial);
         println!("{name}: {}", trial.summary());
     }
     card.assert_all_covered();
-    ExitCode::SUCCESS
 }

@@ -4,9 +4,9 @@ use kernels::cuda::launch::{self, CHUNK_HEADS, CHUNK_ROWS};
 
 use crate::{
     buffers::{Arguments, Array},
+    card::HEAD_WIDTHS,
     compare::{BF16, SUMS, Trial},
     draws::{bf16, doubled, widened},
-    emulator::HEAD_WIDTHS,
     naive,
 };
 
