@@ -54,6 +54,14 @@ fn hostile_answers() -> Vec<(&'static str, String)> {
         ("a root of high index", "\\sqrt[999999999]{2}".to_owned()),
         ("deep functions", nested("\\sin(", "x", ")", 150)),
         ("deep logarithms", nested("\\log(", "9", ")", 150)),
+        // Written in 234 bytes, but its logarithms hold one another so often that to compare two took minutes.
+        (
+            "logarithms that hold the same parts many times",
+            "6lg1161lg11x37xm18pn37{9999.0063^24lg11x3761lg11x37xm1tan\u{b}ln$$$3$\u{b}66$\u{b}tan\u{b}s5on37{63^24lg61lg\
+             11x37xm1tan\u{b}ln$$$3$\u{b}66$\u{b}tan\u{b}s5on37{63^24lg56x3lg56xm18pn37{63^24lg56x3lg56x37817AA56x3lg56\
+             xm18pn37{63^24lg56x3lg56x37817AAAAAAAAAAAAAAAAA18bbb"
+                .to_owned(),
+        ),
         ("many signs", joined(60, "", |_| "\\pm 1".to_owned())),
         ("many plus or minus", joined(40, ", ", |i| format!("\\pm {i} \\pm \\sqrt{{{i}}}"))),
         ("many minus signs", format!("{}1", "-".repeat(900))),

@@ -14,6 +14,8 @@ use crate::{
 /// An exponent; exponents stay small, see [`bounded`].
 pub(crate) type Exponent = Ratio<i64>;
 
+/// Atoms within others that are compared in the time of a step.
+pub(crate) const COMPARED_PER_STEP: usize = 8;
 const EXPONENT_NUMERATOR_MAX: i64 = 1_000_000;
 const EXPONENT_DENOMINATOR_MAX: i64 = 10_000;
 
@@ -91,6 +93,16 @@ pub(crate) fn steps(number: &BigRational) -> usize {
 impl Monomial {
     pub(crate) fn one() -> Self {
         Self(Vec::new())
+    }
+
+    /// Atoms at all depths, as often as they are written; see [`Atom::size`].
+    pub(crate) fn size(&self) -> usize {
+        self.0.iter().map(|(atom, _)| atom.size()).fold(0, usize::saturating_add)
+    }
+
+    /// What comparing its arguments of functions may cost, in steps.
+    pub(crate) fn depth_steps(&self) -> usize {
+        (self.size() - self.0.len()) / COMPARED_PER_STEP
     }
 
     pub(crate) fn is_one(&self) -> bool {
@@ -183,6 +195,22 @@ fn push(product: &mut Vec<(Atom, Exponent)>, factor: &mut BigRational, atom: Ato
 }
 
 impl Atom {
+    /// Atoms at all depths, itself included. A part that several hold together counts once for each of them, as it does
+    /// where atoms are compared, so that the size of what is short to write may be exponential in its depth.
+    fn size(&self) -> usize {
+        let within = match self {
+            Self::Radicand(_) | Self::Imaginary | Self::Pi | Self::Euler | Self::Symbol(_) => 0,
+            Self::Sine(inner)
+            | Self::Cosine(inner)
+            | Self::Logarithm(inner)
+            | Self::Absolute(inner)
+            | Self::Base(inner) => inner.size(),
+            Self::Raised(base, exponent) => base.size().saturating_add(exponent.size()),
+            Self::Call(_, arguments) => arguments.iter().map(Normal::size).fold(0, usize::saturating_add),
+        };
+        within.saturating_add(1)
+    }
+
     /// Whether distinct monomials of such atoms are known to be linearly independent over the rational numbers.
     pub(crate) fn is_independent(&self) -> bool {
         match self {

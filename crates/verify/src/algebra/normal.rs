@@ -9,7 +9,7 @@ use num_traits::{One, Zero};
 
 use crate::{
     algebra::{
-        atom::{Atom, Exponent, Monomial},
+        atom::{Atom, COMPARED_PER_STEP, Exponent, Monomial},
         conjugate::rationalised,
         polynomial::Polynomial,
     },
@@ -21,6 +21,8 @@ use crate::{
 pub(crate) struct Normal {
     numerator: Polynomial,
     denominator: Polynomial,
+    /// Atoms at all depths, known so that nothing has to be walked through to find what walking through it costs.
+    size: usize,
 }
 
 impl Normal {
@@ -97,6 +99,16 @@ impl Normal {
         })
     }
 
+    fn whole(numerator: Polynomial, denominator: Polynomial) -> Self {
+        let size = numerator.size().saturating_add(denominator.size());
+        Self { numerator, denominator, size }
+    }
+
+    /// Atoms at all depths.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
     fn fraction(numerator: Polynomial, denominator: Polynomial, work: &mut Work) -> Reading<Self> {
         if denominator.is_zero() {
             return Err(DIVISION_BY_ZERO);
@@ -119,10 +131,11 @@ impl Normal {
         if let Some(quotient) = constant_quotient(&numerator, &denominator) {
             return Ok(Self::number(quotient));
         }
-        Ok(Self { numerator, denominator })
+        Ok(Self::whole(numerator, denominator))
     }
 
     pub(crate) fn plus(&self, other: &Self, work: &mut Work) -> Reading<Self> {
+        work.spend(self.size.min(other.size) / (COMPARED_PER_STEP * COMPARED_PER_STEP))?;
         if self.denominator == other.denominator {
             let sum = self.numerator.plus(&other.numerator, work)?;
             return Self::fraction(sum, self.denominator.clone(), work);
@@ -152,14 +165,14 @@ impl Normal {
     }
 
     pub(crate) fn negated(self) -> Self {
-        Self { numerator: self.numerator.negated(), denominator: self.denominator }
+        Self { numerator: self.numerator.negated(), ..self }
     }
 
     pub(crate) fn scaled(self, factor: &BigRational) -> Self {
         if factor.is_zero() {
             return Self::zero();
         }
-        Self { numerator: self.numerator.scaled(factor), denominator: self.denominator }
+        Self { numerator: self.numerator.scaled(factor), ..self }
     }
 
     /// A whole power, multiplied out.
@@ -172,7 +185,7 @@ impl Normal {
 
 impl From<Polynomial> for Normal {
     fn from(numerator: Polynomial) -> Self {
-        Self { numerator, denominator: Polynomial::one() }
+        Self::whole(numerator, Polynomial::one())
     }
 }
 

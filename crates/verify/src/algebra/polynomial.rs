@@ -48,6 +48,11 @@ impl Polynomial {
         self.terms.len()
     }
 
+    /// Atoms of all terms at all depths.
+    pub(crate) fn size(&self) -> usize {
+        self.terms.keys().map(Monomial::size).fold(0, usize::saturating_add)
+    }
+
     pub(crate) fn is_zero(&self) -> bool {
         self.terms.is_empty()
     }
@@ -117,7 +122,7 @@ impl Polynomial {
     pub(crate) fn plus(&self, other: &Self, work: &mut Work) -> Reading<Self> {
         let mut sum = self.clone();
         for (monomial, coefficient) in &other.terms {
-            work.spend(1 + steps(coefficient))?;
+            work.spend(1 + steps(coefficient) + monomial.depth_steps())?;
             sum.add_term(monomial.clone(), coefficient.clone())?;
         }
         Ok(sum)
@@ -134,6 +139,7 @@ impl Polynomial {
         for (left, left_coefficient) in &self.terms {
             for (right, right_coefficient) in &other.terms {
                 work.spend(1 + (left.0.len() + right.0.len()).div_ceil(2))?;
+                work.spend(left.depth_steps() + right.depth_steps())?;
                 work.spend(steps(left_coefficient) + steps(right_coefficient))?;
                 let (factor, monomial) = left.times(right)?;
                 product.add_term(monomial, scaled_product(left_coefficient, right_coefficient, &factor))?;
