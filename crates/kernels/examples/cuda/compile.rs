@@ -17,7 +17,7 @@ const HEAD_WIDTHS: [usize; 4] = [16, 40, 64, 128];
 /// Compiles every source and prints a row for each kernel; fails on an error, a warning, or a byte of local memory.
 pub(crate) fn compile_all() -> ExitCode {
     println!(
-        "{:<28}{:>5}  {:<12}{:>9}{:>8}{:>7}{:>7}",
+        "{:<28}{:>5}  {:<12}{:>10}{:>8}{:>7}{:>7}",
         "kernel", "D", "architecture", "registers", "shared", "spills", "local"
     );
     let mut faults = Vec::new();
@@ -61,7 +61,7 @@ fn compile_one(
         let shared = shared_bytes(kernel, width);
         let of_width = if width == 0 { String::new() } else { width.to_string() };
         println!(
-            "{kernel:<28}{of_width:>5}  {architecture:<12}{registers:>9}{shared:>8}{spilled_bytes:>7}{local_bytes:>7}"
+            "{kernel:<28}{of_width:>5}  {architecture:<12}{registers:>10}{shared:>8}{spilled_bytes:>7}{local_bytes:>7}"
         );
         if registers == 0 || spilled_bytes + local_bytes > 0 || shared > shared_bytes_max {
             faults.push(format!(
