@@ -73,13 +73,9 @@ attention_forward(bf16 *out, float *log_sums, const bf16 *queries, const bf16 *k
     const int first = warp_index() * WARP_ROWS + lane_index() / 4;
     for (int index = 0; index < tiles.tiles; index++) {
         bf16 *stage = stages + index % 2 * 2 * KEY_TILE;
-        if (index + 1 < tiles.tiles) {
+        copy_ahead(index + 1 < tiles.tiles, [&] {
             copy_tile(stages + (index + 1) % 2 * 2 * KEY_TILE, tiles, index + 1, keys, values, key_value_head, heads);
-            copy_wait<1>();
-        } else {
-            copy_wait<0>();
-        }
-        __syncthreads();
+        });
         const int row = block.first + first;
         const int seen[2] = {seen_rows(tiles, index, row), seen_rows(tiles, index, row + 8)};
         attend(rows, query_tile + warp_index() * WARP_ROWS * STRIDE, stage, stage + KEY_TILE, seen, scale);
@@ -133,13 +129,9 @@ attention_backward_queries(float *query_gradient, const bf16 *out_gradient, cons
     }
     for (int index = 0; index < tiles.tiles; index++) {
         bf16 *stage = stages + index % 2 * 2 * KEY_TILE;
-        if (index + 1 < tiles.tiles) {
+        copy_ahead(index + 1 < tiles.tiles, [&] {
             copy_tile(stages + (index + 1) % 2 * 2 * KEY_TILE, tiles, index + 1, keys, values, key_value_head, heads);
-            copy_wait<1>();
-        } else {
-            copy_wait<0>();
-        }
-        __syncthreads();
+        });
         float weight[KEY_COLUMNS][4] = {}, weight_gradient[KEY_COLUMNS][4] = {};
         add_products(weight, query_tile + first * STRIDE, stage);
         add_products(weight_gradient, out_tile + first * STRIDE, stage + KEY_TILE);

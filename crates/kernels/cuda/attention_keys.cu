@@ -66,15 +66,11 @@ attention_backward_keys(float *key_gradient, float *value_gradient, Forward forw
     for (int index = 0; index < tiles; index++) {
         const bf16 *stage = stages + index % 2 * 2 * QUERY_TILE;
         const float *log_sums = numbers + index % 2 * 2 * TILE_QUERIES, *delta = log_sums + TILE_QUERIES;
-        if (index + 1 < tiles) {
+        copy_ahead(index + 1 < tiles, [&] {
             const int next = (index + 1) % 2 * 2;
             copy_queries(stages + next * QUERY_TILE, numbers + next * TILE_QUERIES,
                          query_tile(block, index + 1, head, ratio), forward, heads);
-            copy_wait<1>();
-        } else {
-            copy_wait<0>();
-        }
-        __syncthreads();
+        });
         const QueryTile tile = query_tile(block, index, head, ratio);
         // Rows are keys, columns queries: the products of both gradients read them as they are.
         float weight[QUERY_COLUMNS][4] = {}, gradient[QUERY_COLUMNS][4] = {};

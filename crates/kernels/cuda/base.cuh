@@ -70,3 +70,15 @@ DEVICE void store4_rounded(bf16 *to, float4 values) {
     const uint2 pairs = {rounded_pair(values.x, values.y), rounded_pair(values.z, values.w)};
     *reinterpret_cast<uint2 *>(to) = pairs;
 }
+
+// Begins the next of two copies that take turns, where there is one, and waits for the copy before it, which all threads of
+// the block then see.
+template <typename Copy> DEVICE void copy_ahead(bool is_more, Copy copy) {
+    if (is_more) {
+        copy();
+        copy_wait<1>();
+    } else {
+        copy_wait<0>();
+    }
+    __syncthreads();
+}

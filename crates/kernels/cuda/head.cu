@@ -59,13 +59,8 @@ DEVICE void logits_of(Logits &logits, bf16 *stages, const Product &product, int 
     copy_stage(stages, product, row, column, 0);
     for (int step = 0; step < steps; step++) {
         const bf16 *left = stages + step % 2 * STAGE, *right = left + LEFT_TILE;
-        if (step + 1 < steps) {
-            copy_stage(stages + (step + 1) % 2 * STAGE, product, row, column, (step + 1) * STEP);
-            copy_wait<1>();
-        } else {
-            copy_wait<0>();
-        }
-        __syncthreads();
+        copy_ahead(step + 1 < steps,
+                   [&] { copy_stage(stages + (step + 1) % 2 * STAGE, product, row, column, (step + 1) * STEP); });
 #pragma unroll
         for (int at = 0; at < STEP; at += 16) {
             u32 words[ROW_TILES][4];

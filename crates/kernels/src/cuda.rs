@@ -168,12 +168,17 @@ fn compiler_version() -> Result<Version, Unusable> {
     if answer.result().is_err() || version < CUDA_MIN { Err(Unusable::OldCompiler(version)) } else { Ok(version) }
 }
 
+/// Starts the driver, which has been found and may have been started before.
+fn start_driver() -> Result<(), Unusable> {
+    init().map_err(|error| match error {
+        DriverError(driver::CUresult::CUDA_ERROR_NO_DEVICE) => Unusable::NoCard,
+        other => refused("to start")(other),
+    })
+}
+
 /// Every card. A driver of at least [`CUDA_MIN`] has been found.
 fn cards() -> Result<Vec<Card>, Unusable> {
-    match init() {
-        Err(DriverError(driver::CUresult::CUDA_ERROR_NO_DEVICE)) => return Err(Unusable::NoCard),
-        other => other.map_err(refused("to start"))?,
-    }
+    start_driver()?;
     let count = result::device::get_count().map_err(refused("the number of cards"))?;
     if count == 0 {
         return Err(Unusable::NoCard);

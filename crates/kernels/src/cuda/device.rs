@@ -8,13 +8,13 @@ use std::{
 
 use cudarc::driver::{
     result::{
-        DriverError, ctx, device, free_sync, function, init, launch_kernel, malloc_managed, module, primary_ctx,
+        ctx, device, free_sync, function, launch_kernel, malloc_managed, module, primary_ctx,
         stream::{self, StreamKind},
     },
     sys::{CUdevice, CUdeviceptr, CUfunction_attribute_enum, CUmemAttach_flags_enum, CUmodule, CUstream},
 };
 
-use super::{Unusable, Version, card, compile::Compiled, driver_version, launch::Launch, refused};
+use super::{Unusable, Version, card, compile::Compiled, driver_version, launch::Launch, refused, start_driver};
 
 /// Shared memory of a block that a kernel has without asking for it.
 const SHARED_BYTES_UNASKED: usize = 48 << 10;
@@ -34,10 +34,7 @@ impl Device {
     /// When there is no driver or no such card, the card is too old, or the driver refuses.
     pub fn open(index: usize) -> Result<Rc<Self>, Unusable> {
         driver_version()?;
-        init().map_err(|error| match error {
-            DriverError(cudarc::driver::sys::CUresult::CUDA_ERROR_NO_DEVICE) => Unusable::NoCard,
-            other => refused("to start")(other),
-        })?;
+        start_driver()?;
         let index = c_int::try_from(index).expect("a card's place in a list");
         let number = device::get(index).map_err(refused("a card of this number"))?;
         let found = card(number)?;

@@ -135,6 +135,7 @@ impl Normal {
     }
 
     pub(crate) fn plus(&self, other: &Self, work: &mut Work) -> Reading<Self> {
+        // Only the denominators are compared here, mostly to their first difference.
         work.spend(self.size.min(other.size) / (COMPARED_PER_STEP * COMPARED_PER_STEP))?;
         if self.denominator == other.denominator {
             let sum = self.numerator.plus(&other.numerator, work)?;
