@@ -17,7 +17,7 @@ Examples:
   LD_LIBRARY_PATH=venv/lib/python3.12/site-packages/nvidia/cuda_nvrtc/lib brevity devices
 
 What was not found is there with the reason and what to do; that is no failure, and the exit code is 0.
-No command computes on a card yet: docs/gpu.md says what there is.";
+A card is chosen with `brevity train --device cuda:N`: docs/gpu.md says what runs there.";
 
 /// List the processor and the cards, with the reason for each that is not usable.
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ fn processor() -> String {
 
 /// A row for each device and each library, in lines of at most 80 columns.
 fn lines(processor: &str, survey: &Survey) -> Vec<String> {
-    let Survey { driver, compiler, cards } = survey;
+    let Survey { driver, compiler, products, cards } = survey;
     let mut rows = vec![("cpu".to_owned(), processor.to_owned())];
     for (index, card) in cards.iter().flatten().enumerate() {
         rows.push((format!("cuda:{index}"), card_row(card)));
@@ -52,6 +52,7 @@ fn lines(processor: &str, survey: &Survey) -> Vec<String> {
         rows.push(("cards".to_owned(), not_usable(fault)));
     }
     rows.push(("NVRTC".to_owned(), compiler.as_ref().map_or_else(not_usable, |version| format!("of CUDA {version}"))));
+    rows.push(("cuBLAS".to_owned(), products.as_ref().map_or_else(not_usable, |version| format!("version {version}"))));
     let named = |(name, text): (String, String)| {
         let names = std::iter::once(name).chain(std::iter::repeat(String::new()));
         names.zip(wrapped(&text)).collect::<Vec<_>>()

@@ -105,7 +105,8 @@ attention_decode(bf16 *out, const bf16 *queries, Cache cache, const SequenceTile
     }
 }
 
-// Puts new keys and values [N, K, D] into the cache: row n at position slots[n] % TILE_KEYS of page slots[n] / TILE_KEYS.
+// Puts new keys and values [N, K, D] into the cache: row n at position slots[n] % TILE_KEYS of page slots[n] / TILE_KEYS,
+// and nowhere where slots[n] is negative.
 // One warp a head of a row; eight numbers a lane.
 KERNEL(THREADS)
 cache_append(bf16 *cached_keys, bf16 *cached_values, const bf16 *keys, const bf16 *values, const int *slots, int count,
@@ -113,6 +114,7 @@ cache_append(bf16 *cached_keys, bf16 *cached_values, const bf16 *keys, const bf1
     const int index = blockIdx.x * (THREADS / 32) + warp_index();
     if (index >= count * heads) return;
     const int slot = slots[index / heads], head = index % heads;
+    if (slot < 0) return;
     const size_t from = (size_t)index * HEAD_WIDTH;
     const size_t to = (((size_t)(slot / TILE_KEYS) * heads + head) * TILE_KEYS + slot % TILE_KEYS) * HEAD_WIDTH;
     for (int at = lane_index() * 8; at < HEAD_WIDTH; at += 256) {

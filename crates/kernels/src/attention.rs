@@ -54,7 +54,7 @@ impl Heads {
     }
 
     /// 1/√D.
-    fn scale(&self) -> f32 {
+    pub(crate) fn scale(&self) -> f32 {
         1.0 / (self.width as f32).sqrt()
     }
 

@@ -3,11 +3,17 @@
 //! The driver and NVRTC are libraries that this program looks for when it runs; it builds and starts without them.
 //! Whoever asks for either must have found it first ([`survey`]), because the bindings panic where a library is missing.
 
+pub mod array;
 pub mod blocks;
+pub mod card;
 pub mod compile;
 pub mod device;
+pub mod emulation;
 pub mod launch;
+pub mod machine;
+pub mod operations;
 pub mod parameters;
+mod products;
 pub mod sources;
 
 use std::fmt;
@@ -57,6 +63,12 @@ pub enum Unusable {
     NoCompiler,
     /// NVRTC belongs to an older CUDA than [`CUDA_MIN`].
     OldCompiler(Version),
+    /// NVRTC refused a source: which, and what it said.
+    NotCompiled(&'static str, String),
+    /// cuBLASLt was not found.
+    NoProducts,
+    /// cuBLASLt refused a call: what it was asked for, and its code.
+    ProductRefused(&'static str, i32),
 }
 
 impl Unusable {
@@ -71,9 +83,16 @@ impl Unusable {
             Self::NoCompiler | Self::OldCompiler(_) => {
                 "install it (pip install nvidia-cuda-nvrtc-cu12) and put its folder lib into LD_LIBRARY_PATH"
             }
+            Self::NotCompiled(..) => "install the newest NVRTC of CUDA 12 (pip install nvidia-cuda-nvrtc-cu12)",
+            Self::NoProducts => {
+                "install it (pip install nvidia-cublas-cu12) and put its folder lib into LD_LIBRARY_PATH"
+            }
+            Self::ProductRefused(..) => "install the newest cuBLAS of CUDA 12 (pip install nvidia-cublas-cu12)",
         }
     }
 }
+
+impl std::error::Error for Unusable {}
 
 impl fmt::Display for Unusable {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,6 +106,9 @@ impl fmt::Display for Unusable {
             }
             Self::NoCompiler => write!(formatter, "NVRTC of CUDA 12 (libnvrtc) was not found"),
             Self::OldCompiler(found) => write!(formatter, "NVRTC is of CUDA {found}, older than {CUDA_MIN}"),
+            Self::NotCompiled(source, log) => write!(formatter, "NVRTC refused {source}\n{log}"),
+            Self::NoProducts => write!(formatter, "cuBLAS of CUDA 12 (libcublasLt) was not found"),
+            Self::ProductRefused(call, code) => write!(formatter, "cuBLASLt refused {call} with code {code}"),
         }
     }
 }
@@ -119,15 +141,17 @@ pub struct Survey {
     pub driver: Result<Version, Unusable>,
     /// The CUDA that NVRTC belongs to.
     pub compiler: Result<Version, Unusable>,
+    /// The version of cuBLASLt.
+    pub products: Result<String, Unusable>,
     /// Every card in the driver's order, or why there is none.
     pub cards: Result<Vec<Card>, Unusable>,
 }
 
-/// Looks for the driver, its cards, and NVRTC.
+/// Looks for the driver, its cards, NVRTC and cuBLASLt.
 pub fn survey() -> Survey {
     let driver = driver_version();
     let cards = driver.clone().and_then(|_| cards());
-    Survey { driver, compiler: compiler_version(), cards }
+    Survey { driver, compiler: compiler_version(), products: products::version(), cards }
 }
 
 /// CUDA writes 12.9 as 12090.

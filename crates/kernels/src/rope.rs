@@ -32,6 +32,11 @@ impl Table {
         Self { cosines, sines, pairs: frequencies.len() }
     }
 
+    /// Cosines and sines, \[positions, D/2\] each.
+    pub fn values(&self) -> [&[f32]; 2] {
+        [&self.cosines, &self.sines]
+    }
+
     /// Number of positions that the table covers.
     pub fn positions(&self) -> usize {
         self.cosines.len() / self.pairs.max(1)

@@ -1,8 +1,12 @@
 //! Arrays that kernels read and write, with guards around them, and the arguments of a kernel.
 
-use std::{cell::RefCell, marker::PhantomData, ptr, rc::Rc};
+use std::{cell::RefCell, marker::PhantomData, ptr, sync::Arc};
 
-use kernels::cuda::device::{Device, SharedMemory};
+use kernels::cuda::{
+    array::Plain,
+    device::{Device, SharedMemory},
+    emulation::Pages,
+};
 
 /// What a kernel may do with an array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,58 +21,39 @@ const CANARY: u8 = 0xa5;
 
 thread_local! {
     /// The card that shares new arrays; none for the emulation.
-    static DEVICE: RefCell<Option<Rc<Device>>> = const { RefCell::new(None) };
+    static DEVICE: RefCell<Option<Arc<Device>>> = const { RefCell::new(None) };
 }
 
 /// Has a card share every array that this thread makes from here on.
-pub(crate) fn share_with(device: &Rc<Device>) {
-    DEVICE.set(Some(Rc::clone(device)));
+pub(crate) fn share_with(device: &Arc<Device>) {
+    DEVICE.set(Some(Arc::clone(device)));
 }
 
 /// What an array's bytes and its surroundings lie in.
-enum Pages {
-    /// A mapping whose first and last page can't be accessed, so that emulated kernels stay within.
-    Mapped(*mut u8, usize),
+enum Around {
+    /// Pages of the host.
+    Host(Pages),
     /// Memory that a card reads and writes, too.
     Shared(SharedMemory),
 }
 
-impl Pages {
+impl Around {
     /// So many whole pages, which can be written.
     fn new(bytes: usize) -> Self {
-        if let Some(device) = DEVICE.with_borrow(Clone::clone) {
-            return Self::Shared(
-                SharedMemory::new(&device, bytes).unwrap_or_else(|fault| panic!("{bytes} bytes: {fault}")),
-            );
+        match DEVICE.with_borrow(Clone::clone) {
+            Some(device) => {
+                let memory = SharedMemory::new(&device, bytes);
+                Self::Shared(memory.unwrap_or_else(|fault| panic!("{bytes} bytes: {fault}")))
+            }
+            None => Self::Host(Pages::new(bytes)),
         }
-        let all = bytes + 2 * PAGE_BYTES;
-        // SAFETY: a new private mapping.
-        let mapping = unsafe {
-            libc::mmap(ptr::null_mut(), all, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
-        };
-        assert_ne!(mapping, libc::MAP_FAILED, "{all} bytes of memory");
-        let pages = Self::Mapped(mapping.cast(), all);
-        // SAFETY: whole pages of the mapping.
-        let opened = unsafe { libc::mprotect(pages.first().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) };
-        assert_eq!(opened, 0, "memory that can be written");
-        pages
     }
 
     /// Where what can be written begins.
     fn first(&self) -> *mut u8 {
         match self {
-            // SAFETY: within the mapping.
-            Self::Mapped(mapping, _) => unsafe { mapping.add(PAGE_BYTES) },
+            Self::Host(pages) => pages.first(),
             Self::Shared(memory) => memory.start(),
-        }
-    }
-}
-
-impl Drop for Pages {
-    fn drop(&mut self) {
-        if let Self::Mapped(mapping, bytes) = self {
-            // SAFETY: the mapping is this one's own.
-            unsafe { libc::munmap(mapping.cast(), *bytes) };
         }
     }
 }
@@ -76,7 +61,7 @@ impl Drop for Pages {
 /// Bytes that begin at a multiple of 16 and end less than 16 bytes before the end of their pages, with at least a page of
 /// the canary around them on a card.
 pub(crate) struct Memory {
-    pages: Pages,
+    pages: Around,
     /// Of the pages.
     around: usize,
     offset: usize,
@@ -89,7 +74,7 @@ impl Memory {
         let on_card = DEVICE.with_borrow(Option::is_some);
         let margin = if on_card { PAGE_BYTES } else { 0 };
         let around = bytes.next_multiple_of(PAGE_BYTES).max(PAGE_BYTES) + 2 * margin;
-        let pages = Pages::new(around);
+        let pages = Around::new(around);
         // SAFETY: all of it can be written.
         unsafe { ptr::write_bytes(pages.first(), CANARY, around) };
         Self { pages, around, offset: around - margin - bytes.next_multiple_of(16), bytes, used }
@@ -125,24 +110,6 @@ impl Memory {
         assert!(self.used == Use::Write || self.content() == before, "{kernel} changed its input {argument}");
     }
 }
-
-/// Plain numbers, of which any bits are one.
-///
-/// # Safety
-/// Every pattern of bits must be valid, and there must be no padding.
-pub(crate) unsafe trait Plain: Copy {}
-
-macro_rules! plain {
-    ($($type:ty),*) => { $(
-        // SAFETY: numbers, or structs of 4-byte numbers alone, or of 8-byte addresses followed by an even number of them.
-        unsafe impl Plain for $type {}
-    )* };
-}
-plain!(u8, u16, u32, u64, i32, f32, f64);
-plain!(kernels::cuda::parameters::QueryBlock, kernels::cuda::parameters::KeyBlock);
-plain!(kernels::cuda::parameters::SequenceTile, kernels::cuda::parameters::CachedSequence);
-plain!(kernels::cuda::parameters::BlockSum, kernels::cuda::parameters::RowLogprob);
-plain!(kernels::cuda::parameters::DrawnToken);
 
 /// An array of the emulated card.
 pub(crate) struct Array<T> {

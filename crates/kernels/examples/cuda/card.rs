@@ -4,17 +4,18 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     ffi::c_void,
-    rc::Rc,
+    sync::Arc,
 };
 
 use kernels::cuda::{
     compile::compile,
     device::{Device, Module},
+    emulation::Emulation,
     launch::Launch,
     sources::{SOURCES, Source, Width, source_of},
 };
 
-use crate::{buffers::Arguments, emulator::Emulator};
+use crate::buffers::Arguments;
 
 /// Head widths of the checks: a model's, one that is filled up, and the smallest that a tile has.
 pub(crate) const HEAD_WIDTHS: [usize; 3] = [64, 40, 16];
@@ -31,8 +32,8 @@ pub(crate) fn sources_by_width() -> Vec<(&'static Source, usize)> {
 }
 
 enum Machine {
-    Emulated(Emulator),
-    Real(Rc<Device>, BTreeMap<(&'static str, usize), Module>),
+    Emulated(Emulation),
+    Real(Arc<Device>, BTreeMap<(&'static str, usize), Module>),
 }
 
 /// Where kernels run, and which have.
@@ -42,12 +43,12 @@ pub(crate) struct Card {
 }
 
 impl Card {
-    pub(crate) fn emulated(emulator: Emulator) -> Self {
-        Self { machine: Machine::Emulated(emulator), covered: RefCell::default() }
+    pub(crate) fn emulated(emulation: Emulation) -> Self {
+        Self { machine: Machine::Emulated(emulation), covered: RefCell::default() }
     }
 
     /// A real one, for whose architecture every source is compiled here.
-    pub(crate) fn real(device: Rc<Device>) -> Self {
+    pub(crate) fn real(device: Arc<Device>) -> Self {
         let load = |(source, width): (&'static Source, usize)| {
             let compiled = compile(source, &device.architecture(), width).unwrap_or_else(|error| panic!("{error}"));
             let module = Module::load(&device, &compiled).unwrap_or_else(|fault| panic!("{}: {fault}", source.name));
@@ -84,11 +85,13 @@ impl Card {
 
     fn run_once(&self, head_width: usize, launch: &Launch, arguments: &mut [*mut c_void], run: usize) {
         match &self.machine {
-            Machine::Emulated(emulator) => emulator.run(head_width, launch, arguments, run),
+            // SAFETY: the arguments are those of the kernel, and their arrays live longer than the call.
+            Machine::Emulated(emulation) => unsafe { emulation.run(head_width, launch, arguments, run) },
             Machine::Real(device, modules) => {
                 let module = &modules[&(source_of(launch.kernel).name, head_width)];
                 // SAFETY: the arguments are those of the kernel, and their arrays are kept until it has ended, below.
-                let started = unsafe { module.start(launch, arguments) };
+                let started =
+                    module.function(launch).and_then(|function| unsafe { module.start(function, launch, arguments) });
                 let ended = started.and_then(|()| device.synchronize());
                 ended.unwrap_or_else(|fault| panic!("{}: {fault}", launch.kernel));
             }

@@ -120,6 +120,10 @@ fn append(trial: &mut Trial<'_>, batch: &Batch, pages: &Pages) -> [Array<u16>; 2
     let arrays = Arguments::default().array(&cached[0]).array(&cached[1]).array(&keys).array(&values).array(&slots);
     let launch = launch::cache_append(batch.rows() * key_value);
     trial.card.run_for(width, &launch, arrays.int(batch.rows()).int(key_value));
+    let nowhere = Array::read(&vec![-1; batch.rows()]);
+    let arrays = Arguments::default().array(&cached[0]).array(&cached[1]).array(&keys).array(&values).array(&nowhere);
+    // What is there already stays.
+    trial.card.run_for(width, &launch, arrays.int(batch.rows()).int(key_value));
     for (cached, rows) in cached.iter().zip([&batch.keys, &batch.values]) {
         let mut expected = vec![u16::MAX; pages.count * key_value * TILE_KEYS * width];
         for (index, head) in rows.chunks_exact(width).enumerate() {

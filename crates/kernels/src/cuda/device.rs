@@ -1,9 +1,9 @@
 //! One card in use: its context and stream, kernels loaded and started there, and memory that host and card share. Every
-//! return code of the driver is looked at. Nothing here computes; operations over a model are not there yet.
+//! return code of the driver is looked at.
 
 use std::{
     ffi::{CString, c_int, c_uint, c_void},
-    rc::Rc,
+    sync::Arc,
 };
 
 use cudarc::driver::{
@@ -11,7 +11,10 @@ use cudarc::driver::{
         ctx, device, free_sync, function, launch_kernel, malloc_managed, module, primary_ctx,
         stream::{self, StreamKind},
     },
-    sys::{CUdevice, CUdeviceptr, CUfunction_attribute_enum, CUmemAttach_flags_enum, CUmodule, CUstream},
+    sys::{
+        CUcontext, CUdevice, CUdeviceptr, CUfunction, CUfunction_attribute_enum, CUmemAttach_flags_enum, CUmodule,
+        CUstream,
+    },
 };
 
 use super::{Unusable, Version, card, compile::Compiled, driver_version, launch::Launch, refused, start_driver};
@@ -19,20 +22,27 @@ use super::{Unusable, Version, card, compile::Compiled, driver_version, launch::
 /// Shared memory of a block that a kernel has without asking for it.
 const SHARED_BYTES_UNASKED: usize = 48 << 10;
 
-/// A card whose context is current in the thread that opened it, to which the pointers within keep it.
+/// A card with a context and a stream of its own.
 #[derive(Debug)]
 pub struct Device {
     number: CUdevice,
+    context: CUcontext,
     stream: CUstream,
     capability: Version,
 }
+
+// SAFETY: contexts, streams and modules of the driver may be used from any thread in which the context is current, which
+// `Device::enter` makes sure of; the driver takes one call at a time.
+unsafe impl Send for Device {}
+// SAFETY: as above.
+unsafe impl Sync for Device {}
 
 impl Device {
     /// Opens card `index` of the driver's order.
     ///
     /// # Errors
     /// When there is no driver or no such card, the card is too old, or the driver refuses.
-    pub fn open(index: usize) -> Result<Rc<Self>, Unusable> {
+    pub fn open(index: usize) -> Result<Arc<Self>, Unusable> {
         driver_version()?;
         start_driver()?;
         let index = c_int::try_from(index).expect("a card's place in a list");
@@ -46,7 +56,7 @@ impl Device {
         // SAFETY: the context was retained above.
         let stream = unsafe { ctx::set_current(context) }.and_then(|()| stream::create(StreamKind::NonBlocking));
         match stream {
-            Ok(stream) => Ok(Rc::new(Self { number, stream, capability: found.capability })),
+            Ok(stream) => Ok(Arc::new(Self { number, context, stream, capability: found.capability })),
             Err(error) => {
                 // SAFETY: the context was retained above and nothing uses it.
                 unsafe { primary_ctx::release(number) }.map_err(refused("to give back the context on the card"))?;
@@ -60,11 +70,22 @@ impl Device {
         architecture(self.capability)
     }
 
+    /// Makes the card's context that of the calling thread.
+    pub(super) fn enter(&self) -> Result<(), Unusable> {
+        // SAFETY: the context was retained when the device was opened.
+        unsafe { ctx::set_current(self.context) }.map_err(refused("its context in a thread"))
+    }
+
+    pub(super) fn stream(&self) -> CUstream {
+        self.stream
+    }
+
     /// Waits until everything that was started has ended.
     ///
     /// # Errors
     /// When a kernel failed, which no call before this one need tell.
     pub fn synchronize(&self) -> Result<(), Unusable> {
+        self.enter()?;
         // SAFETY: the stream is this device's own.
         unsafe { stream::synchronize(self.stream) }.map_err(refused("to wait for the card"))
     }
@@ -90,33 +111,42 @@ impl Drop for Device {
 #[derive(Debug)]
 pub struct Module {
     module: CUmodule,
-    device: Rc<Device>,
+    device: Arc<Device>,
 }
+
+// SAFETY: as of the device.
+unsafe impl Send for Module {}
+// SAFETY: as above.
+unsafe impl Sync for Module {}
+
+/// A kernel of a module that is loaded.
+#[derive(Debug, Clone, Copy)]
+pub struct Function(CUfunction);
+
+// SAFETY: as of the device.
+unsafe impl Send for Function {}
 
 impl Module {
     /// Loads machine code that was compiled for the card's architecture.
     ///
     /// # Errors
     /// When the driver refuses it.
-    pub fn load(device: &Rc<Device>, compiled: &Compiled) -> Result<Self, Unusable> {
+    pub fn load(device: &Arc<Device>, compiled: &Compiled) -> Result<Self, Unusable> {
+        device.enter()?;
         // SAFETY: the compiler wrote the image, which says itself how long it is.
         let module = unsafe { module::load_data(compiled.cubin.as_ptr().cast()) };
-        Ok(Self { module: module.map_err(refused("the kernels"))?, device: Rc::clone(device) })
+        Ok(Self { module: module.map_err(refused("the kernels"))?, device: Arc::clone(device) })
     }
 
-    /// Starts a kernel; whether it failed is told by [`Device::synchronize`].
+    /// A kernel of this module, which may take as much shared memory as the launch says.
     ///
     /// # Errors
     /// When the driver refuses.
-    ///
-    /// # Safety
-    /// `arguments` must point to the kernel's parameters in order, each of the type that its source says; whatever they reach
-    /// must be the card's, as long as the launch's shape makes the kernel read or write, and stay until it has ended.
-    pub unsafe fn start(&self, launch: &Launch, arguments: &mut [*mut c_void]) -> Result<(), Unusable> {
+    pub fn function(&self, launch: &Launch) -> Result<Function, Unusable> {
+        self.device.enter()?;
         let name = CString::new(launch.kernel).expect("a name without a zero byte");
         // SAFETY: the module is loaded.
         let function = unsafe { module::get_function(self.module, name) }.map_err(refused(launch.kernel))?;
-        let number = |count: usize| c_uint::try_from(count).expect("blocks, threads and bytes of a launch");
         if launch.shared_bytes > SHARED_BYTES_UNASKED {
             let attribute = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             let bytes = c_int::try_from(launch.shared_bytes).expect("bytes of a block");
@@ -124,12 +154,31 @@ impl Module {
             unsafe { function::set_function_attribute(function, attribute, bytes) }
                 .map_err(refused("shared memory for a kernel"))?;
         }
+        Ok(Function(function))
+    }
+
+    /// Starts a kernel of this module; whether it failed is told by [`Device::synchronize`].
+    ///
+    /// # Errors
+    /// When the driver refuses.
+    ///
+    /// # Safety
+    /// `function` must be that of the launch, from this module; `arguments` must point to the kernel's parameters in order, each of the type that its source says; whatever they reach
+    /// must be the card's, as long as the launch's shape makes the kernel read or write, and stay until it has ended.
+    pub unsafe fn start(
+        &self,
+        function: Function,
+        launch: &Launch,
+        arguments: &mut [*mut c_void],
+    ) -> Result<(), Unusable> {
+        self.device.enter()?;
+        let number = |count: usize| c_uint::try_from(count).expect("blocks, threads and bytes of a launch");
         let ([columns, rows], threads) = (launch.grid.map(number), number(launch.threads));
         let shared_bytes = number(launch.shared_bytes);
         // SAFETY: the caller vouches for the arguments; the rest is the launch's own.
         let started = unsafe {
             let grid = (columns, rows, 1);
-            launch_kernel(function, grid, (threads, 1, 1), shared_bytes, self.device.stream, arguments)
+            launch_kernel(function.0, grid, (threads, 1, 1), shared_bytes, self.device.stream, arguments)
         };
         started.map_err(refused(launch.kernel))
     }
@@ -147,7 +196,7 @@ impl Drop for Module {
 #[derive(Debug)]
 pub struct SharedMemory {
     start: CUdeviceptr,
-    _device: Rc<Device>,
+    _device: Arc<Device>,
 }
 
 impl SharedMemory {
@@ -155,10 +204,11 @@ impl SharedMemory {
     ///
     /// # Errors
     /// When the driver has no such memory.
-    pub fn new(device: &Rc<Device>, bytes: usize) -> Result<Self, Unusable> {
+    pub fn new(device: &Arc<Device>, bytes: usize) -> Result<Self, Unusable> {
+        device.enter()?;
         // SAFETY: what is there is read by nobody before it is written.
         let start = unsafe { malloc_managed(bytes, CUmemAttach_flags_enum::CU_MEM_ATTACH_GLOBAL) };
-        Ok(Self { start: start.map_err(refused("memory"))?, _device: Rc::clone(device) })
+        Ok(Self { start: start.map_err(refused("memory"))?, _device: Arc::clone(device) })
     }
 
     /// Where it begins, at a multiple of 256.

@@ -152,6 +152,14 @@ pub struct DrawSettings {
     pub top_p: f32,
 }
 
+impl From<&crate::sample::Sampling> for DrawSettings {
+    fn from(sampling: &crate::sample::Sampling) -> Self {
+        // Beyond 31 bits all tokens are kept, as with 0.
+        let top_k = i32::try_from(sampling.top_k).unwrap_or(0);
+        Self { temperature: sampling.temperature, top_k, top_p: sampling.top_p }
+    }
+}
+
 /// A drawn token: [`crate::sample::Drawn`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C)]

@@ -1,0 +1,136 @@
+//! A card as a [`Machine`]: memory and kernels of the driver, compiled when the first operation wants them, and products of
+//! cuBLASLt.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    ffi::c_void,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cudarc::driver::result::{
+    free_sync, malloc_sync, mem_get_info, memcpy_dtod_async, memcpy_dtoh_async, memcpy_htod_async, memset_d8_async,
+};
+
+use super::{
+    Unusable,
+    compile::{CompileError, compile},
+    device::{Device, Function, Module},
+    launch::Launch,
+    machine::{Machine, Product},
+    parameters::Address,
+    products::Products,
+    refused,
+    sources::{Width, source_of},
+};
+
+/// A card that operations run on.
+#[derive(Debug)]
+pub struct OpenCard {
+    products: Products,
+    kernels: Mutex<Kernels>,
+    device: Arc<Device>,
+}
+
+/// What of the sources is loaded, each with its head width, or 0 where it is for any.
+#[derive(Debug, Default)]
+struct Kernels {
+    modules: BTreeMap<(&'static str, usize), Arc<Module>>,
+    functions: BTreeMap<(&'static str, usize), (Arc<Module>, Function)>,
+}
+
+impl OpenCard {
+    /// Opens card `index` of the driver's order.
+    ///
+    /// # Errors
+    /// When driver, NVRTC or cuBLASLt are missing, there is no such card, or it is too old.
+    pub fn open(index: usize) -> Result<Arc<Self>, Unusable> {
+        super::compiler_version()?;
+        let device = Device::open(index)?;
+        let products = Products::new(&device)?;
+        Ok(Arc::new(Self { products, kernels: Mutex::default(), device }))
+    }
+
+    /// A kernel, compiled and loaded where it is not yet.
+    fn kernel(&self, head_width: usize, launch: &Launch) -> Result<(Arc<Module>, Function), Unusable> {
+        let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        let Kernels { modules, functions } = &mut *kernels;
+        if let Some(found) = functions.get(&(launch.kernel, head_width)) {
+            return Ok(found.clone());
+        }
+        let source = source_of(launch.kernel);
+        let width = if source.width == Width::Head { head_width } else { 0 };
+        let module = match modules.entry((source.name, width)) {
+            Entry::Occupied(module) => Arc::clone(module.get()),
+            Entry::Vacant(place) => {
+                let compiled = compile(source, &self.device.architecture(), width).map_err(|error| match error {
+                    CompileError::Unusable(fault) => fault,
+                    CompileError::Refused(..) => Unusable::NotCompiled(source.name, error.to_string()),
+                })?;
+                Arc::clone(place.insert(Arc::new(Module::load(&self.device, &compiled)?)))
+            }
+        };
+        let function = module.function(launch)?;
+        functions.insert((launch.kernel, head_width), (Arc::clone(&module), function));
+        Ok((module, function))
+    }
+}
+
+impl Machine for OpenCard {
+    fn allocate(&self, bytes: usize) -> Result<Address, Unusable> {
+        self.device.enter()?;
+        // SAFETY: what is there is read by nobody before it is written.
+        unsafe { malloc_sync(bytes) }.map_err(refused("memory"))
+    }
+
+    fn free_bytes(&self) -> Result<usize, Unusable> {
+        self.device.enter()?;
+        mem_get_info().map(|(free, _)| free).map_err(refused("its free memory"))
+    }
+
+    unsafe fn free(&self, memory: Address) {
+        // What could not be given back is left to the driver's own end.
+        let _ = self.device.enter();
+        // SAFETY: the caller vouches for the memory; the driver waits for what uses it.
+        let _ = unsafe { free_sync(memory) };
+    }
+
+    unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), Unusable> {
+        self.device.enter()?;
+        // SAFETY: the caller vouches for the memory; bytes of pageable memory are read before the call returns.
+        unsafe { memcpy_htod_async(to, bytes, self.device.stream()) }.map_err(refused("a copy to it"))
+    }
+
+    unsafe fn download(&self, bytes: &mut [u8], from: Address) -> Result<(), Unusable> {
+        self.device.enter()?;
+        // SAFETY: as above; nobody looks at the bytes before all is done.
+        unsafe { memcpy_dtoh_async(bytes, from, self.device.stream()) }.map_err(refused("a copy from it"))?;
+        self.device.synchronize()
+    }
+
+    unsafe fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<(), Unusable> {
+        self.device.enter()?;
+        // SAFETY: the caller vouches for the memory.
+        unsafe { memcpy_dtod_async(to, from, bytes, self.device.stream()) }.map_err(refused("a copy within it"))
+    }
+
+    unsafe fn clear(&self, memory: Address, bytes: usize) -> Result<(), Unusable> {
+        self.device.enter()?;
+        // SAFETY: the caller vouches for the memory.
+        unsafe { memset_d8_async(memory, 0, bytes, self.device.stream()) }.map_err(refused("to clear memory"))
+    }
+
+    unsafe fn start(&self, head_width: usize, launch: &Launch, arguments: &mut [*mut c_void]) -> Result<(), Unusable> {
+        let (module, function) = self.kernel(head_width, launch)?;
+        // SAFETY: the caller vouches for the arguments; the function is the launch's own.
+        unsafe { module.start(function, launch, arguments) }
+    }
+
+    unsafe fn multiply(&self, product: &Product) -> Result<(), Unusable> {
+        // SAFETY: the caller vouches for the matrices.
+        unsafe { self.products.multiply(product) }
+    }
+
+    fn synchronize(&self) -> Result<(), Unusable> {
+        self.device.synchronize()
+    }
+}
