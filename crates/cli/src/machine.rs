@@ -3,13 +3,21 @@
 use std::{
     fs,
     num::NonZeroUsize,
-    sync::atomic::{AtomicBool, Ordering},
+    panic::{self, AssertUnwindSafe},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result};
-use model::threads::Pool;
+use anyhow::{Context, Result, anyhow};
+use model::{
+    cuda::{Unusable, card::OpenCard, machine::Machine},
+    threads::Pool,
+};
+use rl::device::{DeviceSetting, Resources};
 
 /// A pool for the kernels; 0 threads takes all cores.
 pub(crate) fn thread_pool(threads: usize) -> Result<Pool> {
@@ -30,6 +38,38 @@ fn memory_available_in(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
+}
+
+/// What a run at `device` may take when `jobs` of them run side by side: a share of the memory, or the card.
+///
+/// # Errors
+/// When `device` names a card that is not usable, with the reason and what to do.
+pub(crate) fn resources(device: DeviceSetting, jobs: usize) -> Result<Resources> {
+    let memory_bytes_available = memory_bytes_available().map(|bytes| bytes / jobs as u64);
+    let card: Option<Arc<dyn Machine>> = match device.card() {
+        None => None,
+        Some(index) => Some(OpenCard::open(index).map_err(|fault| {
+            let remedy = fault.remedy();
+            anyhow!("device {device} is not usable: {fault}; {remedy}, or give --device cpu")
+        })?),
+    };
+    Ok(Resources { memory_bytes_available, card })
+}
+
+/// Bytes that are free where a run at `device` computes, where known.
+pub(crate) fn free_bytes(device: DeviceSetting, resources: &Resources) -> Option<u64> {
+    match (device.card(), &resources.card) {
+        (Some(_), Some(card)) => card.free_bytes().ok().map(|bytes| bytes as u64),
+        _ => resources.memory_bytes_available,
+    }
+}
+
+/// Does `work`; where a card refuses in its midst, that is its error.
+pub(crate) fn with_card<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| match payload.downcast::<Unusable>() {
+        Ok(fault) => Err((*fault).into()),
+        Err(other) => panic::resume_unwind(other),
+    })
 }
 
 /// Seconds since 1970-01-01 UTC; 0 on a clock that is set before.

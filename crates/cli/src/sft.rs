@@ -54,7 +54,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let model = hub::model_place(&config.model.path, console)?;
     let default = || Path::new("runs").join(format!("sft-seed{}", config.seed));
     let root = arguments.out.clone().unwrap_or_else(default);
-    machine::thread_pool(config.threads)?.install(|| train(&config, &model, &root, console))
+    let pool = machine::thread_pool(config.threads)?;
+    machine::with_card(|| pool.install(|| train(&config, &model, &root, console)))
 }
 
 fn train(config: &SftConfig, model: &ModelPlace, root: &Path, console: &Console) -> Result<Outcome> {
@@ -64,7 +65,7 @@ fn train(config: &SftConfig, model: &ModelPlace, root: &Path, console: &Console)
     let bar = progress.steps(0, config.train.steps);
     let mut first_and_last: Option<(f64, f64)> = None;
     let mut done = 0;
-    let trained = fine_tune(config, (model, root), machine::memory_bytes_available(), |metrics| {
+    let trained = fine_tune(config, (model, root), machine::resources(config.device, 1)?, |metrics| {
         let first = first_and_last.map_or(metrics.loss_nats, |(first, _)| first);
         first_and_last = Some((first, metrics.loss_nats));
         done = metrics.step as usize + 1;

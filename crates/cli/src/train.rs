@@ -7,11 +7,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use model::{ModelError, ModelPlace};
+use model::{ModelError, ModelPlace, cuda::Unusable};
 use record::{Decline, FaultOutcome, FaultRecord, RecordError, StepMetrics};
 use rl::{
     RlError,
-    config::{ComputeType, RunConfig, read_config},
+    config::{DeviceSetting, RunConfig, read_config},
+    device,
     estimate::{gibibytes, limit_bytes},
     inputs::other_surroundings,
     trainer::{Ending, Event, Provenance, Surroundings, Trainer},
@@ -57,6 +58,9 @@ pub(crate) struct Arguments {
     /// Check the config and its ranges, and stop; needs neither model nor problems.
     #[arg(long, conflicts_with = "resume")]
     check: bool,
+    /// Where the model computes, in place of the config's device: auto, cpu, or cuda:N for card N; see `brevity devices`.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<DeviceSetting>,
     /// Go on from the newest checkpoint of a run that was interrupted.
     #[arg(long)]
     resume: bool,
@@ -95,11 +99,11 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let model = hub::model_place(&plan.config.model.path, console)?;
     let root = plan.root.clone();
     let pool = machine::thread_pool(plan.config.threads)?;
-    pool.install(|| train(plan, &model, console)).map_err(|error| with_way_on(error, &root))
+    machine::with_card(|| pool.install(|| train(plan, &model, console))).map_err(|error| with_way_on(error, &root))
 }
 
 fn plan(arguments: &Arguments) -> Result<Plan> {
-    let Arguments { path, out, overrides, seed, resume, fallback, .. } = arguments;
+    let Arguments { path, out, overrides, seed, device, resume, fallback, .. } = arguments;
     let start = match (resume, fallback) {
         (false, _) => Start::New,
         (true, false) => Start::Resume,
@@ -108,7 +112,8 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
     let shown = path.display();
     if !path.is_dir() {
         let mut config: RunConfig = read_config(path, overrides)?;
-        config.compute = Some(ComputeType::resolve(config.compute).into());
+        config.device = device.unwrap_or(config.device);
+        config.compute = Some(device::compute(config.device, config.compute).into());
         let seed = seed.unwrap_or(config.seed);
         let config = config.for_seed(seed);
         let default = || Path::new("runs").join(config.directory_name());
@@ -123,8 +128,8 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
             "`{shown}` is a directory, not a config; give a config file, or add --resume to go on with the run in it"
         );
     }
-    if !overrides.is_empty() || seed.is_some() || out.is_some() {
-        bail!("a run goes on as it was started; leave out --set, --seed and --out, or start a new run");
+    if !overrides.is_empty() || seed.is_some() || device.is_some() || out.is_some() {
+        bail!("a run goes on as it was started; leave out --set, --seed, --device and --out, or start a new run");
     }
     refuse_missing_run(path)?;
     Ok(Plan { config: read_config(&path.join("config.toml"), &[])?, root: path.clone(), start })
@@ -152,17 +157,22 @@ fn refuse_other_config(config: &RunConfig, path: &Path, root: &Path) -> Result<(
 
 fn train(plan: Plan, model: &ModelPlace, console: &Console) -> Result<Outcome> {
     let Plan { config, root, start } = plan;
+    if config.device.card().is_some() {
+        console.warning("no card has run this program yet: hold the first steps against those of --device cpu");
+    }
     let provenance = Provenance {
         brevity_version: env!("CARGO_PKG_VERSION").to_owned(),
         started_unix_seconds: machine::unix_seconds(),
-        memory_bytes_available: machine::memory_bytes_available(),
+        resources: machine::resources(config.device, 1)?,
     };
-    let memory = provenance.memory_bytes_available;
+    let resources = provenance.resources.clone();
+    // Before the run takes its part.
+    let free_bytes = machine::free_bytes(config.device, &resources);
     let resolved = |_: &str| Ok(model.clone());
     let mut trainer = match start {
         Start::New => Trainer::start(config, model, &root, &provenance)?,
-        Start::Resume => Trainer::resume(&root, resolved, memory)?,
-        Start::FallBack => Trainer::resume_or_fall_back(&root, resolved, memory)?,
+        Start::Resume => Trainer::resume(&root, resolved, resources)?,
+        Start::FallBack => Trainer::resume_or_fall_back(&root, resolved, resources)?,
     };
     for damaged in trainer.passed_over() {
         console.warning(format!("passed over a checkpoint: {damaged}"));
@@ -170,7 +180,7 @@ fn train(plan: Plan, model: &ModelPlace, console: &Console) -> Result<Outcome> {
     for other in other_surroundings(&trainer.run_directory().header()?, &provenance.brevity_version) {
         console.warning(other);
     }
-    describe(&trainer, &provenance, console)?;
+    describe(&trainer, free_bytes, console)?;
     let progress = Progress::new(console);
     let told = progress.clone();
     machine::watch_for_stop(move || {
@@ -233,6 +243,7 @@ fn with_way_on(cause: anyhow::Error, root: &Path) -> anyhow::Error {
         cause.downcast_ref(),
         Some(RlError::Io { .. } | RlError::Record(RecordError::Io { .. }) | RlError::Model(ModelError::Io { .. }))
     );
+    let is_outside = is_outside || cause.is::<Unusable>();
     if !is_outside || !root.join("run.json").is_file() {
         return cause;
     }
@@ -271,7 +282,7 @@ fn planned(trainer: &Trainer, available: Option<u64>) -> String {
     parts.join("; ")
 }
 
-fn describe(trainer: &Trainer, provenance: &Provenance, console: &Console) -> Result<()> {
+fn describe(trainer: &Trainer, free_bytes: Option<u64>, console: &Console) -> Result<()> {
     let config = trainer.config();
     let header = trainer.run_directory().header()?;
     let millions = header.parameters as f64 / 1e6;
@@ -279,7 +290,7 @@ fn describe(trainer: &Trainer, provenance: &Provenance, console: &Console) -> Re
         ("run", described(config)),
         ("policy", format!("{}, {millions:.2} million parameters", config.model.path)),
         ("machine", format!("{}, {}", counted(header.threads as usize, "thread"), header.cpu)),
-        ("memory", planned(trainer, provenance.memory_bytes_available)),
+        ("memory", planned(trainer, free_bytes)),
         ("directory", trainer.run_directory().root().display().to_string()),
     ];
     if trainer.step() > 0 {

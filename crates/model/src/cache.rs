@@ -3,30 +3,71 @@
 use kernels::{
     Buffer, Compute,
     attention::{self, Sequence, Stretch},
-    threads,
+    sample, threads,
 };
 
 use crate::{
     ModelConfig,
+    card::{CardCache, CardSampler},
     network::{LayerState, Model, Scratch},
 };
 
-/// Keys and values of one stretch of a sequence, one stretch per layer.
+/// Keys and values of one stretch of a sequence.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    layers: Vec<Stretch>,
+    pub(crate) held: Held,
+}
+
+/// Where they are.
+#[derive(Debug, Clone)]
+pub(crate) enum Held {
+    /// On the processor, one stretch per layer.
+    Stretches(Vec<Stretch>),
+    /// In pages of a card.
+    Pages(CardCache),
+}
+
+impl Held {
+    /// Those on the processor.
+    fn stretches(&self) -> &[Stretch] {
+        match self {
+            Self::Stretches(layers) => layers,
+            Self::Pages(_) => panic!("a cache of a model on a card"),
+        }
+    }
+
+    fn stretches_mut(&mut self) -> &mut [Stretch] {
+        match self {
+            Self::Stretches(layers) => layers,
+            Self::Pages(_) => panic!("a cache of a model on a card"),
+        }
+    }
+
+    /// Those on a card.
+    pub(crate) fn pages(&self) -> &CardCache {
+        match self {
+            Self::Pages(pages) => pages,
+            Self::Stretches(_) => panic!("a cache of a model on the processor"),
+        }
+    }
 }
 
 impl Cache {
     /// An empty cache for `model`.
     pub fn new(model: &Model) -> Self {
-        let stretch = Stretch::new(model.config.heads, model.compute);
-        Self { layers: vec![stretch; model.config.layers] }
+        let held = match &model.card {
+            None => Held::Stretches(vec![Stretch::new(model.config.heads, model.compute); model.config.layers]),
+            Some(card) => Held::Pages(card.cache()),
+        };
+        Self { held }
     }
 
     /// Positions held.
     pub fn len(&self) -> usize {
-        self.layers.last().map_or(0, Stretch::len)
+        match &self.held {
+            Held::Stretches(layers) => layers.last().map_or(0, Stretch::len),
+            Held::Pages(pages) => pages.len(),
+        }
     }
 
     /// Whether nothing is held.
@@ -34,9 +75,12 @@ impl Cache {
         self.len() == 0
     }
 
-    /// Forgets all positions and keeps the memory.
+    /// Forgets all positions; on the processor it keeps the memory.
     pub fn clear(&mut self) {
-        self.layers.iter_mut().for_each(Stretch::clear);
+        match &mut self.held {
+            Held::Stretches(layers) => layers.iter_mut().for_each(Stretch::clear),
+            Held::Pages(pages) => pages.clear(),
+        }
     }
 
     /// Bytes that `positions` positions take in a cache of a model of `config` that computes with `compute`.
@@ -64,15 +108,24 @@ pub struct SamplerWorkspace {
     normed: Buffer,
     state: LayerState,
     scratch: Scratch,
+    pub(crate) draw: sample::Scratch,
+    /// What a model on a card has in place of all that.
+    pub(crate) card: Option<CardSampler>,
+    /// \[B, C\], the rows that it gave.
+    rows: Vec<f32>,
 }
 
 impl Model {
-    /// Runs new tokens of several sequences through the network and returns the normalised hidden row of each
-    /// sequence's last token, from which [`Model::logits`] gives the next token's logits.
+    /// Runs new tokens of several sequences through the network and returns the hidden row of each sequence's last token,
+    /// after which [`Model::draw`] draws the next one, and from which [`Model::logits`] gives its logits.
     ///
     /// Shapes: returns \[B, C\].
     pub fn advance<'a>(&self, chunks: &mut [Chunk<'_>], workspace: &'a mut SamplerWorkspace) -> &'a [f32] {
-        let SamplerWorkspace { tokens, positions, last, normed, state, scratch } = workspace;
+        if let Some(card) = &self.card {
+            workspace.rows = card.advance(chunks, workspace);
+            return &workspace.rows;
+        }
+        let SamplerWorkspace { tokens, positions, last, normed, state, scratch, .. } = workspace;
         tokens.clear();
         positions.clear();
         // The first row of each chunk, and the end.
@@ -92,10 +145,10 @@ impl Model {
             let sequences: Vec<Sequence<'_>> = chunks
                 .iter()
                 .map(|chunk| {
-                    let (rows, own) = (chunk.tokens.len(), &chunk.own.layers[layer]);
+                    let (rows, own) = (chunk.tokens.len(), &chunk.own.held.stretches()[layer]);
                     Sequence {
                         rows,
-                        shared: chunk.shared.map(|cache| &cache.layers[layer]),
+                        shared: chunk.shared.map(|cache| &cache.held.stretches()[layer]),
                         own,
                         seen: own.len() + 1 - rows,
                     }
@@ -120,7 +173,7 @@ impl Model {
         threads::for_each_chunk(chunks, TOGETHER, |index, chunks| {
             for (chunk, rows) in chunks.iter_mut().zip(starts[index * TOGETHER..].windows(2)) {
                 let at = rows[0] * columns..rows[1] * columns;
-                chunk.own.layers[layer].append(&state.key[at.clone()], &state.value[at]);
+                chunk.own.held.stretches_mut()[layer].append(&state.key[at.clone()], &state.value[at]);
             }
         });
     }

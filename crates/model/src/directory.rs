@@ -195,7 +195,8 @@ pub fn write_directory(model: &Model, source: &Path, directory: &Path, stored: S
         return adapter.write(directory);
     }
     write_companions(source, directory, stored)?;
-    let tensors: Vec<TensorView<'_>> = model.parameters().iter().map(TensorView::of).collect();
+    let parameters = model.fetched();
+    let tensors: Vec<TensorView<'_>> = parameters.iter().map(TensorView::of).collect();
     write_tensors(&directory.join("model.safetensors"), &tensors, stored)
 }
 

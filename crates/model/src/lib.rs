@@ -5,6 +5,7 @@
 
 mod adapter_files;
 mod cache;
+pub mod card;
 mod chat;
 mod config;
 mod directory;
@@ -16,6 +17,7 @@ mod memory;
 mod merge;
 mod network;
 mod parameters;
+mod placed;
 mod replace;
 mod safetensors;
 mod tokenizer;
@@ -38,7 +40,7 @@ pub use lora::{ALPHA_MAX, Adapter, AdapterScaling, AdapterSettings, Projection, 
 pub use memory::{BatchRows, product_bytes};
 pub use merge::{MergeSummary, merge};
 pub use network::Model;
-pub use parameters::{Gradients, Parameter, ParameterShape, parameter_shapes};
+pub use parameters::{Parameter, ParameterShape, Tensors, parameter_shapes};
 pub use safetensors::{StoredType, TensorFiles, TensorView, write_tensors};
 pub use tokenizer::{TextStream, Tokenizer};
 pub use training::{Batch, Target, TrainerWorkspace};

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ModelConfig,
-    parameters::{Gradients, Layout, Parameter, ParameterIndex, ParameterShape},
+    parameters::{Layout, Parameter, ParameterIndex, ParameterShape, Tensors},
 };
 
 /// The largest rank.
@@ -257,7 +257,7 @@ impl Adapter {
         rows: &ProjectionRows<'_>,
         out: &mut [f32],
         scratch: &mut AdapterScratch,
-        gradients: &mut Gradients,
+        gradients: &mut Tensors,
     ) {
         let Some(place) = self.place(rows.projection) else { return };
         let (rank, scale) = (self.settings.rank, self.settings.scale());

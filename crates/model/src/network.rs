@@ -7,16 +7,17 @@ use std::sync::Arc;
 use kernels::{
     Buffer, Compute, activation,
     matmul::{self, Left, Matrix, Output, PackedMatrix},
-    memory, norm,
+    norm,
     rope::{self, Direction},
     sample::{self, Drawn, Sampling},
     vector,
 };
 
 use crate::{
-    Adapter, ModelConfig,
+    Adapter, ModelConfig, SamplerWorkspace,
     lora::AdapterScratch,
-    parameters::{Gradients, Layout, Parameter, ParameterIndex, ParameterShape},
+    parameters::{Layout, Parameter, ParameterIndex, ParameterShape},
+    placed::OnCard,
 };
 
 /// A decoder-only transformer with its weights.
@@ -28,6 +29,8 @@ pub struct Model {
     /// Shared by models that differ in their adapters alone.
     pub(crate) base: Arc<Base>,
     pub(crate) trained: Trained,
+    /// The weights, where the model is on a card; those of `base` have no values then.
+    pub(crate) card: Option<Arc<OnCard>>,
 }
 
 /// The weights of a checkpoint, and what is derived from them.
@@ -135,7 +138,7 @@ impl Model {
             parameters.push(parameter);
         }
         let rope = rope::Table::new(&config.rope_frequencies(), config.positions_max);
-        Ok(Self { config, compute, layout, base: Arc::new(Base { parameters, packed, rope }), trained })
+        Ok(Self { config, compute, layout, base: Arc::new(Base { parameters, packed, rope }), trained, card: None })
     }
 
     /// The same model with `adapter` in place of the one that it may have, which is what is trained from now on.
@@ -158,7 +161,9 @@ impl Model {
     #[must_use]
     pub fn reference(&self) -> Self {
         let mut reference = self.clone();
-        if matches!(self.trained, Trained::Base) {
+        if let Some(card) = &self.card {
+            reference.card = Some(Arc::new(card.copy()));
+        } else if matches!(self.trained, Trained::Base) {
             // Now rather than at the first change, which would leave the new memory to the model that is trained.
             reference.base = Arc::new(Base::clone(&self.base));
         }
@@ -184,7 +189,7 @@ impl Model {
         self.compute
     }
 
-    /// Every trainable tensor, in checkpoint order.
+    /// Every trainable tensor, in checkpoint order; on a card without its values, which [`Model::fetched`] gives.
     pub fn parameters(&self) -> &[Parameter] {
         match &self.trained {
             Trained::Base => &self.base.parameters,
@@ -195,7 +200,7 @@ impl Model {
 
     /// Number of trainable values.
     pub fn parameter_count(&self) -> usize {
-        self.parameters().iter().map(|parameter| parameter.values.len()).sum()
+        self.parameters().iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum()
     }
 
     /// Number of values of the whole model, with its adapter, trained or not.
@@ -204,13 +209,12 @@ impl Model {
         self.layout.shapes.iter().map(ParameterShape::count).sum::<usize>() + adapter
     }
 
-    /// Zero gradients of this model's trainable tensors.
-    pub fn zero_gradients(&self) -> Gradients {
-        Gradients { tensors: self.parameters().iter().map(|parameter| memory::zeros(parameter.values.len())).collect() }
-    }
-
     /// Changes trainable tensors, each given with its index, and refreshes what is derived from them.
+    ///
+    /// # Panics
+    /// When the model is on a card.
     pub fn update(&mut self, mut change: impl FnMut(usize, &mut Parameter)) {
+        assert!(self.card.is_none(), "weights on a card are changed there");
         match &mut self.trained {
             Trained::Base => {
                 let base = Arc::make_mut(&mut self.base);
@@ -342,14 +346,18 @@ impl Model {
         self.adapter().is_some_and(|adapter| projections.iter().any(|&one| adapter.place(one).is_some()))
     }
 
-    /// Logits of normalised hidden rows. Shapes: rows \[N, C\], out \[N, V\].
+    /// Logits after rows that [`Model::advance`] gave. Shapes: rows \[N, C\], out \[N, V\].
+    ///
+    /// # Panics
+    /// When the model is on a card.
     pub fn logits(&self, out: &mut Buffer, rows: &[f32]) {
+        assert!(self.card.is_none(), "logits on a card");
         let packed = self.packed(self.layout.head);
         let out = out.resize(rows.len() / packed.rows() * packed.columns());
         matmul::multiply(out, Matrix::new(rows, packed.rows()), packed, Output::Overwrite);
     }
 
-    /// Draws a token after each normalised hidden row, at one uniform number each.
+    /// Draws a token after each row that [`Model::advance`] gave, at one uniform number each.
     ///
     /// Shapes: rows \[N, C\], uniforms \[N\]; returns \[N\].
     pub fn draw(
@@ -357,9 +365,12 @@ impl Model {
         rows: &[f32],
         sampling: &Sampling,
         uniforms: &[f64],
-        scratch: &mut sample::Scratch,
+        workspace: &mut SamplerWorkspace,
     ) -> Vec<Drawn> {
-        sample::draw_rows(rows, self.packed(self.layout.head), sampling, uniforms, scratch)
+        match &self.card {
+            None => sample::draw_rows(rows, self.packed(self.layout.head), sampling, uniforms, &mut workspace.draw),
+            Some(card) => card.draw(rows, sampling, uniforms, workspace),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The trainable tensors of a model: names and shapes as in Hugging Face checkpoints, and where each one is used.
 
-use crate::ModelConfig;
+use std::borrow::Cow;
+
+use crate::{ModelConfig, card::CardTensors};
 
 /// A trainable tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,23 +114,37 @@ pub fn parameter_shapes(config: &ModelConfig) -> Vec<ParameterShape> {
     Layout::new(config).shapes
 }
 
-/// Gradients of every parameter, in the model's order, same lengths as the values.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Gradients {
-    /// One vector per parameter.
+/// A number for every trained value of a model: gradients, or moments. They lie where the model computes.
+#[derive(Debug, Default)]
+pub struct Tensors {
+    /// One vector per parameter, in the model's order and with the lengths of its values; none on a card.
     pub tensors: Vec<Vec<f32>>,
+    pub(crate) card: Option<CardTensors>,
 }
 
-impl Gradients {
-    /// Sets every gradient to zero, keeping the memory.
+impl Tensors {
+    /// Sets every number to zero, keeping the memory.
     pub fn clear(&mut self) {
         for tensor in &mut self.tensors {
             tensor.fill(0.0);
+        }
+        if let Some(card) = &mut self.card {
+            card.clear();
         }
     }
 
     /// √Σ g² over all parameters, summed in f64 in parameter order.
     pub fn norm(&self) -> f64 {
-        self.tensors.iter().map(|tensor| kernels::vector::sum_of_squares(tensor)).sum::<f64>().sqrt()
+        let processor =
+            || self.tensors.iter().map(|tensor| kernels::vector::sum_of_squares(tensor)).sum::<f64>().sqrt();
+        self.card.as_ref().map_or_else(processor, CardTensors::norm)
+    }
+
+    /// One vector per parameter, from wherever they lie.
+    pub fn values(&self) -> Cow<'_, [Vec<f32>]> {
+        match &self.card {
+            None => Cow::Borrowed(&self.tensors),
+            Some(card) => Cow::Owned(card.values()),
+        }
     }
 }

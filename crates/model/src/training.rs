@@ -12,9 +12,10 @@ use kernels::{
 };
 
 use crate::{
+    card::CardTrainer,
     lora::{AdapterScratch, ProjectionRows},
     network::{LayerState, Model, Scratch, Trained},
-    parameters::{Gradients, ParameterIndex},
+    parameters::{ParameterIndex, Tensors},
 };
 
 /// A row of the batch and the token that follows it.
@@ -29,11 +30,11 @@ pub struct Target {
 /// Sequences packed without padding: each prompt once, followed by the completions that continue it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    temperature: f32,
-    tokens: Vec<u32>,
-    positions: Vec<u32>,
-    trees: Vec<Tree>,
-    targets: Vec<Target>,
+    pub(crate) temperature: f32,
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) positions: Vec<u32>,
+    pub(crate) trees: Vec<Tree>,
+    pub(crate) targets: Vec<Target>,
 }
 
 impl Batch {
@@ -83,7 +84,7 @@ impl Batch {
 #[derive(Debug, Default)]
 pub struct TrainerWorkspace {
     /// How many of the first layers keep their input alone; the backward computes the rest of them again.
-    recomputed: usize,
+    pub(crate) recomputed: usize,
     /// Inputs of the layers that are computed again, \[N, C\] each.
     inputs: Vec<Buffer>,
     /// The layer that is being computed again.
@@ -99,6 +100,8 @@ pub struct TrainerWorkspace {
     /// \[targets\], what the forward returned.
     out: Vec<TokenLogprob>,
     backward: BackwardScratch,
+    /// The same of a model on a card, in place of all that.
+    pub(crate) card: Option<CardTrainer>,
 }
 
 /// Gradients of intermediate results, and weights packed for use as they stand.
@@ -146,7 +149,7 @@ impl TrainerWorkspace {
 struct WeightPass<'a> {
     packed: &'a mut PackedScratch,
     adapter: &'a mut AdapterScratch,
-    gradients: &'a mut Gradients,
+    gradients: &'a mut Tensors,
 }
 
 /// What the backward of every layer needs besides the layer.
@@ -154,7 +157,7 @@ struct Pass<'a> {
     batch: &'a Batch,
     scratch: &'a mut Scratch,
     backward: &'a mut BackwardScratch,
-    gradients: &'a mut Gradients,
+    gradients: &'a mut Tensors,
 }
 
 impl Model {
@@ -162,6 +165,10 @@ impl Model {
     ///
     /// Shapes: returns \[targets\].
     pub fn forward<'a>(&self, batch: &Batch, workspace: &'a mut TrainerWorkspace) -> &'a [TokenLogprob] {
+        if let Some(card) = &self.card {
+            workspace.out = card.forward(batch, workspace);
+            return &workspace.out;
+        }
         let recomputed = workspace.recomputed.min(self.config.layers);
         let TrainerWorkspace { inputs, transient, layers, forest, scratch, target_tokens, target_rows, out, .. } =
             workspace;
@@ -215,8 +222,11 @@ impl Model {
         batch: &Batch,
         logprob_gradients: &[f32],
         workspace: &mut TrainerWorkspace,
-        gradients: &mut Gradients,
+        gradients: &mut Tensors,
     ) {
+        if let Some(card) = &self.card {
+            return card.backward(batch, logprob_gradients, workspace, gradients);
+        }
         self.head_backward(batch, logprob_gradients, workspace, gradients);
         let TrainerWorkspace { inputs, transient, layers, forest, scratch, backward, .. } = workspace;
         self.norm_backward(&mut backward.hidden, &scratch.hidden, self.layout.final_norm, gradients);
@@ -246,7 +256,7 @@ impl Model {
         batch: &Batch,
         logprob_gradients: &[f32],
         workspace: &mut TrainerWorkspace,
-        gradients: &mut Gradients,
+        gradients: &mut Tensors,
     ) {
         let TrainerWorkspace { target_tokens, target_rows, out, backward, .. } = workspace;
         let (width, head) = (self.config.width, self.layout.head);
@@ -270,12 +280,12 @@ impl Model {
     }
 
     /// `gradient` of a norm's output becomes that of its input `rows`.
-    fn norm_backward(&self, gradient: &mut [f32], rows: &[f32], weight: ParameterIndex, gradients: &mut Gradients) {
+    fn norm_backward(&self, gradient: &mut [f32], rows: &[f32], weight: ParameterIndex, gradients: &mut Tensors) {
         norm::backward(gradient, self.gradient_of(weight, gradients), self.normed(rows, weight));
     }
 
     /// Where the gradient of a weight of the base adds up; nowhere when the base is not trained.
-    fn gradient_of<'a>(&self, weight: ParameterIndex, gradients: &'a mut Gradients) -> Option<&'a mut [f32]> {
+    fn gradient_of<'a>(&self, weight: ParameterIndex, gradients: &'a mut Tensors) -> Option<&'a mut [f32]> {
         matches!(self.trained, Trained::Base).then(|| gradients.tensors[weight].as_mut_slice())
     }
 

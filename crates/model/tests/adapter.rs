@@ -38,7 +38,7 @@ fn loss_and_gradients(model: &Model, sequences: &[Vec<u32>], weights: &[f32]) ->
     let out = model.forward(&batch, &mut workspace);
     let loss = out.iter().zip(weights).map(|(token, &w)| -f64::from(w) * f64::from(token.logprob)).sum();
     let slopes: Vec<f32> = weights.iter().map(|w| -w).collect();
-    let mut gradients = model.zero_gradients();
+    let mut gradients = model.zeros();
     model.backward(&batch, &slopes, &mut workspace, &mut gradients);
     (loss, gradients.tensors)
 }

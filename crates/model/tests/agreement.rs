@@ -148,10 +148,10 @@ fn layers_that_are_computed_again_give_the_same_bits() {
         let trained = |recomputed: usize| {
             let mut workspace = TrainerWorkspace::new(recomputed);
             let out = model.forward(&batch, &mut workspace).to_vec();
-            let mut gradients = model.zero_gradients();
+            let mut gradients = model.zeros();
             let weights: Vec<f32> = (0..out.len()).map(|i| (i as f32 * 0.7).sin()).collect();
             model.backward(&batch, &weights, &mut workspace, &mut gradients);
-            (out, gradients)
+            (out, gradients.tensors)
         };
         let expected = trained(0);
         for recomputed in 1..=model.config().layers + 1 {
@@ -175,13 +175,13 @@ fn a_group_trains_to_the_same_gradients_as_its_completions_alone() {
         let [shared, separate] = [shared, separate].map(|batch| {
             let mut workspace = TrainerWorkspace::default();
             let out = model.forward(&batch, &mut workspace).to_vec();
-            let mut gradients = model.zero_gradients();
+            let mut gradients = model.zeros();
             let weights: Vec<f32> = (0..out.len()).map(|i| (i as f32 * 0.7).sin()).collect();
             model.backward(&batch, &weights, &mut workspace, &mut gradients);
-            (out, gradients)
+            (out, gradients.tensors)
         });
         assert_eq!(shared.0, separate.0, "{family}: logprobs");
-        for (index, (a, b)) in shared.1.tensors.iter().zip(&separate.1.tensors).enumerate() {
+        for (index, (a, b)) in shared.1.iter().zip(&separate.1).enumerate() {
             let largest = b.iter().fold(0.0f32, |m, x| m.max(x.abs()));
             let difference = a.iter().zip(b).fold(0.0f32, |m, (x, y)| m.max((x - y).abs()));
             // Sums over the rows of a group run in another order: f32 rounding of about 40 terms.

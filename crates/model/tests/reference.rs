@@ -77,7 +77,7 @@ fn every_gradient_equals_that_of_pytorch_and_none_is_zero() {
         assert!((loss - expected).abs() < 5e-5 * expected.abs().max(1.0), "{family}: loss {loss}, expected {expected}");
 
         let logprob_gradients: Vec<f32> = weights.iter().map(|w| -w).collect();
-        let mut gradients = model.zero_gradients();
+        let mut gradients = model.zeros();
         model.backward(&batch, &logprob_gradients, &mut workspace, &mut gradients);
         for (parameter, gradient) in model.parameters().iter().zip(&gradients.tensors) {
             let name = &parameter.name;
@@ -95,7 +95,7 @@ fn ten_adamw_steps_lose_what_pytorch_loses() {
         let batch = batch(&sequences(&reference));
         let mut moments: Vec<_> =
             model.parameters().iter().map(|p| (vec![0.0; p.values.len()], vec![0.0; p.values.len()])).collect();
-        let (mut workspace, mut gradients) = (TrainerWorkspace::default(), model.zero_gradients());
+        let (mut workspace, mut gradients) = (TrainerWorkspace::default(), model.zeros());
         for (step, &expected_loss) in reference["adamw.losses"].iter().enumerate() {
             let out = model.forward(&batch, &mut workspace);
             let loss = out.iter().map(|token| -f64::from(token.logprob)).sum::<f64>() / out.len() as f64;

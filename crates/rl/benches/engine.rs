@@ -10,8 +10,7 @@
 use std::{convert::Infallible, time::Instant};
 
 use model::{
-    Batch, Cache, Chunk, Compute, Gradients, Model, ModelConfig, SamplerWorkspace, Sampling, TrainerWorkspace,
-    sample::Scratch,
+    Batch, Cache, Chunk, Compute, Model, ModelConfig, SamplerWorkspace, Sampling, Tensors, TrainerWorkspace,
     threads::{self, Pool},
 };
 use rl::{
@@ -81,8 +80,8 @@ fn random_model(shape: &str, compute: Compute) -> Model {
 struct Bench {
     model: Model,
     workspace: TrainerWorkspace,
-    /// Gradients and optimizer, where the row trains.
-    training: Option<(Gradients, Optimizer)>,
+    /// Tensors and optimizer, where the row trains.
+    training: Option<(Tensors, Optimizer)>,
     /// Keys and values of the prompts, where the row does not time them.
     prompts: Vec<Cache>,
 }
@@ -133,14 +132,13 @@ impl Bench {
         }
         let mut owns = vec![Cache::new(&self.model); sequences];
         let mut tokens = vec![[1_u32]; sequences];
-        let mut scratch = Scratch::default();
         let uniforms = vec![0.5; sequences];
         for _ in 0..new {
             let places = tokens.iter().zip(&self.prompts).zip(&mut owns);
             let mut chunks: Vec<Chunk<'_>> =
                 places.map(|((tokens, prompt), own)| Chunk { tokens, shared: Some(prompt), own }).collect();
-            let rows = self.model.advance(&mut chunks, &mut workspace);
-            let drawn = self.model.draw(rows, &ANY_TOKEN, &uniforms, &mut scratch);
+            let rows = self.model.advance(&mut chunks, &mut workspace).to_vec();
+            let drawn = self.model.draw(&rows, &ANY_TOKEN, &uniforms, &mut workspace);
             for (token, drawn) in tokens.iter_mut().zip(drawn) {
                 token[0] = drawn.token;
             }
@@ -150,7 +148,7 @@ impl Bench {
     /// Forward, backward and update over groups, in micro-batches of one group when they are many.
     fn train(&mut self, groups: &[(Vec<u32>, Vec<Vec<u32>>)], rows_max: usize) {
         let Self { model, workspace, training, .. } = self;
-        let (gradients, optimizer) = training.get_or_insert_with(|| (model.zero_gradients(), Optimizer::new(model)));
+        let (gradients, optimizer) = training.get_or_insert_with(|| (model.zeros(), Optimizer::new(model)));
         gradients.clear();
         let rows = |group: &(Vec<u32>, Vec<Vec<u32>>)| group.0.len() + group.1.iter().map(Vec::len).sum::<usize>();
         let mut rest = groups;

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     RlError,
     config::CheckpointSettings,
+    device,
     optimizer::Optimizer,
     retention,
     shaping::{ShaperState, Shaping},
@@ -118,11 +119,11 @@ fn write_partial(snapshot: &Snapshot<'_>, partial: &Path) -> Result<(), RlError>
     let failed = |source| RlError::Io { action: "create the directory", path: partial.to_owned(), source };
     fs::create_dir(partial).map_err(failed)?;
     write_directory(model, source, partial, StoredType::F32)?;
-    let moments = [("first", &optimizer.first_moments), ("second", &optimizer.second_moments)];
+    let moments = [("first", optimizer.first_moments.values()), ("second", optimizer.second_moments.values())];
     let named: Vec<(String, &Vec<usize>, &Vec<f32>)> = moments
-        .into_iter()
+        .iter()
         .flat_map(|(prefix, moments)| {
-            let parameters = model.parameters().iter().zip(moments);
+            let parameters = model.parameters().iter().zip(&**moments);
             parameters
                 .map(move |(parameter, values)| (format!("{prefix}.{}", parameter.name), &parameter.shape, values))
         })
@@ -232,12 +233,14 @@ fn load(directory: &Path, start: &Model) -> Result<Restored, RlError> {
         let adapter = Adapter::read(directory, (start.config(), start.compute()))?;
         start.clone().with_adapter(adapter)
     } else {
-        read_weights(directory, model::ModelConfig::read(directory)?, start.compute())?.0
+        let read = read_weights(directory, model::ModelConfig::read(directory)?, start.compute())?.0;
+        device::beside(read, start)?
     };
     let files = TensorFiles::open(&directory.join(OPTIMIZER))?;
     let moments = |prefix: &str| {
         let read = |parameter: &model::Parameter| files.read(&format!("{prefix}.{}", parameter.name), &parameter.shape);
-        model.parameters().iter().map(read).collect::<Result<Vec<_>, _>>()
+        let values = model.parameters().iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        Ok::<_, RlError>(model.tensors(values))
     };
     let optimizer =
         Optimizer { first_moments: moments("first")?, second_moments: moments("second")?, updates: state.updates };

@@ -11,11 +11,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::Compute;
 use record::read;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use verify::Extraction;
 
+pub use crate::device::{ComputeType, DeviceSetting};
 pub use checkpoint::CheckpointSettings;
 pub(crate) use overrides::{apply, merge};
 
@@ -49,6 +49,9 @@ pub struct RunConfig {
     /// What matrix products compute with; default the fastest that the CPU has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute: Option<ComputeType>,
+    /// Where the model computes.
+    #[serde(default)]
+    pub device: DeviceSetting,
     /// The policy.
     pub model: ModelSettings,
     /// Training problems.
@@ -69,46 +72,6 @@ pub struct RunConfig {
     /// Checkpoints.
     #[serde(default)]
     pub checkpoint: CheckpointSettings,
-}
-
-/// What matrix products compute with. Parameters, optimizer, sums and all else are f32 in both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ComputeType {
-    /// f32 factors.
-    F32,
-    /// Factors rounded to bf16: twice as fast on a CPU with AVX-512 bf16, slower than f32 on any other.
-    Bf16,
-}
-
-impl ComputeType {
-    /// The kernels' own; without a choice the fastest that the CPU has.
-    pub fn resolve(choice: Option<Self>) -> Compute {
-        match choice {
-            Some(Self::F32) => Compute::F32,
-            Some(Self::Bf16) => Compute::Bf16,
-            None => Compute::fastest(),
-        }
-    }
-}
-
-impl ComputeType {
-    /// As configs have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-        }
-    }
-}
-
-impl From<Compute> for ComputeType {
-    fn from(compute: Compute) -> Self {
-        match compute {
-            Compute::F32 => Self::F32,
-            Compute::Bf16 => Self::Bf16,
-        }
-    }
 }
 
 /// `[model]`: the policy to start from.

@@ -6,6 +6,7 @@
 
 use model::{
     Adapter, AdapterSettings, BatchRows, Cache, Compute, Model, ModelConfig, SamplerWorkspace, TrainerWorkspace,
+    card::{CardModel, CardPages, CardSampler, CardTrainer},
     product_bytes, threads,
 };
 
@@ -66,6 +67,39 @@ pub fn limit_bytes(settings: &ModelSettings, available: Option<u64>) -> Option<u
     if settings.memory_bytes_max > 0 { Some(settings.memory_bytes_max) } else { available }
 }
 
+/// Whose memory is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// That of the processor, whose products compute with this.
+    Processor(Compute),
+    /// That of a card.
+    Card,
+}
+
+impl From<Compute> for Memory {
+    fn from(compute: Compute) -> Self {
+        Self::Processor(compute)
+    }
+}
+
+impl Memory {
+    /// Rows of prompts of up to `longest` tokens that are computed at once; the processor computes a longer one in pieces.
+    fn prompt_rows_max(self, longest: usize) -> usize {
+        match self {
+            Self::Processor(_) => PREFILL_ROWS,
+            Self::Card => PREFILL_ROWS.max(longest),
+        }
+    }
+
+    /// Bytes of the keys and values of a stretch of so many positions.
+    fn cache(self, model: &ModelConfig, positions: usize) -> usize {
+        match self {
+            Self::Processor(compute) => Cache::bytes(model, compute, positions),
+            Self::Card => CardPages::bytes(model, positions),
+        }
+    }
+}
+
 /// The model that is planned for.
 #[derive(Debug, Clone, Copy)]
 pub struct PlannedModel<'a> {
@@ -83,10 +117,11 @@ impl<'a> From<&'a ModelConfig> for PlannedModel<'a> {
 
 impl PlannedModel<'_> {
     /// Bytes of `models` of them, of which the second is a reference: the weights, with their packed copies.
-    fn weights(self, compute: Compute, models: usize) -> usize {
-        match self.adapter {
-            None => models * Model::bytes(self.config, compute),
-            Some(adapter) => {
+    fn weights(self, memory: Memory, models: usize) -> usize {
+        match (memory, self.adapter) {
+            (Memory::Card, _) => models * CardModel::bytes(self.config),
+            (Memory::Processor(compute), None) => models * Model::bytes(self.config, compute),
+            (Memory::Processor(compute), Some(adapter)) => {
                 Model::frozen_bytes(self.config, compute) + models * Adapter::bytes(self.config, adapter, compute)
             }
         }
@@ -112,10 +147,10 @@ impl PlannedModel<'_> {
 pub fn plan<'a>(
     config: &RunConfig,
     model: impl Into<PlannedModel<'a>>,
-    compute: Compute,
+    memory: impl Into<Memory>,
     limit: Option<u64>,
 ) -> Result<Plan, RlError> {
-    let job = Job::training(config, model.into(), compute);
+    let job = Job::training(config, model.into(), memory.into());
     let (bound, one) = (config.rollout.cache_bytes_max, job.sampled.one);
     if (1..one).contains(&bound) {
         let message = format!(
@@ -133,7 +168,7 @@ pub fn plan<'a>(
 pub fn plan_fine_tuning<'a>(
     config: &SftConfig,
     model: impl Into<PlannedModel<'a>>,
-    compute: Compute,
+    memory: impl Into<Memory>,
     longest: usize,
     limit: Option<u64>,
 ) -> Result<Plan, RlError> {
@@ -141,13 +176,14 @@ pub fn plan_fine_tuning<'a>(
     let rows = config.train.batch_size.saturating_mul(longest).min(micro_batch.max(longest));
     let batch = BatchRows { rows, tree: longest, sequence: longest, completion: longest };
     let shorten = if longest > micro_batch { "the length of demonstrations" } else { "`train.micro_batch_tokens`" };
-    Job { model: model.into(), compute, models: 1, batch, shorten, sampled: Sampled::default() }.plan(0, limit)
+    Job { model: model.into(), memory: memory.into(), models: 1, batch, shorten, sampled: Sampled::default() }
+        .plan(0, limit)
 }
 
 /// What decides how much memory is needed.
 struct Job<'a> {
     model: PlannedModel<'a>,
-    compute: Compute,
+    memory: Memory,
     /// The policy, and the reference of a KL term.
     models: usize,
     batch: BatchRows,
@@ -172,7 +208,7 @@ struct Sampled {
 }
 
 impl<'a> Job<'a> {
-    fn training(config: &RunConfig, planned: PlannedModel<'a>, compute: Compute) -> Self {
+    fn training(config: &RunConfig, planned: PlannedModel<'a>, memory: Memory) -> Self {
         let (model, rollout) = (planned.config, &config.rollout);
         let [prompt, completion] = lengths(config, rollout.completion_tokens_max, model);
         let group = prompt + rollout.group_size.saturating_mul(completion - 1);
@@ -181,7 +217,7 @@ impl<'a> Job<'a> {
         let mut sampled = Sampled::new(
             config,
             model,
-            compute,
+            memory,
             SamplingLoad {
                 groups: rollout.prompts_per_step,
                 group_size: rollout.group_size,
@@ -193,7 +229,7 @@ impl<'a> Job<'a> {
             sampled = sampled.largest(Sampled::new(
                 config,
                 model,
-                compute,
+                memory,
                 SamplingLoad {
                     groups: if evaluation.limit == 0 { usize::MAX } else { evaluation.limit },
                     group_size: evaluation.samples as usize,
@@ -203,7 +239,7 @@ impl<'a> Job<'a> {
         }
         Self {
             model: planned,
-            compute,
+            memory,
             models: if config.train.loss.kl_weight > 0.0 { 2 } else { 1 },
             batch: BatchRows { rows, tree: group.min(rows), sequence, completion },
             shorten: if sequence > micro_batch {
@@ -217,28 +253,48 @@ impl<'a> Job<'a> {
 
     /// Bytes with `recomputed` layers that are computed again and `cache` bytes of keys and values.
     fn estimate(&self, recomputed: usize, cache: usize) -> Estimate {
-        let Self { model: planned, compute, batch, sampled, .. } = self;
+        let weights = self.model.weights(self.memory, self.models) as u64;
+        let optimizer = 3 * self.model.trained() as u64;
+        match self.memory {
+            Memory::Processor(compute) => {
+                let (activations, sampling) = self.on_processor(compute, recomputed, cache);
+                let program = (PROGRAM_BYTES + self.model.config.vocabulary * TOKEN_BYTES) as u64;
+                Estimate { program, weights, optimizer, activations, cache: cache as u64, sampling }
+            }
+            Memory::Card => {
+                let (activations, sampling) = self.on_card(recomputed, cache);
+                Estimate { program: 0, weights, optimizer, activations, cache: cache as u64, sampling }
+            }
+        }
+    }
+
+    /// Bytes of activations and of sampling.
+    fn on_processor(&self, compute: Compute, recomputed: usize, cache: usize) -> (u64, u64) {
+        let Self { model: planned, batch, sampled, .. } = self;
         let model = planned.config;
         let returning = if cache < sampled.cache { sampled.live + sampled.returning_rows } else { sampled.live };
         let sampled_rows = sampled.prompt_rows.max(returning);
         let threads = threads::count();
         // The reference runs no backward, so it keeps no layer.
-        let references = (self.models - 1) * TrainerWorkspace::forward_bytes(model, *compute, *batch, model.layers);
-        let activations = TrainerWorkspace::forward_bytes(model, *compute, *batch, recomputed)
-            + TrainerWorkspace::backward_bytes(model, *compute, *batch, threads)
-            + product_bytes(model, *compute, batch.rows.max(sampled_rows), threads)
+        let references = (self.models - 1) * TrainerWorkspace::forward_bytes(model, compute, *batch, model.layers);
+        let activations = TrainerWorkspace::forward_bytes(model, compute, *batch, recomputed)
+            + TrainerWorkspace::backward_bytes(model, compute, *batch, threads)
+            + product_bytes(model, compute, batch.rows.max(sampled_rows), threads)
             + planned.adapter.map_or(0, |adapter| {
-                let workspace = |rows| Adapter::workspace_bytes(adapter, *compute, rows);
+                let workspace = |rows| Adapter::workspace_bytes(adapter, compute, rows);
                 self.models * workspace(batch.rows) + workspace(sampled_rows)
             });
-        Estimate {
-            program: (PROGRAM_BYTES + model.vocabulary * TOKEN_BYTES) as u64,
-            weights: planned.weights(*compute, self.models) as u64,
-            optimizer: 3 * planned.trained() as u64,
-            activations: (activations + references) as u64,
-            cache: cache as u64,
-            sampling: SamplerWorkspace::bytes(model, sampled_rows, sampled.live) as u64,
-        }
+        ((activations + references) as u64, SamplerWorkspace::bytes(model, sampled_rows, sampled.live) as u64)
+    }
+
+    /// The same on a card, where whatever is not decoded is computed from its beginning.
+    fn on_card(&self, recomputed: usize, cache: usize) -> (u64, u64) {
+        let Self { model: PlannedModel { config, .. }, batch, sampled, .. } = self;
+        let returning = if cache < sampled.cache { sampled.live } else { 0 };
+        let rows = CardSampler::rows(returning, batch.sequence).max(sampled.live).max(sampled.prompt_rows);
+        let references = (self.models - 1) * CardTrainer::bytes(config, *batch, config.layers);
+        let activations = CardTrainer::bytes(config, *batch, recomputed) + references;
+        (activations as u64, CardSampler::bytes(config, rows, sampled.live) as u64)
     }
 
     /// `bound` is the config's largest cache, bytes, 0 for none.
@@ -312,14 +368,14 @@ struct SamplingLoad {
 }
 
 impl Sampled {
-    fn new(config: &RunConfig, model: &ModelConfig, compute: Compute, load: SamplingLoad) -> Self {
+    fn new(config: &RunConfig, model: &ModelConfig, memory: Memory, load: SamplingLoad) -> Self {
         let SamplingLoad { groups, group_size, lengths: [prompt, completion] } = load;
         let live = groups.saturating_mul(group_size).min(config.rollout.sequences_max);
         let prompts = groups.min(live);
-        let [prompt_bytes, bytes] = [prompt, completion].map(|positions| Cache::bytes(model, compute, positions));
+        let [prompt_bytes, bytes] = [prompt, completion].map(|positions| memory.cache(model, positions));
         Self {
             live,
-            prompt_rows: prompts.saturating_mul(prompt).min(PREFILL_ROWS),
+            prompt_rows: prompts.saturating_mul(prompt).min(memory.prompt_rows_max(prompt)),
             returning_rows: live.saturating_mul(completion).min(PREFILL_ROWS.max(completion)),
             cache: prompts * prompt_bytes + live * bytes,
             one: prompt_bytes + bytes,

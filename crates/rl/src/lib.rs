@@ -14,6 +14,7 @@ pub mod config;
 pub mod convert;
 pub mod cost;
 pub mod demo;
+pub mod device;
 pub mod dynamic_sampling;
 mod error;
 pub mod estimate;

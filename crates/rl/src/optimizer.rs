@@ -1,6 +1,6 @@
 //! AdamW over all parameters with global-norm clipping, and the learning-rate schedule.
 
-use model::{Gradients, Model, adamw};
+use model::{Model, Tensors, adamw};
 use serde::{Deserialize, Serialize};
 
 use crate::RlError;
@@ -98,12 +98,12 @@ pub fn learning_rate_share(schedule: &Schedule, step: u64, steps: u64) -> f64 {
 }
 
 /// Moments of every parameter.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Optimizer {
-    /// Running means of gradients, shaped as the parameters.
-    pub first_moments: Vec<Vec<f32>>,
-    /// Running means of squared gradients, shaped as the parameters.
-    pub second_moments: Vec<Vec<f32>>,
+    /// Running means of gradients.
+    pub first_moments: Tensors,
+    /// Running means of squared gradients.
+    pub second_moments: Tensors,
     /// Updates made.
     pub updates: u64,
 }
@@ -111,8 +111,7 @@ pub struct Optimizer {
 impl Optimizer {
     /// Zero moments for `model`.
     pub fn new(model: &Model) -> Self {
-        let zeros = || model.zero_gradients().tensors;
-        Self { first_moments: zeros(), second_moments: zeros(), updates: 0 }
+        Self { first_moments: model.zeros(), second_moments: model.zeros(), updates: 0 }
     }
 
     /// One update of every parameter; returns the global gradient norm before clipping.
@@ -121,7 +120,7 @@ impl Optimizer {
     pub fn update(
         &mut self,
         model: &mut Model,
-        gradients: &Gradients,
+        gradients: &Tensors,
         settings: &OptimizerSettings,
         learning_rate: f64,
     ) -> f64 {
@@ -129,24 +128,15 @@ impl Optimizer {
         let scale =
             if settings.gradient_norm_max > 0.0 { (settings.gradient_norm_max / (norm + 1e-6)).min(1.0) } else { 1.0 };
         self.updates += 1;
-        model.update(|index, parameter| {
-            let is_matrix = parameter.shape.len() > 1;
-            let step = adamw::Step {
-                learning_rate: learning_rate as f32,
-                beta1: settings.beta1 as f32,
-                beta2: settings.beta2 as f32,
-                epsilon: settings.epsilon as f32,
-                weight_decay: if is_matrix { settings.weight_decay as f32 } else { 0.0 },
-                gradient_scale: scale as f32,
-                count: self.updates,
-            };
-            let tensor = adamw::Tensor {
-                values: &mut parameter.values,
-                gradient: &gradients.tensors[index],
-                first_moment: &mut self.first_moments[index],
-                second_moment: &mut self.second_moments[index],
-            };
-            adamw::update(tensor, &step);
+        let count = self.updates;
+        model.adamw(gradients, [&mut self.first_moments, &mut self.second_moments], |shape| adamw::Step {
+            learning_rate: learning_rate as f32,
+            beta1: settings.beta1 as f32,
+            beta2: settings.beta2 as f32,
+            epsilon: settings.epsilon as f32,
+            weight_decay: if shape.len() > 1 { settings.weight_decay as f32 } else { 0.0 },
+            gradient_scale: scale as f32,
+            count,
         });
         norm
     }

@@ -7,7 +7,7 @@
 
 use std::{collections::VecDeque, convert::Infallible};
 
-use model::{Cache, Chunk, Drawn, Model, SamplerWorkspace, Sampling, sample as kernel};
+use model::{Cache, Chunk, Drawn, Model, SamplerWorkspace, Sampling};
 use record::StopReason;
 
 use crate::random::Stream;
@@ -66,7 +66,7 @@ struct Live {
 /// A prompt whose completions are not all done.
 struct Prompt {
     cache: Cache,
-    /// Normalised hidden row of the last token, \[C\].
+    /// Hidden row of the last token, \[C\].
     hidden: Vec<f32>,
     /// Completions that have not ended.
     open: usize,
@@ -78,7 +78,6 @@ struct Sampler<'a> {
     settings: &'a SamplerSettings,
     requests: &'a [Request],
     workspace: SamplerWorkspace,
-    scratch: kernel::Scratch,
     prompts: Vec<Option<Prompt>>,
     /// In the order of their requests, so that those of one prompt are neighbours.
     live: Vec<Live>,
@@ -160,7 +159,6 @@ impl<'a> Sampler<'a> {
             settings,
             requests,
             workspace: SamplerWorkspace::default(),
-            scratch: kernel::Scratch::default(),
             prompts: requests.iter().map(|_| None).collect(),
             live: Vec::new(),
             waiting: waiting.collect(),
@@ -169,7 +167,7 @@ impl<'a> Sampler<'a> {
     }
 
     fn bytes(&self, positions: usize) -> usize {
-        Cache::bytes(self.model.config(), self.model.compute(), positions)
+        self.model.cache_bytes(positions)
     }
 
     /// Bytes of all prompts held and of the live completions once each has one token more.
@@ -186,7 +184,8 @@ impl<'a> Sampler<'a> {
     }
 
     fn is_full(&self, bytes: usize) -> bool {
-        self.settings.cache_bytes_max > 0 && bytes > self.settings.cache_bytes_max
+        let (settings, there) = (self.settings.cache_bytes_max, self.model.cache_bytes_max());
+        (settings > 0 && bytes > settings) || there.is_some_and(|there| bytes > there)
     }
 
     /// Puts the last live completions back among the waiting until the next token of the others fits.
@@ -301,7 +300,7 @@ impl<'a> Sampler<'a> {
             rows.extend_from_slice(row.expect("a row for every live completion"));
         }
         let uniforms: Vec<f64> = self.live.iter_mut().map(|live| live.stream.uniform()).collect();
-        let drawn = model.draw(&rows, &self.settings.sampling, &uniforms, &mut self.scratch);
+        let drawn = model.draw(&rows, &self.settings.sampling, &uniforms, &mut self.workspace);
         for (live, Drawn { token, logprob, entropy }) in self.live.iter_mut().zip(drawn) {
             live.completion.tokens.push(token);
             live.completion.logprobs.push(logprob);

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     DemonstrationFields, RlError,
     batch::{GroupPart, TrainedCompletion, micro_batches},
-    config::{ComputeType, ModelSettings, PromptSettings},
+    config::{ModelSettings, PromptSettings},
+    device::{self, ComputeType, DeviceSetting, Place, Resources},
     estimate::{PlannedModel, limit_bytes, plan_fine_tuning},
     lora,
     optimizer::{Optimizer, OptimizerSettings, Schedule, learning_rate_share},
@@ -31,6 +32,9 @@ pub struct SftConfig {
     /// What matrix products compute with; default the fastest that the CPU has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute: Option<ComputeType>,
+    /// Where the model computes.
+    #[serde(default)]
+    pub device: DeviceSetting,
     /// The model to start from.
     pub model: ModelSettings,
     /// What to imitate.
@@ -118,23 +122,25 @@ impl SftConfig {
 /// Fine-tunes the model at `model` and writes it to `root/model`, with `root/sft.jsonl` and `root/config.toml` beside
 /// it; `watch` sees each step's metrics and says whether to go on. Returns the trained model's directory.
 ///
-/// `memory_bytes_available` are free, where known.
+/// It may take `resources`.
 ///
 /// # Errors
 /// [`RlError`] when a setting, a file or the memory does not allow it, or a loss is not finite.
 pub fn fine_tune(
     config: &SftConfig,
     (model, root): (&ModelPlace, &Path),
-    memory_bytes_available: Option<u64>,
+    resources: impl Into<Resources>,
     mut watch: impl FnMut(&SftMetrics) -> bool,
 ) -> Result<PathBuf, RlError> {
     config.check()?;
-    let compute = ComputeType::resolve(config.compute);
-    let limit = limit_bytes(&config.model, memory_bytes_available);
+    let compute = device::compute(config.device, config.compute);
+    let place = Place::new(config.device, compute, &resources.into())?;
     let adapter = lora::adapter_settings(&config.model, model)?;
     let plan = |longest| {
         let shape = ModelConfig::read(&model.base)?;
-        plan_fine_tuning(config, PlannedModel { config: &shape, adapter: adapter.as_ref() }, compute, longest, limit)
+        place.refuse(&shape, adapter.as_ref())?;
+        let (planned, limit) = (PlannedModel { config: &shape, adapter: adapter.as_ref() }, place.free_bytes());
+        plan_fine_tuning(config, planned, place.memory(), longest, limit_bytes(&config.model, limit))
     };
     // Before the weights are read, with demonstrations of one token; then with the longest there is.
     plan(1)?;
@@ -151,8 +157,9 @@ pub fn fine_tune(
     let resolved = SftConfig { compute: Some(compute.into()), ..config.clone() };
     let text = toml::to_string(&resolved).expect("a config serialises to TOML");
     write::replace(&root.join("config.toml"), text.as_bytes())?;
+    source.model = place.put(source.model, 0)?;
     let mut optimizer = Optimizer::new(&source.model);
-    let (mut workspace, mut gradients) = (TrainerWorkspace::new(plan.recomputed_layers), source.model.zero_gradients());
+    let (mut workspace, mut gradients) = (TrainerWorkspace::new(plan.recomputed_layers), source.model.zeros());
     let settings = &config.train;
     let mut order = DemonstrationOrder { seed: config.seed, count: demonstrations.len(), epoch: None };
     for step in 0..settings.steps {

@@ -216,7 +216,7 @@ impl SweepRun {
             }
             Standing::New => Trainer::start(self.config.clone(), model, &self.root, provenance),
             Standing::Unfinished { .. } | Standing::Finished => {
-                Trainer::resume(&self.root, |_| Ok(model.clone()), provenance.memory_bytes_available)
+                Trainer::resume(&self.root, |_| Ok(model.clone()), provenance.resources.clone())
             }
         }
     }

@@ -21,8 +21,9 @@ use crate::{
     batch::{GroupPart, TrainedCompletion},
     checkpoint::{self, Progress, Snapshot},
     collapse::CollapseWatch,
-    config::{ComputeType, RunConfig, Truncated},
+    config::{RunConfig, Truncated},
     cost::costs,
+    device::{self, ComputeType, Place, Resources},
     estimate::Plan,
     evaluation::{Evaluation, evaluate},
     fault::{self, Fault},
@@ -90,8 +91,8 @@ pub struct Provenance {
     pub brevity_version: String,
     /// Seconds since 1970-01-01 UTC.
     pub started_unix_seconds: u64,
-    /// Bytes of memory that are free, where known.
-    pub memory_bytes_available: Option<u64>,
+    /// What the run may take.
+    pub resources: Resources,
 }
 
 /// How a run ended.
@@ -148,12 +149,12 @@ impl Trainer {
         provenance: &Provenance,
     ) -> Result<Self, RlError> {
         config.check()?;
-        let compute = ComputeType::resolve(config.compute);
+        let compute = device::compute(config.device, config.compute);
         config.compute = Some(compute.into());
-        let available = provenance.memory_bytes_available;
-        refuse_what_cannot_fit(&config, model, compute, available)?;
+        let place = Place::new(config.device, compute, &provenance.resources)?;
+        refuse_what_cannot_fit(&config, model, &place)?;
         let source = lora::open(&config.model, config.seed, model, compute)?;
-        let setup = Setup::new(config, model.clone(), source, available)?;
+        let setup = Setup::new(config, model.clone(), source, &place)?;
         let (config, source) = (&setup.config, &setup.source);
         checkpoint::refuse_small_budget(&config.checkpoint, source.model.parameter_count())?;
         RunDirectory::refuse_taken(root)?;

@@ -1,6 +1,6 @@
 //! Scored, shaped groups in, changed parameters out: forward, loss, backward, optimizer.
 
-use model::{Batch, Gradients, Model, TrainerWorkspace};
+use model::{Batch, Model, Tensors, TrainerWorkspace};
 use record::RolloutPlace;
 
 use crate::{
@@ -19,7 +19,7 @@ pub struct Updater {
     pub reference: Option<Model>,
     workspace: TrainerWorkspace,
     reference_workspace: TrainerWorkspace,
-    gradients: Gradients,
+    gradients: Tensors,
 }
 
 /// What one step's update came to.
@@ -56,7 +56,7 @@ impl Updater {
             workspace: TrainerWorkspace::new(recomputed_layers),
             // Nothing is kept for a backward that never comes.
             reference_workspace: TrainerWorkspace::new(model.config().layers),
-            gradients: model.zero_gradients(),
+            gradients: model.zeros(),
         }
     }
 

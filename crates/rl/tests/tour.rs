@@ -11,7 +11,7 @@
 
 mod support;
 
-use model::{Batch, Compute, Gradients, ModelDirectory, Sampling, TrainerWorkspace};
+use model::{Batch, Compute, ModelDirectory, Sampling, Tensors, TrainerWorkspace};
 use record::{PhaseSeconds, RunDirectory, StopReason, report};
 use rl::{
     advantage::is_level,
@@ -150,7 +150,7 @@ type Judged<'a> = (&'a [Prompt], &'a [Vec<ScoredCompletion>], &'a [Vec<f64>]);
 
 /// 7 to 10. Groups and advantages in, new parameters out.
 fn learn(config: &RunConfig, policy: &mut ModelDirectory, judged: Judged<'_>) -> UpdateSummary {
-    let mut gradients = policy.model.zero_gradients();
+    let mut gradients = policy.model.zeros();
     let mut sum = LossSum::default();
     let batches = pack(config, judged);
     assert!(batches.len() > 1, "the step is larger than a micro-batch, so that gradients add up");
@@ -199,7 +199,7 @@ fn learn_from(
     config: &RunConfig,
     policy: &ModelDirectory,
     (groups, denominator): (&[GroupPart<'_>], &Denominator),
-    gradients: &mut Gradients,
+    gradients: &mut Tensors,
 ) -> LossSum {
     // 8. Tokens in, policy logprobs out, \[T\] of one completion after another. The sampler computed the same tokens one
     // by one beside others and the trainer computes them all at once: the bits are the same.

@@ -239,7 +239,7 @@ mod tests {
                 assert!(comments[&path].contains(&format!("\"{name}\"")), "{path}: {name}");
             }
         }
-        assert_eq!(choices, 11, "settings with choices");
+        assert_eq!(choices, 12, "settings with choices");
     }
 
     #[test]

@@ -45,10 +45,9 @@ impl Floor<'_> {
     /// others go on; returns the names of those that failed.
     pub(crate) fn work(&self) -> Vec<String> {
         let left = Mutex::new(self.runs.iter().collect::<Vec<_>>());
-        let memory = machine::memory_bytes_available().map(|bytes| bytes / self.jobs as u64);
         let failed = Mutex::new(Vec::new());
         let work = |run: &SweepRun| {
-            if let Err(error) = self.train(run, memory) {
+            if let Err(error) = self.train(run) {
                 self.progress.line(&format!("{} failed: {error:#}", run.name()));
                 failed.lock().unwrap_or_else(PoisonError::into_inner).push(run.name());
             }
@@ -66,7 +65,7 @@ impl Floor<'_> {
         failed.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn train(&self, run: &SweepRun, memory_bytes_available: Option<u64>) -> Result<()> {
+    fn train(&self, run: &SweepRun) -> Result<()> {
         if run.standing()? == Standing::Finished {
             return Ok(());
         }
@@ -77,10 +76,11 @@ impl Floor<'_> {
         let provenance = Provenance {
             brevity_version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_seconds: machine::unix_seconds(),
-            memory_bytes_available,
+            resources: machine::resources(run.config.device, self.jobs)?,
         };
         let threads = if self.jobs > 1 { 1 } else { run.config.threads };
-        machine::thread_pool(threads)?.install(|| {
+        let pool = machine::thread_pool(threads)?;
+        let train = || {
             let mut trainer = run.trainer(&model, &provenance)?;
             trainer.run(&mut Surroundings {
                 clock: &machine::clock(),
@@ -88,7 +88,8 @@ impl Floor<'_> {
                 watch: &mut |event| self.show(run, &event),
             })?;
             Ok(())
-        })
+        };
+        machine::with_card(|| pool.install(train))
     }
 
     fn show(&self, run: &SweepRun, event: &Event<'_>) {

@@ -30,6 +30,22 @@ fn a_wrong_config_names_line_or_setting() {
 }
 
 #[test]
+fn a_device_that_is_not_there_is_refused_with_the_reason_before_anything_is_written() {
+    let scratch = Scratch::new();
+    // No machine has so many cards.
+    let said = ["device cuda:99 is not usable: ", "or give --device cpu"];
+    scratch.refuse(&["train", "config.toml", "--device", "cuda:99", "--out", "run"], 1, &said);
+    assert!(!scratch.path("run").exists(), "a run that could not begin left a directory");
+    let said = ["invalid value 'tpu' for '--device <DEVICE>'", "expected `auto`, `cpu` or `cuda:N`"];
+    scratch.refuse(&["train", "config.toml", "--device", "tpu"], 2, &said);
+    scratch.refuse(
+        &["train", "config.toml", "--set", "device=tpu"],
+        1,
+        &["`tpu` is no device: expected `auto`, `cpu` or `cuda:N`"],
+    );
+}
+
+#[test]
 fn a_model_that_is_nowhere_says_what_to_do() {
     let scratch = Scratch::new();
     let sample = |model| ["sample", "--model", model, "7"];
@@ -99,7 +115,11 @@ fn there_is_nothing_to_go_on_with_where_no_run_is() {
     let said = ["there is no run in `model`\n", "hint: give the directory of a run"];
     scratch.refuse(&["train", "--resume", "model"], 1, &said);
     scratch.refuse(&["train", "config.toml", "--resume"], 1, &["there is no run in `runs/top-lambda-seed0`\n"]);
-    scratch.refuse(&["train", "--resume", "model", "--seed", "1"], 1, &["hint: leave out --set, --seed and --out"]);
+    scratch.refuse(
+        &["train", "--resume", "model", "--seed", "1"],
+        1,
+        &["hint: leave out --set, --seed, --device and --out"],
+    );
     scratch.refuse(&["report", "model"], 1, &["there is no run.json in `model`", "hint: give a directory"]);
     scratch.refuse(&["report", "nowhere"], 1, &["there is no directory `nowhere`\n"]);
 }

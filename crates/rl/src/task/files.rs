@@ -16,7 +16,7 @@ use crate::{
     Demonstration, DemonstrationFields, Problem, ProblemFields, RlError,
     advantage::AdvantageScale,
     config::{
-        CheckpointSettings, ComputeType, EvaluationConfig, ModelSettings, ProblemOrder, ProblemSettings,
+        CheckpointSettings, ComputeType, DeviceSetting, EvaluationConfig, ModelSettings, ProblemOrder, ProblemSettings,
         PromptSettings, RolloutSettings, RunConfig, Template, TrainSettings, Truncated, VerifierSettings, read_config,
     },
     fault::FaultSettings,
@@ -135,6 +135,7 @@ impl TaskFiles {
     pub fn run_config(&self, seed: impl Display, steps: u64) -> RunConfig {
         let fields = ProblemFields { id: Some("id".into()), level: Some("level".into()), ..ProblemFields::default() };
         RunConfig {
+            device: DeviceSetting::Auto,
             arm: None,
             seed: 0,
             threads: 1,
@@ -191,6 +192,7 @@ impl TaskFiles {
 
     fn start_config(&self, seed: u64, untrained: &Path) -> SftConfig {
         SftConfig {
+            device: DeviceSetting::Auto,
             seed,
             threads: 1,
             compute: Some(ComputeType::F32),

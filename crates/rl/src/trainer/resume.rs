@@ -13,7 +13,8 @@ use crate::{
     RlError,
     checkpoint::{self, Damage, Progress},
     collapse::CollapseWatch,
-    config::{ComputeType, RunConfig},
+    config::RunConfig,
+    device::{self, Place, Resources},
     inputs::Inputs,
     lora,
     optimizer::Optimizer,
@@ -23,7 +24,7 @@ use crate::{
 
 impl Trainer {
     /// Continues the run in `root` from its newest checkpoint, dropping what was recorded after it; `resolve` finds the
-    /// model that it started from, and `memory_bytes_available` are free, where known. A run without a checkpoint begins
+    /// model that it started from, and it may take `resources`. A run without a checkpoint begins
     /// again.
     ///
     /// # Errors
@@ -32,9 +33,9 @@ impl Trainer {
     pub fn resume(
         root: &Path,
         resolve: impl Fn(&str) -> Result<ModelPlace, RlError>,
-        memory_bytes_available: Option<u64>,
+        resources: impl Into<Resources>,
     ) -> Result<Self, RlError> {
-        Self::go_on(root, resolve, memory_bytes_available, Damage::Refuse)
+        Self::go_on(root, resolve, &resources.into(), Damage::Refuse)
     }
 
     /// As [`Trainer::resume`], from the newest checkpoint that is as it was written; see [`Trainer::passed_over`].
@@ -44,26 +45,29 @@ impl Trainer {
     pub fn resume_or_fall_back(
         root: &Path,
         resolve: impl Fn(&str) -> Result<ModelPlace, RlError>,
-        memory_bytes_available: Option<u64>,
+        resources: impl Into<Resources>,
     ) -> Result<Self, RlError> {
-        Self::go_on(root, resolve, memory_bytes_available, Damage::FallBack)
+        Self::go_on(root, resolve, &resources.into(), Damage::FallBack)
     }
 
     fn go_on(
         root: &Path,
         resolve: impl Fn(&str) -> Result<ModelPlace, RlError>,
-        memory_bytes_available: Option<u64>,
+        resources: &Resources,
         damage: Damage,
     ) -> Result<Self, RlError> {
         let run = RunDirectory::open(root)?;
         let lock = RunLock::take(root)?;
         let config: RunConfig = crate::config::read_config(&root.join("config.toml"), &[])?;
         config.check()?;
-        let compute = ComputeType::resolve(config.compute);
+        let compute = device::compute(config.device, config.compute);
+        let place = Place::new(config.device, compute, resources)?;
         let model = resolve(&config.model.path)?;
         Inputs::new(&config, &model)?.refuse_changed(root, &run.header()?)?;
-        refuse_what_cannot_fit(&config, &model, compute, memory_bytes_available)?;
-        let mut source = lora::open(&config.model, config.seed, &model, compute)?;
+        refuse_what_cannot_fit(&config, &model, &place)?;
+        let source = lora::open(&config.model, config.seed, &model, compute)?;
+        let mut setup = Setup::new(config, model, source, &place)?;
+        let (config, source) = (&setup.config, &mut setup.source);
         let (restored, passed_over) = checkpoint::load_newest(&run, &source.model, damage)?;
         let has_reference = config.train.loss.kl_weight > 0.0;
         let shaping = &config.train.shaping;
@@ -78,7 +82,6 @@ impl Trainer {
             let message = format!("its checkpoint is not one of the shaper `{}`", shaping.name());
             return Err(RlError::File { path: root.into(), message });
         }
-        let setup = Setup::new(config, model, source, memory_bytes_available)?;
         run.rewind_faults(progress.step, progress.detours)?;
         run.rewind(progress.step)?;
         checkpoint::forget_after(&run, progress.step)?;
@@ -94,7 +97,7 @@ impl Trainer {
     /// Goes back to the newest checkpoint, or to the start where there is none, with other random numbers from there.
     pub(super) fn take_detour(&mut self, surroundings: &mut Surroundings<'_>) -> Result<(), RlError> {
         // The moments make room before those of the checkpoint are read.
-        self.updater.optimizer = Optimizer { first_moments: Vec::new(), second_moments: Vec::new(), updates: 0 };
+        self.updater.optimizer = Optimizer::default();
         let newest = checkpoint::load_newest(&self.run, &self.source.model, Damage::Refuse)?.0;
         let progress = if let Some(restored) = newest {
             self.source.model = restored.model;
@@ -104,9 +107,11 @@ impl Trainer {
             let compute = self.source.model.compute();
             let adapter =
                 lora::start(&self.config.model, self.config.seed, &self.start, (self.source.model.config(), compute))?;
-            self.source.model = match adapter {
-                Some(adapter) => self.source.model.clone().with_adapter(adapter),
-                None => ModelDirectory::open(&self.start.base, compute)?.model,
+            self.source.model = if let Some(adapter) = adapter {
+                self.source.model.clone().with_adapter(adapter)
+            } else {
+                let start = ModelDirectory::open(&self.start.base, compute)?.model;
+                device::beside(start, &self.source.model)?
             };
             self.updater.optimizer = Optimizer::new(&self.source.model);
             Progress::start(&self.config.train.shaping)

@@ -1,6 +1,6 @@
 //! What a run reads and plans before its first step, the same when it starts and when it goes on.
 
-use model::{AdapterSettings, Compute, Model, ModelConfig, ModelDirectory, ModelPlace, Sampling};
+use model::{AdapterSettings, Model, ModelConfig, ModelDirectory, ModelPlace, Sampling};
 use record::{RunDirectory, RunLock};
 
 use super::Trainer;
@@ -9,6 +9,7 @@ use crate::{
     checkpoint::Progress,
     collapse::CollapseWatch,
     config::RunConfig,
+    device::Place,
     estimate::{self, Plan, PlannedModel},
     evaluation::Evaluation,
     lora,
@@ -38,12 +39,13 @@ impl Setup {
     pub(super) fn new(
         config: RunConfig,
         start: ModelPlace,
-        source: ModelDirectory,
-        available_bytes: Option<u64>,
+        mut source: ModelDirectory,
+        place: &Place,
     ) -> Result<Self, RlError> {
         let (prompts, budgets) = training_prompts(&config, &source)?;
         let mut evaluation = evaluation_of(&config, &source)?;
-        let plan = plan(&config, &source, &prompts, &mut evaluation, available_bytes)?;
+        let plan = plan(&config, &source, &prompts, &mut evaluation, place)?;
+        source.model = place.put(source.model, plan.estimate.cache as usize)?;
         Ok(Self { config, start, source, prompts, budgets, evaluation, plan })
     }
 
@@ -136,22 +138,17 @@ fn evaluation_of(config: &RunConfig, source: &ModelDirectory) -> Result<Option<E
 
 /// What a run is planned for, beside its config.
 struct Load {
-    available_bytes: Option<u64>,
     /// Of the longest prompt.
     prompt_tokens: usize,
     evaluated_problems: usize,
 }
 
 /// Refuses a run that would not fit if its prompts were of one token, before any weight is read.
-pub(super) fn refuse_what_cannot_fit(
-    config: &RunConfig,
-    model: &ModelPlace,
-    compute: Compute,
-    available_bytes: Option<u64>,
-) -> Result<(), RlError> {
-    let load = Load { available_bytes, prompt_tokens: 1, evaluated_problems: 1 };
-    let adapter = lora::adapter_settings(&config.model, model)?;
-    plan_for(config, (&ModelConfig::read(&model.base)?, adapter), compute, &load).map(drop)
+pub(super) fn refuse_what_cannot_fit(config: &RunConfig, model: &ModelPlace, place: &Place) -> Result<(), RlError> {
+    let load = Load { prompt_tokens: 1, evaluated_problems: 1 };
+    let (shape, adapter) = (ModelConfig::read(&model.base)?, lora::adapter_settings(&config.model, model)?);
+    place.refuse(&shape, adapter.as_ref())?;
+    plan_for(config, (&shape, adapter), place, &load).map(drop)
 }
 
 /// What the run does without to fit its memory, with the prompts that there are; the evaluation is bounded by it.
@@ -160,14 +157,13 @@ fn plan(
     source: &ModelDirectory,
     prompts: &[Prompt],
     evaluation: &mut Option<Evaluation>,
-    available_bytes: Option<u64>,
+    place: &Place,
 ) -> Result<Plan, RlError> {
     let evaluated = evaluation.as_ref().map_or(&[][..], |evaluation| &evaluation.prompts);
     let longest = prompts.iter().chain(evaluated).map(|prompt| prompt.tokens.len()).max();
-    let load =
-        Load { available_bytes, prompt_tokens: longest.unwrap_or(1), evaluated_problems: evaluated.len().max(1) };
+    let load = Load { prompt_tokens: longest.unwrap_or(1), evaluated_problems: evaluated.len().max(1) };
     let adapter = source.model.adapter().map(|adapter| adapter.settings().clone());
-    let plan = plan_for(config, (source.model.config(), adapter), source.model.compute(), &load)?;
+    let plan = plan_for(config, (source.model.config(), adapter), place, &load)?;
     if let Some(evaluation) = evaluation {
         evaluation.sampler.cache_bytes_max = plan.cache_bytes_max;
     }
@@ -177,7 +173,7 @@ fn plan(
 fn plan_for(
     config: &RunConfig,
     (model, adapter): (&ModelConfig, Option<AdapterSettings>),
-    compute: Compute,
+    place: &Place,
     load: &Load,
 ) -> Result<Plan, RlError> {
     let mut config = config.clone();
@@ -186,5 +182,5 @@ fn plan_for(
         evaluation.limit = load.evaluated_problems;
     }
     let model = PlannedModel { config: model, adapter: adapter.as_ref() };
-    estimate::plan(&config, model, compute, estimate::limit_bytes(&config.model, load.available_bytes))
+    estimate::plan(&config, model, place.memory(), estimate::limit_bytes(&config.model, place.free_bytes()))
 }

@@ -165,7 +165,7 @@ keep_last = 1
 }
 
 pub(crate) fn provenance() -> Provenance {
-    Provenance { brevity_version: "0.0.0".into(), started_unix_seconds: 0, memory_bytes_available: None }
+    Provenance { brevity_version: "0.0.0".into(), started_unix_seconds: 0, resources: rl::device::Resources::default() }
 }
 
 /// The header of a run that was put together by hand.

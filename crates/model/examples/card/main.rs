@@ -1,0 +1,65 @@
+//! Checks of a whole model on a card: `cargo xtask cuda` runs it after the checks of single kernels.
+//!
+//! `emulate DIRECTORY SEED` runs it on an emulated card, whose sources are built into DIRECTORY; `card SEED` on the first
+//! card, and says so where there is none. Logprobs, gradients and updates are held to those of the processor, sampling to
+//! training bit by bit.
+
+#![expect(clippy::print_stdout, reason = "a check talks through its output")]
+
+#[path = "../../../kernels/examples/cuda/draws.rs"]
+#[expect(dead_code, reason = "the checks of kernels use the rest")]
+mod draws;
+mod models;
+mod sampling;
+mod training;
+
+use std::{path::Path, process::ExitCode, sync::Arc};
+
+use kernels::cuda::{card::OpenCard, emulation::Emulation, machine::Machine};
+
+use models::{HEAD_WIDTHS, SHAPES};
+
+/// Exit code where there is no card: `cargo xtask cuda` knows it.
+const SKIPPED: i32 = 77;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["emulate", directory, seed] => {
+            with_seed(seed, |seed| check(&Arc::new(Emulation::build(Path::new(directory), &HEAD_WIDTHS)), seed))
+        }
+        ["card", seed] => with_seed(seed, |seed| match OpenCard::open(0) {
+            Ok(card) => check(&card, seed),
+            Err(fault) => {
+                println!("SKIPPED, no model is checked on a card: {fault}; {}", fault.remedy());
+                std::process::exit(SKIPPED);
+            }
+        }),
+        _ => usage("nothing to do"),
+    }
+}
+
+fn with_seed(seed: &str, work: impl FnOnce(u64)) -> ExitCode {
+    match seed.parse() {
+        Ok(seed) => {
+            work(seed);
+            ExitCode::SUCCESS
+        }
+        Err(error) => usage(&format!("the seed {seed} is no number: {error}")),
+    }
+}
+
+fn usage(fault: &str) -> ExitCode {
+    println!("{fault}; usage: card emulate DIRECTORY SEED | card card SEED");
+    ExitCode::FAILURE
+}
+
+/// Runs every check of every model, each with numbers of its own.
+fn check<M: Machine + 'static>(machine: &Arc<M>, seed: u64) {
+    for (index, shape) in SHAPES.iter().enumerate() {
+        let seed = seed.wrapping_mul(1000).wrapping_add(index as u64);
+        let machine: Arc<dyn Machine> = Arc::<M>::clone(machine);
+        training::check(shape, &machine, seed);
+        sampling::check(shape, &machine, seed);
+    }
+}

@@ -1,0 +1,145 @@
+//! Checks of whole runs on a card: `cargo xtask cuda` runs it after the checks of models.
+//!
+//! `emulate DIRECTORY` runs them on an emulated card, whose sources are built into DIRECTORY; `card` on the first card, and
+//! says so where there is none. The first step is held to that of the processor, with a reference and several passes; a run
+//! that goes on from its checkpoint, and one whose completions wait for room, to the same bytes. That sampling and training
+//! agree bit by bit, the trainer itself asserts in every step.
+
+#![expect(clippy::print_stdout, reason = "a check talks through its output")]
+#![allow(clippy::unwrap_used, reason = "a check that cannot be made fails")]
+
+#[path = "../tests/support/world.rs"]
+#[allow(dead_code, reason = "tests use the rest")]
+mod world;
+
+use std::{fs, path::Path, process::ExitCode, sync::Arc};
+
+use model::{
+    ModelConfig,
+    card::CardPages,
+    cuda::{card::OpenCard, emulation::Emulation, machine::Machine},
+};
+use record::{RunDirectory, StepMetrics};
+use rl::{
+    device::Resources,
+    trainer::{Provenance, Trainer},
+};
+
+use world::{World, finish, interrupt_after};
+
+/// What the runs have in common: a reference and two passes, so that everything that a run can ask for is asked for.
+const COMMON: [&str; 9] = [
+    "compute='bf16'",
+    "train.steps=2",
+    "train.passes=2",
+    "train.loss.kl_weight=0.01",
+    "rollout.prompts_per_step=3",
+    "rollout.group_size=4",
+    "evaluation.limit=2",
+    "evaluation.samples=1",
+    "evaluation.every_steps=2",
+];
+const ON_CARD: &str = "device='cuda:0'";
+/// Largest difference of the first step's metrics from those of the processor, of 1 or of the metric where that is more: a
+/// token may be another one where two distributions meet, and that moves everything a little.
+const NEAR: f64 = 0.05;
+
+/// Exit code where there is no card: `cargo xtask cuda` knows it.
+const SKIPPED: i32 = 77;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        // The heads of the embedded tasks' models.
+        ["emulate", directory] => {
+            let emulation = Arc::new(Emulation::build(Path::new(directory), &[16]));
+            check(&(Arc::<Emulation>::clone(&emulation) as Arc<dyn Machine>));
+            check_memory(&emulation);
+        }
+        ["card"] => match OpenCard::open(0) {
+            Ok(card) => check(&(card as Arc<dyn Machine>)),
+            Err(fault) => {
+                println!("SKIPPED, no run is checked on a card: {fault}; {}", fault.remedy());
+                std::process::exit(SKIPPED);
+            }
+        },
+        _ => {
+            println!("nothing to do; usage: card emulate DIRECTORY | card card");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn check(card: &Arc<dyn Machine>) {
+    let world = World::new();
+    let there = run(&world, "processor", &[], None);
+    let here = run(&world, "card", &[ON_CARD], Some(card));
+    compare(&here.metrics().unwrap()[0], &there.metrics().unwrap()[0]);
+
+    let mut interrupted = start(&world, "interrupted", &[ON_CARD], Some(card));
+    interrupt_after(&mut interrupted, 1);
+    let root = interrupted.run_directory().root().to_owned();
+    drop(interrupted);
+    let resources = Resources { memory_bytes_available: None, card: Some(Arc::clone(card)) };
+    let mut trainer = Trainer::resume(&root, |model| Ok(world.path(model).into()), resources).unwrap();
+    finish(&mut trainer);
+    assert_eq!(model_of(trainer.run_directory()), model_of(&here), "a run that went on from its checkpoint");
+    println!("a run that goes on after a step: the same bytes");
+
+    // Room for a prompt and four completions, of the twelve that a step wants.
+    let page = CardPages::bytes(&ModelConfig::read(&world.model()).unwrap(), 1);
+    let room = format!("rollout.cache_bytes_max={}", 5 * page);
+    let waiting = run(&world, "waiting", &[ON_CARD, &room], Some(card));
+    assert_eq!(model_of(&waiting), model_of(&here), "a run whose completions waited for room");
+    println!("a run whose completions wait for room: the same bytes");
+}
+
+/// A run takes no more memory than was planned for, and most of it.
+fn check_memory(emulation: &Arc<Emulation>) {
+    let world = World::untrained();
+    emulation.largest_bytes();
+    let card: Arc<dyn Machine> = Arc::<Emulation>::clone(emulation);
+    // An untrained policy seldom ends a completion.
+    let mut trainer = start(&world, "memory", &[ON_CARD, "train.steps=1"], Some(&card));
+    let planned = trainer.plan().estimate.total() as f64;
+    finish(&mut trainer);
+    let share = emulation.largest_bytes() as f64 / planned;
+    println!("a run took {:.0} % of the memory that was planned for", 100.0 * share);
+    assert!((0.6..1.0).contains(&share), "{share} of the memory that was planned for");
+}
+
+fn start(world: &World, name: &str, changes: &[&str], card: Option<&Arc<dyn Machine>>) -> Trainer {
+    let resources = Resources { memory_bytes_available: None, card: card.cloned() };
+    let provenance = Provenance { resources, ..world::provenance() };
+    let config = world.config(&[&COMMON[..], changes].concat());
+    Trainer::start(config, &world.model().into(), &world.path(name), &provenance).unwrap()
+}
+
+fn run(world: &World, name: &str, changes: &[&str], card: Option<&Arc<dyn Machine>>) -> RunDirectory {
+    let mut trainer = start(world, name, changes, card);
+    finish(&mut trainer);
+    trainer.run_directory().clone()
+}
+
+fn model_of(run: &RunDirectory) -> Vec<u8> {
+    fs::read(run.root().join("model").join("model.safetensors")).unwrap()
+}
+
+/// Panics unless the first step on the card is about that of the processor.
+fn compare(card: &StepMetrics, processor: &StepMetrics) {
+    let figures = |metrics: &StepMetrics| {
+        [
+            ("mean reward", metrics.reward_mean),
+            ("correct", metrics.correctness_ratio),
+            ("tokens", metrics.completion_tokens.mean),
+            ("entropy", metrics.entropy_nats),
+            ("loss", metrics.loss),
+            ("gradient norm", metrics.gradient_norm),
+        ]
+    };
+    for ((name, ours), (_, theirs)) in figures(card).into_iter().zip(figures(processor)) {
+        println!("first step, {name}: {ours:.5} (processor {theirs:.5})");
+        assert!((ours - theirs).abs() < NEAR * theirs.abs().max(1.0), "{name}: {ours}, on the processor {theirs}");
+    }
+}
