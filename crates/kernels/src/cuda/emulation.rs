@@ -1,7 +1,7 @@
 //! A card in the memory of the host, for checks on a machine without one: the sources built with the system's C++ compiler
 //! over `cuda/emulation`, kernels run there with the threads of a block taking turns in one of three orders, and products as
-//! plain loops. It is some ten thousand times slower than a card, and strict: memory ends at a page that can't be accessed,
-//! and holds no numbers until something writes them.
+//! plain loops. It is slow, and strict: memory ends at a page that can't be accessed, and holds no numbers until something
+//! writes them.
 
 use std::{
     collections::{BTreeMap, hash_map::DefaultHasher},
