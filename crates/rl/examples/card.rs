@@ -8,6 +8,9 @@
 #![expect(clippy::print_stdout, reason = "a check talks through its output")]
 #![allow(clippy::unwrap_used, reason = "a check that cannot be made fails")]
 
+#[path = "../../kernels/examples/cuda/command.rs"]
+#[expect(dead_code, reason = "runs have seeds of their own")]
+mod command;
 #[path = "../tests/support/world.rs"]
 #[allow(dead_code, reason = "tests use the rest")]
 mod world;
@@ -44,8 +47,7 @@ const ON_CARD: &str = "device='cuda:0'";
 /// token may be another one where two distributions meet, and that moves everything a little.
 const NEAR: f64 = 0.05;
 
-/// Exit code where there is no card: `cargo xtask cuda` knows it.
-const SKIPPED: i32 = 77;
+const USAGE: &str = "card emulate DIRECTORY | card card";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -58,15 +60,9 @@ fn main() -> ExitCode {
         }
         ["card"] => match OpenCard::open(0) {
             Ok(card) => check(&(card as Arc<dyn Machine>)),
-            Err(fault) => {
-                println!("SKIPPED, no run is checked on a card: {fault}; {}", fault.remedy());
-                std::process::exit(SKIPPED);
-            }
+            Err(fault) => command::skip("no run", (&fault, fault.remedy())),
         },
-        _ => {
-            println!("nothing to do; usage: card emulate DIRECTORY | card card");
-            return ExitCode::FAILURE;
-        }
+        _ => return command::fail("nothing to do", USAGE),
     }
     ExitCode::SUCCESS
 }

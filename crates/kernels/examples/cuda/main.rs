@@ -10,6 +10,7 @@
 mod attention;
 mod buffers;
 mod card;
+mod command;
 mod compare;
 mod compile;
 mod decode;
@@ -29,8 +30,7 @@ use kernels::cuda::{device::Device, emulation::Emulation};
 use card::{Card, HEAD_WIDTHS};
 use compare::Trial;
 
-/// Exit code where there is no card: `cargo xtask cuda` knows it.
-const SKIPPED: i32 = 77;
+const USAGE: &str = "cuda compile | cuda emulate DIRECTORY SEED | cuda card SEED";
 
 /// What is checked of one operation.
 type Check = (&'static str, fn(&mut Trial<'_>));
@@ -54,35 +54,17 @@ fn main() -> ExitCode {
         ["compile"] => compile::compile_all(),
         ["emulate", directory, seed] => {
             let emulation = || Emulation::build(Path::new(directory), &HEAD_WIDTHS);
-            with_seed(seed, |seed| check(&Card::emulated(emulation()), seed))
+            command::with_seed(seed, USAGE, |seed| check(&Card::emulated(emulation()), seed))
         }
-        ["card", seed] => with_seed(seed, |seed| match Device::open(0) {
+        ["card", seed] => command::with_seed(seed, USAGE, |seed| match Device::open(0) {
             Ok(device) => {
                 buffers::share_with(&device);
                 check(&Card::real(device), seed);
             }
-            Err(fault) => {
-                println!("SKIPPED, nothing is checked on a card: {fault}; {}", fault.remedy());
-                std::process::exit(SKIPPED);
-            }
+            Err(fault) => command::skip("nothing", (&fault, fault.remedy())),
         }),
-        _ => usage("nothing to do"),
+        _ => command::fail("nothing to do", USAGE),
     }
-}
-
-fn with_seed(seed: &str, work: impl FnOnce(u64)) -> ExitCode {
-    match seed.parse() {
-        Ok(seed) => {
-            work(seed);
-            ExitCode::SUCCESS
-        }
-        Err(error) => usage(&format!("the seed {seed} is no number: {error}")),
-    }
-}
-
-fn usage(fault: &str) -> ExitCode {
-    println!("{fault}; usage: cuda compile | cuda emulate DIRECTORY SEED | cuda card SEED");
-    ExitCode::FAILURE
 }
 
 /// Runs every check, each with numbers of its own.

@@ -1,6 +1,6 @@
 //! Arrays in a card's memory, and the arguments of kernels that read and write them.
 
-use std::{ffi::c_void, fmt, marker::PhantomData, ops::Range, sync::Arc};
+use std::{ffi::c_void, fmt, marker::PhantomData, sync::Arc};
 
 use super::{
     Unusable,
@@ -153,22 +153,15 @@ impl<T: Plain> Array<T> {
 
     /// Its numbers, when all that writes them is done.
     pub fn values(&self) -> Vec<T> {
-        self.part(0..self.length)
-    }
-
-    /// Some of its numbers.
-    pub fn part(&self, range: Range<usize>) -> Vec<T> {
-        assert!(range.start <= range.end && range.end <= self.length, "{range:?} of {} numbers", self.length);
-        let count = range.len();
+        let count = self.length;
         let mut values: Vec<T> = Vec::with_capacity(count);
         if count > 0 {
-            let from = self.start() + (range.start * size_of::<T>()) as Address;
-            // SAFETY: the vector has room for so many numbers, all of whose bits may be 0; the array holds as many from there on.
+            // SAFETY: the vector has room for so many numbers, all of whose bits may be 0; the array holds as many.
             unsafe {
                 values.as_mut_ptr().write_bytes(0, count);
                 values.set_len(count);
                 let bytes = std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), count * size_of::<T>());
-                must(self.machine.download(bytes, from));
+                must(self.machine.download(bytes, self.start()));
             }
         }
         values

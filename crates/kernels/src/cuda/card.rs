@@ -129,8 +129,4 @@ impl Machine for OpenCard {
         // SAFETY: the caller vouches for the matrices.
         unsafe { self.products.multiply(product) }
     }
-
-    fn synchronize(&self) -> Result<(), Unusable> {
-        self.device.synchronize()
-    }
 }

@@ -245,10 +245,6 @@ impl Machine for Emulation {
         }
         Ok(())
     }
-
-    fn synchronize(&self) -> Result<(), Unusable> {
-        Ok(())
-    }
 }
 
 /// Numbers from the first of a side to its last.

@@ -5,7 +5,7 @@ use std::{ffi::c_void, fmt::Debug};
 use super::{Unusable, launch::Launch, parameters::Address};
 
 /// Memory, kernels and products of one card. What is asked for happens in the order in which it was asked for; only
-/// [`Machine::download`] and [`Machine::synchronize`] wait for it.
+/// [`Machine::download`] waits for it.
 pub trait Machine: Debug + Send + Sync {
     /// So many bytes of memory, at least one, from a multiple of 256 on; what is in them is not said.
     ///
@@ -80,12 +80,6 @@ pub trait Machine: Debug + Send + Sync {
     /// # Safety
     /// The matrices are the card's, as large as the product's shape says, and stay until it has ended.
     unsafe fn multiply(&self, product: &Product) -> Result<(), Unusable>;
-
-    /// Waits until everything is done.
-    ///
-    /// # Errors
-    /// When something failed.
-    fn synchronize(&self) -> Result<(), Unusable>;
 }
 
 /// One side of a product, in bf16 and row-major as it lies.

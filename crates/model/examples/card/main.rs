@@ -6,6 +6,8 @@
 
 #![expect(clippy::print_stdout, reason = "a check talks through its output")]
 
+#[path = "../../../kernels/examples/cuda/command.rs"]
+mod command;
 #[path = "../../../kernels/examples/cuda/draws.rs"]
 #[expect(dead_code, reason = "the checks of kernels use the rest")]
 mod draws;
@@ -19,39 +21,20 @@ use kernels::cuda::{card::OpenCard, emulation::Emulation, machine::Machine};
 
 use models::{HEAD_WIDTHS, SHAPES};
 
-/// Exit code where there is no card: `cargo xtask cuda` knows it.
-const SKIPPED: i32 = 77;
+const USAGE: &str = "card emulate DIRECTORY SEED | card card SEED";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["emulate", directory, seed] => {
-            with_seed(seed, |seed| check(&Arc::new(Emulation::build(Path::new(directory), &HEAD_WIDTHS)), seed))
-        }
-        ["card", seed] => with_seed(seed, |seed| match OpenCard::open(0) {
-            Ok(card) => check(&card, seed),
-            Err(fault) => {
-                println!("SKIPPED, no model is checked on a card: {fault}; {}", fault.remedy());
-                std::process::exit(SKIPPED);
-            }
+        ["emulate", directory, seed] => command::with_seed(seed, USAGE, |seed| {
+            check(&Arc::new(Emulation::build(Path::new(directory), &HEAD_WIDTHS)), seed);
         }),
-        _ => usage("nothing to do"),
+        ["card", seed] => command::with_seed(seed, USAGE, |seed| match OpenCard::open(0) {
+            Ok(card) => check(&card, seed),
+            Err(fault) => command::skip("no model", (&fault, fault.remedy())),
+        }),
+        _ => command::fail("nothing to do", USAGE),
     }
-}
-
-fn with_seed(seed: &str, work: impl FnOnce(u64)) -> ExitCode {
-    match seed.parse() {
-        Ok(seed) => {
-            work(seed);
-            ExitCode::SUCCESS
-        }
-        Err(error) => usage(&format!("the seed {seed} is no number: {error}")),
-    }
-}
-
-fn usage(fault: &str) -> ExitCode {
-    println!("{fault}; usage: card emulate DIRECTORY SEED | card card SEED");
-    ExitCode::FAILURE
 }
 
 /// Runs every check of every model, each with numbers of its own.
