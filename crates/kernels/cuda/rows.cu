@@ -29,8 +29,10 @@ KERNEL(THREADS) add_bias(float *rows, const float *bias, u64 values, int width) 
     store4(rows + at, {x.x + b.x, x.y + b.y, x.z + b.z, x.w + b.w});
 }
 
-// out ← values in bf16, which products and the attention read. `count` is a multiple of 4.
-KERNEL(THREADS) round_values(bf16 *out, const float *values, u64 count) {
+// out ← scale · values in bf16, which products and the attention read. `count` is a multiple of 4.
+KERNEL(THREADS) round_values(bf16 *out, const float *values, u64 count, float scale) {
     const u64 at = ((u64)blockIdx.x * THREADS + threadIdx.x) * 4;
-    if (at < count) store4_rounded(out + at, load4(values + at));
+    if (at >= count) return;
+    const float4 x = load4(values + at);
+    store4_rounded(out + at, {scale * x.x, scale * x.y, scale * x.z, scale * x.w});
 }

@@ -153,11 +153,14 @@ fn threads_change_no_bit() {
     }
 }
 
+/// To the nearest bf16, to the even one of two; the numbers here are neither subnormal nor too large.
+fn rounded(x: f32) -> f32 {
+    f32::from_bits((x.to_bits() + 0x7fff + ((x.to_bits() >> 16) & 1)) & 0xffff_0000)
+}
+
 /// The element of a bf16 product as docs/numerics.md says it is summed up, from `start` on.
 fn summed_in_bf16(start: f32, left: &[f32], right: &[f32]) -> f32 {
-    // To nearest, ties to even; the numbers here are neither subnormal nor too large.
-    let rounded = |x: &f32| f32::from_bits((x.to_bits() + 0x7fff + ((x.to_bits() >> 16) & 1)) & 0xffff_0000);
-    let terms: Vec<(f32, f32)> = left.iter().map(rounded).zip(right.iter().map(rounded)).collect();
+    let terms: Vec<(f32, f32)> = left.iter().zip(right).map(|(&x, &y)| (rounded(x), rounded(y))).collect();
     let half = |terms: &[(f32, f32)], start: f32, half: usize| {
         terms.iter().skip(half).step_by(2).fold(start, |sum, (a, b)| a.mul_add(*b, sum))
     };
@@ -249,6 +252,12 @@ fn a_packed_matrix_is_transposed_bit_for_bit() {
             let (left, right) = (numbers(1, 3 * inner), numbers(2, inner * columns));
             let matrix = Matrix::new(&right, columns);
             packed.pack_transposed(&PackedMatrix::new(matrix.transposed(), compute));
+            let factors = PackedMatrix::new(matrix.transposed(), compute).transposed_factors();
+            let expected = match compute {
+                Compute::F32 => right.clone(),
+                Compute::Bf16 => right.iter().map(|&x| rounded(x)).collect(),
+            };
+            assert_eq!(bits(&factors), bits(&expected), "factors, {compute:?}, {inner} × {columns}");
             let [expected, found] = [&PackedMatrix::new(matrix, compute), &packed].map(|right| {
                 let mut out = vec![f32::NAN; 3 * columns];
                 multiply(&mut out, Matrix::new(&left, inner), right, Output::Overwrite);

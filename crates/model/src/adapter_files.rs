@@ -7,8 +7,8 @@ use kernels::Compute;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Adapter, AdapterScaling, AdapterSettings, ModelConfig, ModelError, Projection, StoredType, TensorFiles, TensorView,
-    files,
+    Adapter, AdapterScaling, AdapterSettings, ModelConfig, ModelError, Parameter, Projection, StoredType, TensorFiles,
+    TensorView, files,
     lora::{ALPHA_MAX, RANK_MAX, adapter_shapes},
     replace::replace_json,
     write_tensors,
@@ -229,11 +229,11 @@ impl Adapter {
         })
     }
 
-    /// Writes the adapter to `directory`, in f32.
+    /// Writes the adapter to `directory`, in f32; its `parameters` may be on a card.
     ///
     /// # Errors
     /// [`ModelError`] naming the file that could not be written.
-    pub(crate) fn write(&self, directory: &Path) -> Result<(), ModelError> {
+    pub(crate) fn write(&self, parameters: &[Parameter], directory: &Path) -> Result<(), ModelError> {
         let AdapterSettings { rank, alpha, scaling, targets } = self.settings();
         let names: Vec<&str> = targets.iter().map(|target| target.name()).collect();
         // PEFT has alpha as an integer where it is one.
@@ -255,7 +255,7 @@ impl Adapter {
             "use_rslora": *scaling == AdapterScaling::RootOfRank,
         });
         replace_json(&directory.join(CONFIG), &config)?;
-        let tensors: Vec<TensorView<'_>> = self.parameters.iter().map(TensorView::of).collect();
+        let tensors: Vec<TensorView<'_>> = parameters.iter().map(TensorView::of).collect();
         write_tensors(&directory.join(WEIGHTS), &tensors, StoredType::F32)
     }
 }

@@ -192,7 +192,7 @@ fn end_tokens(directory: &Path, vocabulary: usize) -> Result<Vec<u32>, ModelErro
 pub fn write_directory(model: &Model, source: &Path, directory: &Path, stored: StoredType) -> Result<(), ModelError> {
     if let Some(adapter) = model.adapter() {
         fs::create_dir_all(directory).map_err(|source| write_failed(directory, source))?;
-        return adapter.write(directory);
+        return adapter.write(&model.fetched(), directory);
     }
     write_companions(source, directory, stored)?;
     let parameters = model.fetched();

@@ -203,6 +203,14 @@ impl Adapter {
         self.parameters.iter().skip(1).step_by(2).all(|b| b.values.iter().all(|value| value.abs() <= 0.0))
     }
 
+    /// Forgets its values, which are on a card.
+    pub(crate) fn leave(&mut self) {
+        for (parameter, packed) in self.parameters.iter_mut().zip(&mut self.packed) {
+            parameter.values = Vec::new();
+            *packed = PackedMatrix::empty(packed.compute());
+        }
+    }
+
     pub(crate) fn repack(&mut self) {
         for (parameter, packed) in self.parameters.iter().zip(&mut self.packed) {
             packed.pack(Matrix::new(&parameter.values, parameter.shape[1]).transposed());

@@ -142,8 +142,15 @@ impl Model {
     }
 
     /// The same model with `adapter` in place of the one that it may have, which is what is trained from now on.
+    ///
+    /// # Panics
+    /// On a card, when that has no room for it: see [`crate::card`].
     #[must_use]
-    pub fn with_adapter(mut self, adapter: Adapter) -> Self {
+    pub fn with_adapter(mut self, mut adapter: Adapter) -> Self {
+        if let Some(card) = &self.card {
+            self.card = Some(Arc::new(card.with_adapter(Some(&adapter))));
+            adapter.leave();
+        }
         self.trained = Trained::Adapter(adapter);
         self
     }
@@ -173,8 +180,13 @@ impl Model {
     /// This model, which is trained no more: without its adapter where that adds nothing.
     #[must_use]
     pub fn into_reference(mut self) -> Self {
-        if self.adapter().is_some_and(Adapter::is_zero) {
+        let is_zero = match &self.card {
+            None => self.adapter().is_some_and(Adapter::is_zero),
+            Some(card) => card.model.has_zero_adapter(),
+        };
+        if is_zero {
             self.trained = Trained::Nothing;
+            self.card = self.card.map(|card| Arc::new(card.with_adapter(None)));
         }
         self
     }

@@ -13,7 +13,7 @@ use kernels::{
 };
 
 use crate::{
-    Batch, Chunk, Model, Parameter, ParameterShape, SamplerWorkspace, Tensors, TrainerWorkspace,
+    Adapter, Batch, Chunk, Model, Parameter, ParameterShape, SamplerWorkspace, Tensors, TrainerWorkspace,
     cache::Held,
     card::{self, CardChunk, CardModel, CardPages, CardSampler, CardTrainer},
     network::Trained,
@@ -38,6 +38,11 @@ impl OnCard {
         Self::new(self.model.copy(), self.page_count)
     }
 
+    /// The same base on the same card with `adapter` over it, or with none; its pages are new ones.
+    pub(crate) fn with_adapter(&self, adapter: Option<&Adapter>) -> Self {
+        Self::new(self.model.with_adapter(adapter), self.page_count)
+    }
+
     fn pages(&self) -> MutexGuard<'_, CardPages> {
         let pages = self.pages.get_or_init(|| Mutex::new(CardPages::new(&self.model, self.page_count)));
         pages.lock().unwrap_or_else(PoisonError::into_inner)
@@ -58,13 +63,8 @@ impl Model {
     /// # Panics
     /// Where the card refuses: see [`card`].
     pub fn on_card(mut self, machine: &Arc<dyn Machine>, cache_bytes: usize) -> Result<Self, String> {
-        if let Some(fault) = card::fault_of(&self.config) {
+        if let Some(fault) = card::fault_of(&self.config, self.adapter().map(Adapter::settings)) {
             return Err(fault);
-        }
-        match &self.trained {
-            Trained::Base => {}
-            Trained::Adapter(_) => return Err("it has an adapter, which no card computes yet".to_owned()),
-            Trained::Nothing => return Err("its weights were read for the processor alone".to_owned()),
         }
         let pages = cache_bytes / CardPages::page_bytes(&self.config);
         self.card = Some(Arc::new(OnCard::new(CardModel::new(&self, Arc::clone(machine)), pages)));
@@ -72,6 +72,9 @@ impl Model {
         for (parameter, packed) in base.parameters.iter_mut().zip(&mut base.packed) {
             parameter.values = Vec::new();
             *packed = kernels::matmul::PackedMatrix::empty(self.compute);
+        }
+        if let Trained::Adapter(adapter) = &mut self.trained {
+            adapter.leave();
         }
         Ok(self)
     }

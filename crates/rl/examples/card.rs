@@ -55,11 +55,13 @@ fn main() -> ExitCode {
         // The heads of the embedded tasks' models.
         ["emulate", directory] => {
             let emulation = Arc::new(Emulation::build(Path::new(directory), &[16]));
-            check(&(Arc::<Emulation>::clone(&emulation) as Arc<dyn Machine>));
-            check_memory(&emulation);
+            for kind in [Kind::Whole, Kind::Adapter] {
+                check(kind, &(Arc::<Emulation>::clone(&emulation) as Arc<dyn Machine>));
+                check_memory(kind, &emulation);
+            }
         }
         ["card"] => match OpenCard::open(0) {
-            Ok(card) => check(&(card as Arc<dyn Machine>)),
+            Ok(card) => [Kind::Whole, Kind::Adapter].into_iter().for_each(|kind| check(kind, &(card.clone() as _))),
             Err(fault) => command::skip("no run", (&fault, fault.remedy())),
         },
         _ => return command::fail("nothing to do", USAGE),
@@ -67,37 +69,73 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn check(card: &Arc<dyn Machine>) {
+/// What a run trains.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Whole,
+    Adapter,
+}
+
+impl Kind {
+    fn changes(self) -> &'static [&'static str] {
+        match self {
+            Self::Whole => &[],
+            Self::Adapter => &["model.lora.rank=8", "train.optimizer.learning_rate=1e-2"],
+        }
+    }
+
+    /// The weights that a run leaves.
+    fn weights(self, run: &RunDirectory) -> Vec<u8> {
+        let file = match self {
+            Self::Whole => "model.safetensors",
+            Self::Adapter => "adapter_model.safetensors",
+        };
+        fs::read(run.root().join("model").join(file)).unwrap()
+    }
+}
+
+fn check(kind: Kind, card: &Arc<dyn Machine>) {
+    println!("{kind:?}:");
     let world = World::new();
-    let there = run(&world, "processor", &[], None);
-    let here = run(&world, "card", &[ON_CARD], Some(card));
+    let start = |name: &str, changes: &[&str], card| start(&world, name, &[kind.changes(), changes].concat(), card);
+    let run = |name: &str, changes: &[&str], card| {
+        let mut trainer = start(name, changes, card);
+        finish(&mut trainer);
+        trainer.run_directory().clone()
+    };
+    let there = run("processor", &[], None);
+    let here = run("card", &[ON_CARD], Some(card));
     compare(&here.metrics().unwrap()[0], &there.metrics().unwrap()[0]);
 
-    let mut interrupted = start(&world, "interrupted", &[ON_CARD], Some(card));
+    let mut interrupted = start("interrupted", &[ON_CARD], Some(card));
     interrupt_after(&mut interrupted, 1);
     let root = interrupted.run_directory().root().to_owned();
     drop(interrupted);
     let resources = Resources { memory_bytes_available: None, card: Some(Arc::clone(card)) };
     let mut trainer = Trainer::resume(&root, |model| Ok(world.path(model).into()), resources).unwrap();
     finish(&mut trainer);
-    assert_eq!(model_of(trainer.run_directory()), model_of(&here), "a run that went on from its checkpoint");
+    let weights = kind.weights(&here);
+    assert_eq!(kind.weights(trainer.run_directory()), weights, "a run that went on from its checkpoint");
     println!("a run that goes on after a step: the same bytes");
 
+    // Sampling is the same whatever is trained.
+    let Kind::Whole = kind else { return };
     // Room for a prompt and four completions, of the twelve that a step wants.
     let page = CardPages::bytes(&ModelConfig::read(&world.model()).unwrap(), 1);
     let room = format!("rollout.cache_bytes_max={}", 5 * page);
-    let waiting = run(&world, "waiting", &[ON_CARD, &room], Some(card));
-    assert_eq!(model_of(&waiting), model_of(&here), "a run whose completions waited for room");
+    let waiting = run("waiting", &[ON_CARD, &room], Some(card));
+    assert_eq!(kind.weights(&waiting), weights, "a run whose completions waited for room");
     println!("a run whose completions wait for room: the same bytes");
 }
 
 /// A run takes no more memory than was planned for, and most of it.
-fn check_memory(emulation: &Arc<Emulation>) {
+fn check_memory(kind: Kind, emulation: &Arc<Emulation>) {
     let world = World::untrained();
     emulation.largest_bytes();
     let card: Arc<dyn Machine> = Arc::<Emulation>::clone(emulation);
     // An untrained policy seldom ends a completion.
-    let mut trainer = start(&world, "memory", &[ON_CARD, "train.steps=1"], Some(&card));
+    let changes = [kind.changes(), &[ON_CARD, "train.steps=1"]].concat();
+    let mut trainer = start(&world, "memory", &changes, Some(&card));
     let planned = trainer.plan().estimate.total() as f64;
     finish(&mut trainer);
     let share = emulation.largest_bytes() as f64 / planned;
@@ -110,16 +148,6 @@ fn start(world: &World, name: &str, changes: &[&str], card: Option<&Arc<dyn Mach
     let provenance = Provenance { resources, ..world::provenance() };
     let config = world.config(&[&COMMON[..], changes].concat());
     Trainer::start(config, &world.model().into(), &world.path(name), &provenance).unwrap()
-}
-
-fn run(world: &World, name: &str, changes: &[&str], card: Option<&Arc<dyn Machine>>) -> RunDirectory {
-    let mut trainer = start(world, name, changes, card);
-    finish(&mut trainer);
-    trainer.run_directory().clone()
-}
-
-fn model_of(run: &RunDirectory) -> Vec<u8> {
-    fs::read(run.root().join("model").join("model.safetensors")).unwrap()
 }
 
 /// Panics unless the first step on the card is about that of the processor.

@@ -179,8 +179,7 @@ impl Place {
     /// Refuses a model that can't be computed here, before its weights are read.
     pub(crate) fn refuse(&self, config: &ModelConfig, adapter: Option<&AdapterSettings>) -> Result<(), RlError> {
         let Self::Card { .. } = self else { return Ok(()) };
-        let adapter = || adapter.map(|_| "no card computes an adapter yet".to_owned());
-        match card::fault_of(config).or_else(adapter) {
+        match card::fault_of(config, adapter) {
             None => Ok(()),
             Some(fault) => {
                 Err(RlError::Setting { field: "device", message: format!("names a card, and {fault}; set cpu") })

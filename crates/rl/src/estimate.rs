@@ -119,7 +119,10 @@ impl PlannedModel<'_> {
     /// Bytes of `models` of them, of which the second is a reference: the weights, with their packed copies.
     fn weights(self, memory: Memory, models: usize) -> usize {
         match (memory, self.adapter) {
-            (Memory::Card, _) => models * CardModel::bytes(self.config),
+            (Memory::Card, None) => models * CardModel::bytes(self.config),
+            (Memory::Card, Some(adapter)) => {
+                CardModel::frozen_bytes(self.config) + models * CardModel::adapter_bytes(self.config, adapter)
+            }
             (Memory::Processor(compute), None) => models * Model::bytes(self.config, compute),
             (Memory::Processor(compute), Some(adapter)) => {
                 Model::frozen_bytes(self.config, compute) + models * Adapter::bytes(self.config, adapter, compute)
@@ -289,12 +292,14 @@ impl<'a> Job<'a> {
 
     /// The same on a card, where whatever is not decoded is computed from its beginning.
     fn on_card(&self, recomputed: usize, cache: usize) -> (u64, u64) {
-        let Self { model: PlannedModel { config, .. }, batch, sampled, .. } = self;
+        let Self { model: PlannedModel { config, adapter }, batch, sampled, .. } = self;
+        let scratch = |rows| adapter.map_or(0, |adapter| CardModel::adapter_scratch_bytes(adapter, rows));
         let returning = if cache < sampled.cache { sampled.live } else { 0 };
         let rows = CardSampler::rows(returning, batch.sequence).max(sampled.live).max(sampled.prompt_rows);
         let references = (self.models - 1) * CardTrainer::bytes(config, *batch, config.layers);
-        let activations = CardTrainer::bytes(config, *batch, recomputed) + references;
-        (activations as u64, CardSampler::bytes(config, rows, sampled.live) as u64)
+        let activations =
+            CardTrainer::bytes(config, *batch, recomputed) + references + self.models * scratch(batch.rows);
+        (activations as u64, (CardSampler::bytes(config, rows, sampled.live) + scratch(rows)) as u64)
     }
 
     /// `bound` is the config's largest cache, bytes, 0 for none.

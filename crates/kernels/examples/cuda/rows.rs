@@ -125,12 +125,13 @@ pub(crate) fn sums(trial: &mut Trial<'_>) {
         let expected: Vec<f32> = values.iter().enumerate().map(|(i, x)| x + bias[i % width]).collect();
         assert_eq!(biased.values(), expected, "add_bias is one addition");
 
-        let out = Array::<u16>::poisoned(values.len());
-        trial.card.run(
-            &launch::round_values(values.len()),
-            Arguments::default().array(&out).array(&inputs).long(values.len()),
-        );
-        assert_eq!(out.values(), values.iter().map(|&x| bf16(x)).collect::<Vec<_>>(), "round_values");
+        for scale in [1.0, 0.3_f32] {
+            let out = Array::<u16>::poisoned(values.len());
+            let arguments = Arguments::default().array(&out).array(&inputs).long(values.len()).value(scale);
+            trial.card.run(&launch::round_values(values.len()), arguments);
+            let expected: Vec<u16> = values.iter().map(|&x| bf16(scale * x)).collect();
+            assert_eq!(out.values(), expected, "round_values");
+        }
     }
 }
 

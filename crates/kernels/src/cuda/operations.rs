@@ -46,6 +46,23 @@ pub enum Output<'a> {
     Sum(&'a mut Array<f32>, &'a Array<f32>),
 }
 
+impl Output<'_> {
+    /// The same once more.
+    pub fn again(&mut self) -> Output<'_> {
+        match self {
+            Self::Overwrite(out) => Output::Overwrite(out),
+            Self::Add(out) => Output::Add(out),
+            Self::Sum(out, base) => Output::Sum(out, base),
+        }
+    }
+
+    /// What adds to the array that this one goes to.
+    pub fn added(&mut self) -> Output<'_> {
+        let (Self::Overwrite(out) | Self::Add(out) | Self::Sum(out, _)) = self;
+        Output::Add(out)
+    }
+}
+
 /// An AdamW update of one tensor; all arrays have its length.
 #[derive(Debug)]
 pub struct AdamwTensor<'a> {

@@ -78,6 +78,24 @@ impl PackedMatrix {
         }
     }
 
+    /// The factors of products with it, of its transpose: \[N, K\], row-major.
+    pub fn transposed_factors(&self) -> Vec<f32> {
+        let per_step = self.compute.elements_per_step();
+        let mut factors = Vec::with_capacity(self.columns * self.rows);
+        for column in 0..self.columns {
+            let panel = self.panels(column / PANEL, 1);
+            factors.extend((0..self.rows).map(|row| {
+                let word = panel[row / per_step * PANEL + column % PANEL];
+                f32::from_bits(match self.compute {
+                    Compute::F32 => word,
+                    Compute::Bf16 if row % 2 == 0 => word << 16,
+                    Compute::Bf16 => word & 0xffff_0000,
+                })
+            }));
+        }
+        factors
+    }
+
     /// K.
     pub fn rows(&self) -> usize {
         self.rows

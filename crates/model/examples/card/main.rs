@@ -19,7 +19,7 @@ use std::{path::Path, process::ExitCode, sync::Arc};
 
 use kernels::cuda::{card::OpenCard, emulation::Emulation, machine::Machine};
 
-use models::{HEAD_WIDTHS, SHAPES};
+use models::{ADAPTED, HEAD_WIDTHS, SHAPES};
 
 const USAGE: &str = "card emulate DIRECTORY SEED | card card SEED";
 
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 
 /// Runs every check of every model, each with numbers of its own.
 fn check<M: Machine + 'static>(machine: &Arc<M>, seed: u64) {
-    for (index, shape) in SHAPES.iter().enumerate() {
+    for (index, shape) in SHAPES.iter().chain(&ADAPTED).enumerate() {
         let seed = seed.wrapping_mul(1000).wrapping_add(index as u64);
         let machine: Arc<dyn Machine> = Arc::<M>::clone(machine);
         training::check(shape, &machine, seed);

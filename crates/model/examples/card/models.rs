@@ -3,7 +3,10 @@
 use std::convert::Infallible;
 
 use kernels::attention::Heads;
-use model::{Compute, Family, Model, ModelConfig, RopeScaling};
+use model::{
+    Adapter, AdapterScaling, AdapterSettings, Compute, Family, Model, ModelConfig, ParameterShape, Projection,
+    RopeScaling,
+};
 
 use crate::draws::Draws;
 
@@ -11,6 +14,7 @@ use crate::draws::Draws;
 pub(crate) const HEAD_WIDTHS: [usize; 3] = [16, 40, 64];
 
 /// What distinguishes the models.
+#[derive(Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
     family: Family,
@@ -20,6 +24,8 @@ pub(crate) struct Shape {
     vocabulary: usize,
     rotary_layers: &'static [bool],
     tied_embeddings: bool,
+    /// The projections that an adapter is over; every weight is trained where there are none.
+    adapted: &'static [Projection],
 }
 
 /// One of each family; vocabularies that end before and beyond a block, and at no multiple of 8.
@@ -33,6 +39,7 @@ pub(crate) const SHAPES: [Shape; 4] = [
         vocabulary: 531,
         rotary_layers: &[true, true],
         tied_embeddings: true,
+        adapted: &[],
     },
     Shape {
         name: "Qwen2",
@@ -43,6 +50,7 @@ pub(crate) const SHAPES: [Shape; 4] = [
         vocabulary: 96,
         rotary_layers: &[true, true],
         tied_embeddings: false,
+        adapted: &[],
     },
     Shape {
         name: "Llama",
@@ -53,6 +61,7 @@ pub(crate) const SHAPES: [Shape; 4] = [
         vocabulary: 77,
         rotary_layers: &[true, true],
         tied_embeddings: true,
+        adapted: &[],
     },
     Shape {
         name: "SmolLM3",
@@ -63,6 +72,17 @@ pub(crate) const SHAPES: [Shape; 4] = [
         vocabulary: 64,
         rotary_layers: &[true, false],
         tied_embeddings: true,
+        adapted: &[],
+    },
+];
+
+/// Of two of them, with an adapter over all projections, and over some in each half of a layer.
+pub(crate) const ADAPTED: [Shape; 2] = [
+    Shape { name: "Qwen3 with an adapter", adapted: &Projection::ALL, ..SHAPES[0] },
+    Shape {
+        name: "Qwen2 with an adapter",
+        adapted: &[Projection::Query, Projection::Value, Projection::Down],
+        ..SHAPES[1]
     },
 ];
 
@@ -87,7 +107,7 @@ impl Shape {
     /// The model with weights from `seed`: the same for either way of computing.
     pub(crate) fn model(&self, compute: Compute, seed: u64) -> Model {
         let mut draws = Draws::new(seed);
-        let Ok(model) = Model::new(self.config(), compute, |shape| {
+        let weights = |shape: &ParameterShape| {
             let count = shape.count();
             let is_norm = shape.name.contains("norm");
             // Weights of norms around 1; of matrices as large as keeps a row's size.
@@ -95,8 +115,25 @@ impl Shape {
             let center = if is_norm { 1.0 } else { 0.0 };
             let values = draws.normal(count, scale).into_iter().map(|value| value + center).collect();
             Ok::<_, Infallible>(values)
+        };
+        if self.adapted.is_empty() {
+            let Ok(model) = Model::new(self.config(), compute, weights);
+            return model;
+        }
+        let Ok(model) = Model::frozen(self.config(), compute, weights);
+        model.with_adapter(self.adapter(compute, &mut draws))
+    }
+
+    /// An adapter that adds something.
+    fn adapter(&self, compute: Compute, draws: &mut Draws) -> Adapter {
+        let settings =
+            AdapterSettings { rank: 8, alpha: 6.0, scaling: AdapterScaling::Rank, targets: self.adapted.to_vec() };
+        let config = self.config();
+        let Ok(adapter) = Adapter::new(settings, String::new(), (&config, compute), |shape| {
+            let scale = 1.0 / (shape.shape[1] as f64).sqrt();
+            Ok::<_, Infallible>(draws.normal(shape.count(), scale))
         });
-        model
+        adapter
     }
 
     /// So many tokens.

@@ -5,7 +5,7 @@ use kernels::cuda::{
     operations::{Operations, Output},
 };
 
-use super::CardModel;
+use super::{CardModel, adapter::AdapterScratch};
 
 /// What one layer computed for N rows; the backward reads it.
 #[derive(Debug)]
@@ -69,6 +69,7 @@ pub(super) struct Scratch {
     pub(super) tokens: Array<u32>,
     /// \[N\].
     pub(super) positions: Array<u32>,
+    pub(super) adapter: AdapterScratch,
 }
 
 impl Scratch {
@@ -81,6 +82,7 @@ impl Scratch {
             projected: Array::new(machine),
             tokens: Array::new(machine),
             positions: Array::new(machine),
+            adapter: AdapterScratch::new(operations),
         }
     }
 }
@@ -99,9 +101,9 @@ impl CardModel {
         let (layout, operations) = (&self.layout.layers[layer], &self.operations);
         std::mem::swap(&mut scratch.hidden, &mut state.input);
         operations.normalise(&mut scratch.normed, &state.input, self.norm_of(layout.attention_norm));
-        let Scratch { normed, projected, positions, .. } = scratch;
-        let project = |out: &mut Array<f32>, weight, bias: Option<usize>| {
-            operations.project(Output::Overwrite(&mut *out), normed, self.rounded(weight), self.sides(weight));
+        let Scratch { normed, projected, positions, adapter, .. } = scratch;
+        let mut project = |out: &mut Array<f32>, weight, bias: Option<usize>| {
+            self.project(Output::Overwrite(&mut *out), normed, weight, adapter);
             if let Some(bias) = bias {
                 operations.add_bias(out, self.values_of(bias));
             }
@@ -124,14 +126,13 @@ impl CardModel {
     /// Second half of a layer: from the attention's output to the layer's output in `scratch.hidden`.
     pub(super) fn attention_outputs(&self, layer: usize, state: &mut LayerState, scratch: &mut Scratch) {
         let (layout, operations) = (&self.layout.layers[layer], &self.operations);
-        let project = |out: Output<'_>, rows: &Array<Bf16>, weight| {
-            operations.project(out, rows, self.rounded(weight), self.sides(weight));
-        };
-        project(Output::Sum(&mut state.middle, &state.input), &state.attended, layout.output);
-        operations.normalise(&mut scratch.normed, &state.middle, self.norm_of(layout.mlp_norm));
-        project(Output::Overwrite(&mut state.gate), &scratch.normed, layout.gate);
-        project(Output::Overwrite(&mut state.up), &scratch.normed, layout.up);
-        operations.gate(&mut scratch.activated, &state.gate, &state.up);
-        project(Output::Sum(&mut scratch.hidden, &state.middle), &scratch.activated, layout.down);
+        let Scratch { hidden, normed, activated, adapter, .. } = scratch;
+        let LayerState { input, attended, middle, gate, up, .. } = state;
+        self.project(Output::Sum(middle, input), attended, layout.output, adapter);
+        operations.normalise(normed, middle, self.norm_of(layout.mlp_norm));
+        self.project(Output::Overwrite(gate), normed, layout.gate, adapter);
+        self.project(Output::Overwrite(up), normed, layout.up, adapter);
+        operations.gate(activated, gate, up);
+        self.project(Output::Sum(hidden, middle), activated, layout.down, adapter);
     }
 }

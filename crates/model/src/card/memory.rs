@@ -6,8 +6,13 @@ use kernels::cuda::{
     parameters::{BlockSum, DrawnToken, RowLogprob},
 };
 
-use super::{CardModel, CardSampler, CardTrainer, cache::PREFILL_ROWS_MAX, training::TARGETS_AT_ONCE};
-use crate::{BatchRows, ModelConfig, ParameterShape, parameter_shapes};
+use super::{
+    CardModel, CardSampler, CardTrainer,
+    adapter::{AdapterScratch, CardAdapter},
+    cache::PREFILL_ROWS_MAX,
+    training::TARGETS_AT_ONCE,
+};
+use crate::{AdapterSettings, BatchRows, ModelConfig, ParameterShape, parameter_shapes};
 
 const FLOAT: usize = 4;
 const ROUNDED: usize = 2;
@@ -50,6 +55,25 @@ impl CardModel {
     pub fn bytes(config: &ModelConfig) -> usize {
         let values: usize = parameter_shapes(config).iter().map(ParameterShape::count).sum();
         values * (FLOAT + ROUNDED) + config.positions_max * config.heads.width * FLOAT
+    }
+
+    /// Bytes of weights that are not trained: as [`CardModel::bytes`], without the f32 of the matrices that are not looked
+    /// up.
+    pub fn frozen_bytes(config: &ModelConfig) -> usize {
+        let is_dropped = |shape: &&ParameterShape| shape.shape.len() > 1;
+        let shapes = parameter_shapes(config);
+        let dropped: usize = shapes.iter().filter(is_dropped).skip(1).map(ParameterShape::count).sum();
+        Self::bytes(config) - dropped * FLOAT
+    }
+
+    /// Bytes of an adapter over such weights.
+    pub fn adapter_bytes(config: &ModelConfig, adapter: &AdapterSettings) -> usize {
+        CardAdapter::bytes(config, adapter)
+    }
+
+    /// Bytes of an adapter's buffers for `rows` rows.
+    pub fn adapter_scratch_bytes(adapter: &AdapterSettings, rows: usize) -> usize {
+        rows * AdapterScratch::row_bytes(adapter.rank)
     }
 }
 

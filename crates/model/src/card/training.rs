@@ -16,7 +16,7 @@ use super::{
     CardModel, CardTensors,
     layer::{LayerState, Scratch},
 };
-use crate::{Batch, Target, parameters::ParameterIndex};
+use crate::{Batch, Target};
 
 /// Targets whose logits' gradients are held at once.
 pub(super) const TARGETS_AT_ONCE: usize = 1024;
@@ -295,8 +295,9 @@ impl CardModel {
             self.attention_backward(layer, state, &mut pass);
         }
         backward.tokens.set(&batch.tokens);
-        let embedding = &mut gradients.tensors[self.layout.embedding];
-        self.operations.scatter(embedding, &backward.hidden, &backward.tokens, self.config.width);
+        if let Some(embedding) = self.base_gradient(gradients, self.layout.embedding) {
+            self.operations.scatter(embedding, &backward.hidden, &backward.tokens, self.config.width);
+        }
     }
 
     /// From the gradients of some targets' logprobs to those of the last layer's output, added to `backward.hidden`.
@@ -313,24 +314,13 @@ impl CardModel {
         let head = self.target_rows(temperature, targets, hidden, (rows, normed));
         operations.logit_gradients(logits, head, (logprob_gradients, &targets.logprobs, &targets.tokens));
         operations.head_back(Output::Overwrite(normed_gradient), head, logits);
-        operations.add_head_gradient(&mut gradients.tensors[index], head, logits);
-        let weight_gradient = Some(&mut gradients.tensors[norm]);
+        if let Some(sum) = self.base_gradient(gradients, index) {
+            operations.add_head_gradient(sum, head, logits);
+        }
+        let weight_gradient = self.base_gradient(gradients, norm);
         let values = (&*normed_gradient, &*rows, self.norm_of(norm));
         operations.normalise_back(hidden_gradient, values, weight_gradient, &mut backward.norm);
         operations.scatter(&mut backward.hidden, hidden_gradient, &targets.scatter, self.config.width);
-    }
-
-    /// Adds the gradient of a projection's weight, and puts (or adds) that of its inputs where `out` says.
-    fn projection_backward(
-        &self,
-        weight: ParameterIndex,
-        (rows, gradient): (&Array<Bf16>, &Array<Bf16>),
-        out: Output<'_>,
-        gradients: &mut CardTensors,
-    ) {
-        let sides = self.sides(weight);
-        self.operations.add_weight_gradient(&mut gradients.tensors[weight], gradient, rows, sides);
-        self.operations.project_back(out, gradient, self.rounded(weight), sides);
     }
 
     /// hidden = middle + down(silu(gate)·up), backwards; replaces the gradient of the output by that of `middle`.
@@ -338,17 +328,18 @@ impl CardModel {
         let (layout, operations) = (&self.layout.layers[layer], &self.operations);
         let Pass { scratch, backward, gradients, .. } = pass;
         let BackwardScratch { hidden, hidden_rounded, normed, activated, gate, up, norm, .. } = &mut **backward;
+        let Scratch { normed: inputs, activated: gated, adapter, .. } = &mut **scratch;
         operations.round(hidden_rounded, hidden);
-        operations.gate(&mut scratch.activated, &state.gate, &state.up);
-        let rows = (&scratch.activated, &*hidden_rounded);
-        self.projection_backward(layout.down, rows, Output::Overwrite(activated), gradients);
+        operations.gate(gated, &state.gate, &state.up);
+        let rows = (layout.down, &*gated, &*hidden_rounded);
+        self.project_back(Output::Overwrite(activated), rows, (gradients, adapter));
         operations.gate_back([gate, up], [&state.gate, &state.up, activated]);
 
         let weight = self.norm_of(layout.mlp_norm);
-        operations.normalise(&mut scratch.normed, &state.middle, weight);
-        self.projection_backward(layout.gate, (&scratch.normed, gate), Output::Overwrite(&mut *normed), gradients);
-        self.projection_backward(layout.up, (&scratch.normed, up), Output::Add(&mut *normed), gradients);
-        let sum = Some(&mut gradients.tensors[layout.mlp_norm]);
+        operations.normalise(inputs, &state.middle, weight);
+        self.project_back(Output::Overwrite(normed), (layout.gate, inputs, gate), (gradients, adapter));
+        self.project_back(Output::Add(normed), (layout.up, inputs, up), (gradients, adapter));
+        let sum = self.base_gradient(gradients, layout.mlp_norm);
         operations.normalise_back_onto(hidden, (normed, &state.middle, weight), sum, norm);
     }
 
@@ -358,13 +349,14 @@ impl CardModel {
         self.attention_gradients(layer, state, pass);
         let Pass { scratch, backward, gradients, .. } = pass;
         let BackwardScratch { hidden, normed, factors, norm, .. } = &mut **backward;
+        let Scratch { normed: inputs, adapter, .. } = &mut **scratch;
         let weight = self.norm_of(layout.attention_norm);
-        operations.normalise(&mut scratch.normed, &state.input, weight);
+        operations.normalise(inputs, &state.input, weight);
         for (place, projection) in [layout.query, layout.key, layout.value].into_iter().enumerate() {
             let out = if place == 0 { Output::Overwrite(&mut *normed) } else { Output::Add(&mut *normed) };
-            self.projection_backward(projection, (&scratch.normed, &factors[place]), out, gradients);
+            self.project_back(out, (projection, inputs, &factors[place]), (gradients, adapter));
         }
-        let sum = Some(&mut gradients.tensors[layout.attention_norm]);
+        let sum = self.base_gradient(gradients, layout.attention_norm);
         operations.normalise_back_onto(hidden, (normed, &state.input, weight), sum, norm);
     }
 
@@ -376,8 +368,8 @@ impl CardModel {
             hidden, hidden_rounded, attended, attended_rounded, delta, inputs, factors, norm, ..
         } = &mut **backward;
         operations.round(hidden_rounded, hidden);
-        let rows = (&state.attended, &*hidden_rounded);
-        self.projection_backward(layout.output, rows, Output::Overwrite(attended), gradients);
+        let rows = (layout.output, &state.attended, &*hidden_rounded);
+        self.project_back(Output::Overwrite(attended), rows, (gradients, &mut scratch.adapter));
         operations.round(attended_rounded, attended);
         let rows = AttentionRows { queries: &state.query, keys: &state.key, values: &state.value, blocks };
         let [queries, keys, values] = &mut *inputs;
@@ -387,13 +379,15 @@ impl CardModel {
         let rotations = self.rotations(layer, &scratch.positions);
         let raws = [&state.query_raw, &state.key_raw];
         for (place, (rotation, raw)) in rotations.into_iter().zip(raws).enumerate() {
-            let sum = layout.head_norms.map(|norms| &mut gradients.tensors[norms[place]]);
+            let sum = layout.head_norms.and_then(|norms| self.base_gradient(gradients, norms[place]));
             let rows = (rotation.norm.map(|_| raw), rotation);
             operations.rotate_back((&mut inputs[place], &mut factors[place]), rows, sum, norm);
         }
         operations.round(&mut factors[2], &inputs[2]);
         for (bias, rows) in layout.biases.into_iter().flatten().zip(&*inputs) {
-            operations.add_rows(&mut gradients.tensors[bias], rows, norm);
+            if let Some(sum) = self.base_gradient(gradients, bias) {
+                operations.add_rows(sum, rows, norm);
+            }
         }
     }
 }

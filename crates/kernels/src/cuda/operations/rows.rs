@@ -176,10 +176,16 @@ impl Operations {
 
     /// out = values in bf16. Their count is a multiple of 4.
     pub fn round(&self, out: &mut Array<Bf16>, values: &Array<f32>) {
+        self.round_scaled(out, values, 1.0);
+    }
+
+    /// out = scale · values in bf16. Their count is a multiple of 4.
+    pub fn round_scaled(&self, out: &mut Array<Bf16>, values: &Array<f32>, scale: f32) {
         let count = values.len();
         assert!(count.is_multiple_of(4), "{count} values, no multiple of 4");
         out.resize(count);
-        self.start(&launch::round_values(count), Arguments::default().array(out).array(values).long(count));
+        let arguments = Arguments::default().array(out).array(values).long(count).value(scale);
+        self.start(&launch::round_values(count), arguments);
     }
 
     /// out = the heads of `rows` with their norm and position, both \[N, heads, D\].
