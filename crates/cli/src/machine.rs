@@ -1,9 +1,10 @@
 //! What a command needs of the machine: threads, memory, clocks, and the wish to stop. Nothing else here reads them.
 
 use std::{
-    fs,
+    env, fs,
     num::NonZeroUsize,
     panic::{self, AssertUnwindSafe},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -48,12 +49,20 @@ pub(crate) fn resources(device: DeviceSetting, jobs: usize) -> Result<Resources>
     let memory_bytes_available = memory_bytes_available().map(|bytes| bytes / jobs as u64);
     let card: Option<Arc<dyn Machine>> = match device.card() {
         None => None,
-        Some(index) => Some(OpenCard::open(index).map_err(|fault| {
+        Some(index) => Some(OpenCard::open(index, kept_kernels()).map_err(|fault| {
             let remedy = fault.remedy();
             anyhow!("device {device} is not usable: {fault}; {remedy}, or give --device cpu")
         })?),
     };
     Ok(Resources { memory_bytes_available, card })
+}
+
+/// Where kernels that were compiled for a card are kept, as the XDG Base Directory Specification has it; nowhere without a
+/// home.
+fn kept_kernels() -> Option<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+    Some(caches?.join("brevity").join("kernels"))
 }
 
 /// Bytes that are free where a run at `device` computes, where known.

@@ -9,6 +9,7 @@ pub mod card;
 pub mod compile;
 pub mod device;
 pub mod emulation;
+pub mod kept;
 pub mod launch;
 pub mod machine;
 pub mod operations;

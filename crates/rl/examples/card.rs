@@ -60,7 +60,7 @@ fn main() -> ExitCode {
                 check_memory(kind, &emulation);
             }
         }
-        ["card"] => match OpenCard::open(0) {
+        ["card"] => match OpenCard::open(0, None) {
             Ok(card) => [Kind::Whole, Kind::Adapter].into_iter().for_each(|kind| check(kind, &(card.clone() as _))),
             Err(fault) => command::skip("no run", (&fault, fault.remedy())),
         },

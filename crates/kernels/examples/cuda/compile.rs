@@ -1,9 +1,10 @@
 //! Every kernel for two architectures: that it compiles without a warning, and that all of it fits registers.
 
-use std::process::ExitCode;
+use std::{fs, fs::File, process::ExitCode};
 
 use kernels::cuda::{
     compile::{CompileError, Usage, compile},
+    kept::compile_kept,
     launch::{self, Launch},
     sources::{SOURCES, Source, Width},
 };
@@ -33,10 +34,41 @@ pub(crate) fn compile_all() -> ExitCode {
             }
         }
     }
+    faults.extend(kept_fault());
     for fault in &faults {
         println!("{fault}");
     }
     if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What is wrong with code that was kept: it is that of the compiler, the compiler is asked once, and again when the file is
+/// damaged.
+fn kept_fault() -> Option<String> {
+    let (source, (architecture, _)) = (&SOURCES[0], ARCHITECTURES[0]);
+    let directory = std::env::temp_dir().join(format!("brevity-kept-kernels-{}", std::process::id()));
+    let taken = || compile_kept(&directory, source, architecture, 0).map_err(|error| error.to_string());
+    let check = || -> Result<(), String> {
+        let first = taken()?;
+        for is_damaged in [false, true] {
+            if is_damaged {
+                let entry = fs::read_dir(&directory).map_err(|error| error.to_string())?.flatten().next();
+                let path = entry.ok_or("nothing is kept")?.path();
+                File::options()
+                    .write(true)
+                    .open(path)
+                    .and_then(|file| file.set_len(100))
+                    .map_err(|error| error.to_string())?;
+            }
+            let again = taken()?;
+            if again.cubin != first.cubin || again.log.is_empty() == is_damaged {
+                return Err(format!("{} is not kept as it was compiled (damaged: {is_damaged})", source.name));
+            }
+        }
+        Ok(())
+    };
+    let fault = check().err();
+    let _ = fs::remove_dir_all(&directory);
+    fault
 }
 
 /// The faults of one source for one architecture and head width, 0 where it is for any.

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     ffi::c_void,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -15,6 +16,7 @@ use super::{
     Unusable,
     compile::{CompileError, compile},
     device::{Device, Function, Module},
+    kept::compile_kept,
     launch::Launch,
     machine::{Machine, Product},
     parameters::Address,
@@ -28,6 +30,8 @@ use super::{
 pub struct OpenCard {
     products: Products,
     kernels: Mutex<Kernels>,
+    /// Where compiled kernels are kept.
+    kept: Option<PathBuf>,
     device: Arc<Device>,
 }
 
@@ -39,15 +43,15 @@ struct Kernels {
 }
 
 impl OpenCard {
-    /// Opens card `index` of the driver's order.
+    /// Opens card `index` of the driver's order, with the directory where compiled kernels are kept from run to run.
     ///
     /// # Errors
     /// When driver, NVRTC or cuBLASLt are missing, there is no such card, or it is too old.
-    pub fn open(index: usize) -> Result<Arc<Self>, Unusable> {
+    pub fn open(index: usize, kept: Option<PathBuf>) -> Result<Arc<Self>, Unusable> {
         super::compiler_version()?;
         let device = Device::open(index)?;
         let products = Products::new(&device)?;
-        Ok(Arc::new(Self { products, kernels: Mutex::default(), device }))
+        Ok(Arc::new(Self { products, kernels: Mutex::default(), kept, device }))
     }
 
     /// A kernel, compiled and loaded where it is not yet.
@@ -62,7 +66,12 @@ impl OpenCard {
         let module = match modules.entry((source.name, width)) {
             Entry::Occupied(module) => Arc::clone(module.get()),
             Entry::Vacant(place) => {
-                let compiled = compile(source, &self.device.architecture(), width).map_err(|error| match error {
+                let architecture = self.device.architecture();
+                let compiled = match &self.kept {
+                    Some(directory) => compile_kept(directory, source, &architecture, width),
+                    None => compile(source, &architecture, width),
+                };
+                let compiled = compiled.map_err(|error| match error {
                     CompileError::Unusable(fault) => fault,
                     CompileError::Refused(..) => Unusable::NotCompiled(source.name, error.to_string()),
                 })?;

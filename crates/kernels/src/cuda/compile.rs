@@ -11,7 +11,7 @@ use cudarc::nvrtc::{
 };
 
 use super::{
-    Unusable, compiler_version,
+    Unusable, Version, compiler_version,
     sources::{HEADERS, Source, definitions},
 };
 
@@ -20,7 +20,7 @@ use super::{
 pub struct Compiled {
     /// The file that the driver loads.
     pub cubin: Vec<u8>,
-    /// What the compiler said, ptxas included.
+    /// What the compiler said, ptxas included; nothing where the code was kept.
     pub log: String,
 }
 
@@ -54,44 +54,68 @@ impl Drop for Program {
     }
 }
 
+/// What machine code is made of, with an NVRTC that was found.
+pub(super) struct Recipe<'a> {
+    source: &'a Source,
+    options: Vec<String>,
+    compiler: Version,
+}
+
 /// Compiles `source` for `architecture` (`sm_80`, `sm_90a` …) and, where it needs one, for heads of `head_width`.
 ///
 /// # Errors
 /// When NVRTC is missing, or refuses the source.
 pub fn compile(source: &Source, architecture: &str, head_width: usize) -> Result<Compiled, CompileError> {
-    compiler_version().map_err(CompileError::Unusable)?;
-    let text = |text: &str| CString::new(text).expect("sources and options hold no zero byte");
-    let number = |count: usize| c_int::try_from(count).expect("a few headers and options");
-    let headers = HEADERS.map(|(name, header)| (text(name), text(header)));
-    let names = headers.each_ref().map(|(name, _)| name.as_ptr());
-    let contents = headers.each_ref().map(|(_, header)| header.as_ptr());
-    let (own, name) = (text(source.text), text(source.name));
-    let mut program = Program(ptr::null_mut());
-    // SAFETY: NVRTC was found; all strings end with a zero byte and live longer than the program.
-    let created = unsafe {
-        sys::nvrtcCreateProgram(
-            &raw mut program.0,
-            own.as_ptr(),
-            name.as_ptr(),
-            number(headers.len()),
-            contents.as_ptr(),
-            names.as_ptr(),
-        )
-    };
-    done("to create a program", created, String::new)?;
-    let mut options = definitions(source, head_width);
-    options.push(format!("--gpu-architecture={architecture}"));
-    // What is not written as one instruction is rounded twice, as in the checks without a card.
-    options.extend(["--std=c++17", "--fmad=false", "--ptxas-options=-v"].map(str::to_owned));
-    let options: Vec<CString> = options.iter().map(|option| text(option)).collect();
-    let pointers: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
-    // SAFETY: the program was created; the options live longer than the call.
-    let compiled = unsafe { sys::nvrtcCompileProgram(program.0, number(pointers.len()), pointers.as_ptr()) };
-    let log = bytes(&program, sys::nvrtcGetProgramLogSize, sys::nvrtcGetProgramLog, "its log")?;
-    let log = String::from_utf8_lossy(log.strip_suffix(b"\0").unwrap_or(&log)).into_owned();
-    done(source.name, compiled, || log.clone())?;
-    let cubin = bytes(&program, sys::nvrtcGetCUBINSize, sys::nvrtcGetCUBIN, "the machine code")?;
-    Ok(Compiled { cubin, log })
+    Recipe::new(source, architecture, head_width)?.compile()
+}
+
+impl<'a> Recipe<'a> {
+    pub(super) fn new(source: &'a Source, architecture: &str, head_width: usize) -> Result<Self, CompileError> {
+        let compiler = compiler_version().map_err(CompileError::Unusable)?;
+        let mut options = definitions(source, head_width);
+        options.push(format!("--gpu-architecture={architecture}"));
+        // What is not written as one instruction is rounded twice, as in the checks without a card.
+        options.extend(["--std=c++17", "--fmad=false", "--ptxas-options=-v"].map(str::to_owned));
+        Ok(Self { source, options, compiler })
+    }
+
+    /// All that decides the code, as text.
+    pub(super) fn ingredients(&self) -> String {
+        let files = HEADERS.into_iter().chain([(self.source.name, self.source.text)]);
+        let files: String = files.flat_map(|(name, text)| ["// ", name, "\n", text, "\n"]).collect();
+        format!("// NVRTC {} {}\n{files}", self.compiler, self.options.join(" "))
+    }
+
+    pub(super) fn compile(&self) -> Result<Compiled, CompileError> {
+        let text = |text: &str| CString::new(text).expect("sources and options hold no zero byte");
+        let number = |count: usize| c_int::try_from(count).expect("a few headers and options");
+        let headers = HEADERS.map(|(name, header)| (text(name), text(header)));
+        let names = headers.each_ref().map(|(name, _)| name.as_ptr());
+        let contents = headers.each_ref().map(|(_, header)| header.as_ptr());
+        let (own, name) = (text(self.source.text), text(self.source.name));
+        let mut program = Program(ptr::null_mut());
+        // SAFETY: NVRTC was found; all strings end with a zero byte and live longer than the program.
+        let created = unsafe {
+            sys::nvrtcCreateProgram(
+                &raw mut program.0,
+                own.as_ptr(),
+                name.as_ptr(),
+                number(headers.len()),
+                contents.as_ptr(),
+                names.as_ptr(),
+            )
+        };
+        done("to create a program", created, String::new)?;
+        let options: Vec<CString> = self.options.iter().map(|option| text(option)).collect();
+        let pointers: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
+        // SAFETY: the program was created; the options live longer than the call.
+        let compiled = unsafe { sys::nvrtcCompileProgram(program.0, number(pointers.len()), pointers.as_ptr()) };
+        let log = bytes(&program, sys::nvrtcGetProgramLogSize, sys::nvrtcGetProgramLog, "its log")?;
+        let log = String::from_utf8_lossy(log.strip_suffix(b"\0").unwrap_or(&log)).into_owned();
+        done(self.source.name, compiled, || log.clone())?;
+        let cubin = bytes(&program, sys::nvrtcGetCUBINSize, sys::nvrtcGetCUBIN, "the machine code")?;
+        Ok(Compiled { cubin, log })
+    }
 }
 
 fn done(call: &'static str, answer: nvrtcResult, log: impl FnOnce() -> String) -> Result<(), CompileError> {

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         ["emulate", directory, seed] => command::with_seed(seed, USAGE, |seed| {
             check(&Arc::new(Emulation::build(Path::new(directory), &HEAD_WIDTHS)), seed);
         }),
-        ["card", seed] => command::with_seed(seed, USAGE, |seed| match OpenCard::open(0) {
+        ["card", seed] => command::with_seed(seed, USAGE, |seed| match OpenCard::open(0, None) {
             Ok(card) => check(&card, seed),
             Err(fault) => command::skip("no model", (&fault, fault.remedy())),
         }),
