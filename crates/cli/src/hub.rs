@@ -67,21 +67,19 @@ pub(crate) fn model_place(name: &str, console: &Console) -> Result<ModelPlace> {
     })
 }
 
-/// The model that `name` means, as [`model_place`] finds it, read into memory.
+/// The model that `name` means, as [`model_place`] finds it, read into memory to be used as it is.
 pub(crate) fn open_model(name: &str, compute: Option<ComputeType>, console: &Console) -> Result<ModelDirectory> {
     let place = model_place(name, console)?;
     let compute = ComputeType::resolve(compute);
     let config = ModelConfig::read(&place.base)?;
-    let need = match place.adapter_settings()? {
-        None => Model::bytes(&config, compute),
-        Some(adapter) => Model::frozen_bytes(&config, compute) + Adapter::bytes(&config, &adapter, compute),
-    } as u64;
+    let adapter = place.adapter_settings()?.map_or(0, |adapter| Adapter::bytes(&config, &adapter, compute));
+    let need = (Model::frozen_bytes(&config, compute) + adapter) as u64;
     if let Some(available) = machine::memory_bytes_available().filter(|&available| available < need) {
         let [need, available] = [need, available].map(gibibytes);
         bail!("the weights of `{name}` need about {need} and {available} are available; choose a smaller model");
     }
     console.note(format!("reading {}", place.adapter.as_ref().unwrap_or(&place.base).display()));
-    Ok(ModelDirectory::open_place(&place, compute)?)
+    Ok(ModelDirectory::open_frozen_place(&place, compute)?)
 }
 
 /// A file of a data set on the hub, downloaded unless it is in the cache; `name` is the benchmark's.

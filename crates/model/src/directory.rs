@@ -68,6 +68,14 @@ impl ModelDirectory {
         Ok(directory)
     }
 
+    /// As [`ModelDirectory::open_place`], of a model that stays as it is, which takes less memory.
+    ///
+    /// # Errors
+    /// As [`ModelDirectory::open`].
+    pub fn open_frozen_place(place: &ModelPlace, compute: Compute) -> Result<Self, ModelError> {
+        if place.adapter.is_some() { Self::open_place(place, compute) } else { Self::open_frozen(&place.base, compute) }
+    }
+
     /// As [`ModelDirectory::open`], of a whole model that stays as it is.
     ///
     /// # Errors
