@@ -15,7 +15,10 @@ use std::{
 use anyhow::{Result, bail};
 use clap::{Subcommand, ValueEnum};
 use record::write;
-use rl::{Benchmark, NamedBenchmark, ProblemFields};
+use rl::{
+    Benchmark, NamedBenchmark, ProblemFields,
+    device::{self, DeviceSetting, Place},
+};
 use verify::Extraction;
 
 use self::{remote::Remote, resume::Existing};
@@ -147,9 +150,12 @@ struct MeasureArguments {
     /// Threads; 0 takes all cores. No number depends on it.
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "engine")]
     threads: usize,
-    /// What matrix products compute with; the fastest that the CPU has unless given.
+    /// What matrix products compute with; the fastest that the CPU has unless given, bf16 on a card.
     #[arg(long, value_enum, value_name = "TYPE", conflicts_with = "engine")]
     compute: Option<ComputeOption>,
+    /// Where the model computes: auto, cpu, or cuda:N for card N; see `brevity devices`.
+    #[arg(long, value_name = "DEVICE", default_value = "auto", conflicts_with = "engine")]
+    device: DeviceSetting,
     /// Field of the question; several are joined with a space, as in `Body+Question`; `question` unless given.
     #[arg(long, value_name = "FIELD", help_heading = FIELDS)]
     field_question: Option<String>,
@@ -189,11 +195,17 @@ fn run_measure(arguments: &MeasureArguments, engine: &EngineArguments, console: 
         remote::run(&Remote { arguments, engine, url }, &benchmark, &directory, console)?;
         return Ok(Outcome::Done);
     }
-    machine::thread_pool(arguments.threads)?.install(|| {
-        let source = hub::open_model(&arguments.model, arguments.compute.map(Into::into), console)?;
-        let job = measure::prepare(arguments, &benchmark, source, console)?;
+    if arguments.device.card().is_some() {
+        console.warning(machine::NO_CARD_HAS_RUN_IT);
+    }
+    let compute = device::compute(arguments.device, arguments.compute.map(Into::into));
+    let place = Place::new(arguments.device, compute, &machine::resources(arguments.device, 1)?)?;
+    let work = || {
+        let source = hub::open_model(&arguments.model, Some(compute.into()), console)?;
+        let job = measure::prepare(arguments, &benchmark, (source, &place), console)?;
         measure::measure(&job, &directory, arguments.existing(), console)
-    })?;
+    };
+    machine::thread_pool(arguments.threads)?.install(|| machine::with_card(work))?;
     Ok(Outcome::Done)
 }
 

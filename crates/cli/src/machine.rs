@@ -20,6 +20,10 @@ use model::{
 };
 use rl::device::{DeviceSetting, Resources};
 
+/// What is said where a card is chosen.
+pub(crate) const NO_CARD_HAS_RUN_IT: &str =
+    "no card has run this program yet: hold its first numbers against those of --device cpu";
+
 /// A pool for the kernels; 0 threads takes all cores.
 pub(crate) fn thread_pool(threads: usize) -> Result<Pool> {
     Pool::new(threads).with_context(|| format!("cannot start {threads} threads; lower the number of threads"))

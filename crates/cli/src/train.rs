@@ -158,7 +158,7 @@ fn refuse_other_config(config: &RunConfig, path: &Path, root: &Path) -> Result<(
 fn train(plan: Plan, model: &ModelPlace, console: &Console) -> Result<Outcome> {
     let Plan { config, root, start } = plan;
     if config.device.card().is_some() {
-        console.warning("no card has run this program yet: hold the first steps against those of --device cpu");
+        console.warning(machine::NO_CARD_HAS_RUN_IT);
     }
     let provenance = Provenance {
         brevity_version: env!("CARGO_PKG_VERSION").to_owned(),

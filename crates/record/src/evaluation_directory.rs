@@ -24,7 +24,7 @@ pub enum PolicySource {
         directory: PathBuf,
         /// Its parameters.
         parameters: u64,
-        /// Instruction set that the kernels ran on.
+        /// Instruction set that the kernels ran on, or the card, as `cuda:0`.
         cpu: String,
         /// Type of the factors of matrix products: `f32` or `bf16`.
         compute: String,

@@ -136,14 +136,29 @@ impl From<Option<u64>> for Resources {
 
 /// Where a run computes.
 #[derive(Debug, Clone)]
-pub(crate) enum Place {
-    Processor { compute: Compute, free_bytes: Option<u64> },
-    Card { machine: Arc<dyn Machine>, free_bytes: u64 },
+pub enum Place {
+    /// The processor.
+    Processor {
+        /// What products compute with.
+        compute: Compute,
+        /// Bytes of memory that are free, where known.
+        free_bytes: Option<u64>,
+    },
+    /// A card.
+    Card {
+        /// Which one.
+        machine: Arc<dyn Machine>,
+        /// Bytes of its memory that are free.
+        free_bytes: u64,
+    },
 }
 
 impl Place {
     /// The place that `device` names, among `resources`; products compute with `compute`.
-    pub(crate) fn new(device: DeviceSetting, compute: Compute, resources: &Resources) -> Result<Self, RlError> {
+    ///
+    /// # Errors
+    /// When it is a card that is not there, does not tell its memory, or does not compute so.
+    pub fn new(device: DeviceSetting, compute: Compute, resources: &Resources) -> Result<Self, RlError> {
         let refused = |message: String| Err(RlError::Setting { field: "device", message });
         if device.card().is_none() {
             return Ok(Self::Processor { compute, free_bytes: resources.memory_bytes_available });
@@ -161,7 +176,7 @@ impl Place {
     }
 
     /// What memory is planned for.
-    pub(crate) fn memory(&self) -> Memory {
+    pub fn memory(&self) -> Memory {
         match self {
             Self::Processor { compute, .. } => Memory::Processor(*compute),
             Self::Card { .. } => Memory::Card,
@@ -169,7 +184,7 @@ impl Place {
     }
 
     /// Bytes that are free, where known.
-    pub(crate) fn free_bytes(&self) -> Option<u64> {
+    pub fn free_bytes(&self) -> Option<u64> {
         match self {
             Self::Processor { free_bytes, .. } => *free_bytes,
             Self::Card { free_bytes, .. } => Some(*free_bytes),
@@ -188,7 +203,10 @@ impl Place {
     }
 
     /// `model` here, with caches of up to `cache_bytes`.
-    pub(crate) fn put(&self, model: Model, cache_bytes: usize) -> Result<Model, RlError> {
+    ///
+    /// # Errors
+    /// When it is a card that can't compute this model.
+    pub fn put(&self, model: Model, cache_bytes: usize) -> Result<Model, RlError> {
         match self {
             Self::Processor { .. } => Ok(model),
             Self::Card { machine, .. } => model.on_card(machine, cache_bytes).map_err(|fault| RlError::Setting {

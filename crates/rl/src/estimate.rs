@@ -116,6 +116,20 @@ impl<'a> From<&'a ModelConfig> for PlannedModel<'a> {
 }
 
 impl PlannedModel<'_> {
+    /// Bytes of one that stays as it is: the weights, in the form that products read.
+    fn frozen(self, memory: Memory) -> usize {
+        match memory {
+            Memory::Processor(compute) => {
+                let adapter = self.adapter.map_or(0, |adapter| Adapter::bytes(self.config, adapter, compute));
+                Model::frozen_bytes(self.config, compute) + adapter
+            }
+            Memory::Card => {
+                let adapter = self.adapter.map_or(0, |adapter| CardModel::adapter_bytes(self.config, adapter));
+                CardModel::frozen_bytes(self.config) + adapter
+            }
+        }
+    }
+
     /// Bytes of `models` of them, of which the second is a reference: the weights, with their packed copies.
     fn weights(self, memory: Memory, models: usize) -> usize {
         match (memory, self.adapter) {
@@ -179,9 +193,60 @@ pub fn plan_fine_tuning<'a>(
     let rows = config.train.batch_size.saturating_mul(longest).min(micro_batch.max(longest));
     let batch = BatchRows { rows, tree: longest, sequence: longest, completion: longest };
     let shorten = if longest > micro_batch { "the length of demonstrations" } else { "`train.micro_batch_tokens`" };
-    Job { model: model.into(), memory: memory.into(), models: 1, batch, shorten, sampled: Sampled::default() }
-        .plan(0, limit)
+    let advice = Advice { activations: shorten, ..Advice::RUN };
+    let (model, memory) = (model.into(), memory.into());
+    Job { model, memory, models: 1, is_trained: true, batch, advice, sampled: Sampled::default() }.plan(0, limit)
 }
+
+/// Plans sampling alone from a model that stays as it is, as [`plan`] does a run.
+///
+/// # Errors
+/// [`RlError::Memory`] when it does not fit, naming the parts and what lowers the largest.
+pub fn plan_sampling<'a>(
+    model: impl Into<PlannedModel<'a>>,
+    memory: impl Into<Memory>,
+    load: SamplingLoad,
+    limit: Option<u64>,
+) -> Result<Plan, RlError> {
+    let (model, memory, [prompt, completion]) = (model.into(), memory.into(), load.lengths);
+    let batch = BatchRows { rows: 0, tree: 0, sequence: prompt + completion, completion };
+    let sampled = Sampled::new(model.config, memory, load);
+    Job { model, memory, models: 1, is_trained: false, batch, advice: Advice::SAMPLING, sampled }.plan(0, limit)
+}
+
+/// What is sampled together.
+#[derive(Debug, Clone, Copy)]
+pub struct SamplingLoad {
+    /// Prompts.
+    pub groups: usize,
+    /// Completions of each.
+    pub group_size: usize,
+    /// Of the longest prompt and the longest completion, tokens; together within the model's context.
+    pub lengths: [usize; 2],
+    /// Completions computed at a time, at most.
+    pub sequences_max: usize,
+}
+
+/// What lowers each part.
+#[derive(Debug, Clone, Copy)]
+struct Advice {
+    activations: &'static str,
+    cache: &'static str,
+    sampling: &'static str,
+}
+
+impl Advice {
+    const RUN: Self =
+        Self { activations: "`train.micro_batch_tokens`", cache: LENGTHS, sampling: "`rollout.sequences_max`" };
+    const SAMPLING: Self = Self {
+        activations: "the model's size",
+        cache: "the token limit of completions",
+        sampling: "how many completions are computed together",
+    };
+}
+
+/// The settings of a run that bound its sequences.
+const LENGTHS: &str = "`rollout.completion_tokens_max` or `prompt.prompt_tokens_max`";
 
 /// What decides how much memory is needed.
 struct Job<'a> {
@@ -189,9 +254,10 @@ struct Job<'a> {
     memory: Memory,
     /// The policy, and the reference of a KL term.
     models: usize,
+    /// Whether there are gradients, moments and what a backward needs.
+    is_trained: bool,
     batch: BatchRows,
-    /// What makes the largest micro-batch smaller.
-    shorten: &'static str,
+    advice: Advice,
     sampled: Sampled,
 }
 
@@ -217,47 +283,41 @@ impl<'a> Job<'a> {
         let group = prompt + rollout.group_size.saturating_mul(completion - 1);
         let (sequence, micro_batch) = (prompt + completion - 1, config.train.micro_batch_tokens);
         let rows = rollout.prompts_per_step.saturating_mul(group).min(micro_batch.max(sequence));
-        let mut sampled = Sampled::new(
-            config,
-            model,
-            memory,
-            SamplingLoad {
-                groups: rollout.prompts_per_step,
-                group_size: rollout.group_size,
-                lengths: [prompt, completion],
-            },
-        );
+        let load = SamplingLoad {
+            groups: rollout.prompts_per_step,
+            group_size: rollout.group_size,
+            lengths: [prompt, completion],
+            sequences_max: rollout.sequences_max,
+        };
+        let mut sampled = Sampled::new(model, memory, load);
         if let Some(evaluation) = &config.evaluation {
             let limit = evaluation.completion_tokens_max.unwrap_or(rollout.completion_tokens_max);
-            sampled = sampled.largest(Sampled::new(
-                config,
-                model,
-                memory,
-                SamplingLoad {
-                    groups: if evaluation.limit == 0 { usize::MAX } else { evaluation.limit },
-                    group_size: evaluation.samples as usize,
-                    lengths: lengths(config, limit, model),
-                },
-            ));
+            let load = SamplingLoad {
+                groups: if evaluation.limit == 0 { usize::MAX } else { evaluation.limit },
+                group_size: evaluation.samples as usize,
+                lengths: lengths(config, limit, model),
+                ..load
+            };
+            sampled = sampled.largest(Sampled::new(model, memory, load));
         }
         Self {
             model: planned,
             memory,
             models: if config.train.loss.kl_weight > 0.0 { 2 } else { 1 },
+            is_trained: true,
             batch: BatchRows { rows, tree: group.min(rows), sequence, completion },
-            shorten: if sequence > micro_batch {
-                "`rollout.completion_tokens_max` or `prompt.prompt_tokens_max`"
-            } else {
-                "`train.micro_batch_tokens`"
-            },
+            advice: if sequence > micro_batch { Advice { activations: LENGTHS, ..Advice::RUN } } else { Advice::RUN },
             sampled,
         }
     }
 
     /// Bytes with `recomputed` layers that are computed again and `cache` bytes of keys and values.
     fn estimate(&self, recomputed: usize, cache: usize) -> Estimate {
-        let weights = self.model.weights(self.memory, self.models) as u64;
-        let optimizer = 3 * self.model.trained() as u64;
+        let (weights, optimizer) = if self.is_trained {
+            (self.model.weights(self.memory, self.models) as u64, 3 * self.model.trained() as u64)
+        } else {
+            (self.model.frozen(self.memory) as u64, 0)
+        };
         match self.memory {
             Memory::Processor(compute) => {
                 let (activations, sampling) = self.on_processor(compute, recomputed, cache);
@@ -278,16 +338,22 @@ impl<'a> Job<'a> {
         let returning = if cache < sampled.cache { sampled.live + sampled.returning_rows } else { sampled.live };
         let sampled_rows = sampled.prompt_rows.max(returning);
         let threads = threads::count();
-        // The reference runs no backward, so it keeps no layer.
-        let references = (self.models - 1) * TrainerWorkspace::forward_bytes(model, compute, *batch, model.layers);
-        let activations = TrainerWorkspace::forward_bytes(model, compute, *batch, recomputed)
-            + TrainerWorkspace::backward_bytes(model, compute, *batch, threads)
+        let passes = if self.is_trained {
+            // The reference runs no backward, so it keeps no layer.
+            let references = (self.models - 1) * TrainerWorkspace::forward_bytes(model, compute, *batch, model.layers);
+            TrainerWorkspace::forward_bytes(model, compute, *batch, recomputed)
+                + TrainerWorkspace::backward_bytes(model, compute, *batch, threads)
+                + references
+        } else {
+            0
+        };
+        let activations = passes
             + product_bytes(model, compute, batch.rows.max(sampled_rows), threads)
             + planned.adapter.map_or(0, |adapter| {
                 let workspace = |rows| Adapter::workspace_bytes(adapter, compute, rows);
                 self.models * workspace(batch.rows) + workspace(sampled_rows)
             });
-        ((activations + references) as u64, SamplerWorkspace::bytes(model, sampled_rows, sampled.live) as u64)
+        (activations as u64, SamplerWorkspace::bytes(model, sampled_rows, sampled.live) as u64)
     }
 
     /// The same on a card, where whatever is not decoded is computed from its beginning.
@@ -334,14 +400,14 @@ impl<'a> Job<'a> {
     }
 
     fn refusal(&self, need: &Estimate, limit: u64) -> RlError {
-        let sequence = "`rollout.completion_tokens_max` or `prompt.prompt_tokens_max`";
+        let Advice { activations, cache, sampling } = self.advice;
         let parts = [
             (need.program, "program and tokenizer", ""),
             (need.weights, "weights", ""),
             (need.optimizer, "gradients and optimizer", ""),
-            (need.activations, "activations", self.shorten),
-            (need.cache, "key-value cache", sequence),
-            (need.sampling, "sampling", "`rollout.sequences_max`"),
+            (need.activations, "activations", activations),
+            (need.cache, "key-value cache", cache),
+            (need.sampling, "sampling", sampling),
         ];
         // The first three follow from the model; the advice names what the config can change, where that is enough.
         let adjustable = parts[3..].iter().max_by_key(|part| part.0).map_or("", |part| part.2);
@@ -363,19 +429,10 @@ impl<'a> Job<'a> {
     }
 }
 
-/// What is sampled together.
-#[derive(Debug, Clone, Copy)]
-struct SamplingLoad {
-    groups: usize,
-    group_size: usize,
-    /// Of a prompt and a completion, tokens.
-    lengths: [usize; 2],
-}
-
 impl Sampled {
-    fn new(config: &RunConfig, model: &ModelConfig, memory: Memory, load: SamplingLoad) -> Self {
-        let SamplingLoad { groups, group_size, lengths: [prompt, completion] } = load;
-        let live = groups.saturating_mul(group_size).min(config.rollout.sequences_max);
+    fn new(model: &ModelConfig, memory: Memory, load: SamplingLoad) -> Self {
+        let SamplingLoad { groups, group_size, lengths: [prompt, completion], sequences_max } = load;
+        let live = groups.saturating_mul(group_size).min(sequences_max);
         let prompts = groups.min(live);
         let [prompt_bytes, bytes] = [prompt, completion].map(|positions| memory.cache(model, positions));
         Self {

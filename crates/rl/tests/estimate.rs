@@ -11,7 +11,7 @@ use model::{Adapter, AdapterScaling, AdapterSettings, Compute, ModelConfig, Proj
 use rl::{
     RlError,
     config::{RunConfig, parse_config},
-    estimate::{Estimate, Plan, PlannedModel, plan, plan_fine_tuning},
+    estimate::{Estimate, Plan, PlannedModel, SamplingLoad, plan, plan_fine_tuning, plan_sampling},
     sft::SftConfig,
     task::RING,
 };
@@ -276,6 +276,25 @@ fn fine_tuning_is_planned_from_the_longest_demonstration() {
     let message = |longest| planned(longest, Some(whole.estimate.program + 3_300_000)).unwrap_err().to_string();
     assert!(message(50).ends_with("lower `train.micro_batch_tokens`"), "{}", message(50));
     assert!(message(101).ends_with("lower the length of demonstrations"), "{}", message(101));
+}
+
+#[test]
+fn sampling_alone_is_planned_without_what_only_training_needs() {
+    let model = ring_model();
+    let load = SamplingLoad { groups: 40, group_size: 25, lengths: [10, 80], sequences_max: 1000 };
+    let planned = |limit| Pool::new(1).unwrap().install(|| plan_sampling(&model, Compute::F32, load, limit));
+    let (alone, training) = (planned(None).unwrap().estimate, estimate(&model, &WIDE));
+    assert_eq!((alone.cache, alone.sampling), (training.cache, training.sampling));
+    // Of the parameters the embedding and the norms stay, and every packed matrix.
+    let kept = 36 * 64 + 3 * (64 + 64 + 16 + 16) + 64;
+    assert_eq!((alone.weights, alone.optimizer), (4 * (kept + PACKED + POSITIONS), 0));
+    assert!(alone.activations < training.activations / 2, "{alone:?}");
+
+    let limit = alone.total() - WIDE_CACHE / 2;
+    let tight = planned(Some(limit)).unwrap();
+    assert_eq!((tight.estimate.total(), tight.cache_bytes_max as u64), (limit, tight.estimate.cache));
+    let message = planned(Some(alone.total() - alone.cache)).unwrap_err().to_string();
+    assert!(message.ends_with("lower how many completions are computed together"), "{message}");
 }
 
 /// The shape of Qwen3-1.7B, from its `config.json`.

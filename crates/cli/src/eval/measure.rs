@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use model::{Compute, ModelDirectory, Sampling};
+use model::{Adapter, Compute, ModelDirectory, Sampling};
 use record::{
     EVALUATION_SCHEMA_VERSION, EvaluationHeader, PolicySource, ProblemLeftOut, report::evaluation_page, write,
 };
 use rl::{
     Benchmark, ProblemId, RlError,
     config::{PromptSettings, Template},
+    device::Place,
+    estimate::{PlannedModel, SamplingLoad, plan_sampling},
     evaluation::{Evaluation, evaluate_missing, in_problem_order},
     left_out,
     prompt::{Prompt, Prompter},
@@ -41,7 +43,7 @@ pub(super) struct Job {
 pub(super) fn prepare(
     arguments: &MeasureArguments,
     benchmark: &Benchmark,
-    source: ModelDirectory,
+    (mut source, place): (ModelDirectory, &Place),
     console: &Console,
 ) -> Result<Job> {
     if arguments.template == TemplateOption::Chat && source.chat.is_none() {
@@ -68,6 +70,16 @@ pub(super) fn prepare(
         ));
     }
     let settings = sampling_settings(arguments, benchmark, completion_tokens_max as u32);
+    let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(1);
+    let load = SamplingLoad {
+        groups: prompts.len(),
+        group_size: settings.samples as usize,
+        lengths: [longest, completion_tokens_max.min(positions_max - longest)],
+        sequences_max: arguments.sequences,
+    };
+    let adapter = source.model.adapter().map(Adapter::settings);
+    let planned = PlannedModel { config: source.model.config(), adapter };
+    let plan = plan_sampling(planned, place.memory(), load, place.free_bytes())?;
     let sampler = SamplerSettings {
         sampling: Sampling {
             temperature: settings.temperature as f32,
@@ -76,8 +88,7 @@ pub(super) fn prepare(
         },
         completion_tokens_max,
         sequences_max: arguments.sequences,
-        // Completions wait when the memory is full; a quarter stays for the rest.
-        cache_bytes_max: machine::memory_bytes_available().map_or(0, |bytes| (bytes / 4 * 3) as usize),
+        cache_bytes_max: plan.cache_bytes_max,
         end_tokens: source.end_tokens.clone(),
     };
     let prompt_example = prompts.first().map(|prompt| prompter.text(&prompt.problem.question)).transpose()?;
@@ -86,8 +97,9 @@ pub(super) fn prepare(
         problems: prompts.len() as u32,
         prompt_example,
         problems_left_out,
-        ..header(arguments, benchmark, (policy(&source), &prompt), (&settings, &extraction))
+        ..header(arguments, benchmark, (policy(arguments, &source), &prompt), (&settings, &extraction))
     };
+    source.model = place.put(source.model, plan.estimate.cache as usize)?;
     let evaluation = Evaluation { prompts, extraction, settings, sampler };
     Ok(Job { source, evaluation, header, sequences: arguments.sequences })
 }
@@ -156,7 +168,7 @@ pub(super) fn report_left_out(
 }
 
 /// This program's engine with the model of `source`.
-fn policy(source: &ModelDirectory) -> PolicySource {
+fn policy(arguments: &MeasureArguments, source: &ModelDirectory) -> PolicySource {
     let compute = match source.model.compute() {
         Compute::F32 => "f32",
         Compute::Bf16 => "bf16",
@@ -164,7 +176,10 @@ fn policy(source: &ModelDirectory) -> PolicySource {
     PolicySource::Engine {
         directory: source.path.clone(),
         parameters: source.model.weight_count() as u64,
-        cpu: model::instruction_set().name().to_owned(),
+        cpu: match arguments.device.card() {
+            None => model::instruction_set().name().to_owned(),
+            Some(_) => arguments.device.to_string(),
+        },
         compute: compute.to_owned(),
     }
 }
