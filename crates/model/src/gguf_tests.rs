@@ -341,6 +341,12 @@ fn what_the_reader_of_models_would_refuse_is_refused_at_the_import_and_leaves_no
     let mut merges = base.clone();
     merges.set("tokenizer.ggml.merges", json!(["no such", "tokens here"]));
     refused(&merges, "its vocabulary does not make a tokenizer: ");
+    let mut large = base.clone();
+    large.tensors.retain(|(name, ..)| name != "output_norm.weight");
+    large.count_up("output_norm.weight", &[8], 65_520);
+    let error = large.imported("refused", Some(StoredType::F16)).unwrap_err();
+    let message = "model.gguf: tensor `output_norm.weight` holds 65520, which float16 cannot hold; store it as float32";
+    assert!(error.contains(message), "{error}");
 }
 
 #[test]

@@ -99,6 +99,11 @@ impl StoredType {
         }
     }
 
+    /// The first finite value that would be stored as an infinite one.
+    pub(crate) fn beyond(self, values: &[f32]) -> Option<f32> {
+        values.iter().copied().find(|value| value.is_finite() && value.abs() > self.magnitude_max())
+    }
+
     /// The largest magnitude that rounds to a finite stored number.
     fn magnitude_max(self) -> f32 {
         match self {
@@ -316,7 +321,7 @@ pub(crate) fn write_tensors_streamed<'a>(
 }
 
 fn refuse_overflow(path: &Path, name: &str, values: &[f32], stored: StoredType) -> Result<(), ModelError> {
-    match values.iter().find(|value| value.is_finite() && value.abs() > stored.magnitude_max()) {
+    match stored.beyond(values) {
         None => Ok(()),
         Some(value) => {
             let stored = stored.torch_name();

@@ -1,8 +1,9 @@
-//! The sizes that the pages of a Parquet file claim, checked before the `parquet` crate makes room for what they say: a
-//! file of a kilobyte may claim pages of 2 GiB.
+//! What the pages of a Parquet file claim, checked before the `parquet` crate takes it for true: a file of a kilobyte may
+//! claim pages of 2 GiB, and pages of a dictionary that is not there end the crate in a panic.
 //!
-//! A page begins with a struct in [Thrift's compact protocol][thrift], of which fields 2 and 3 are its size before and after
-//! compression (`PageHeader` of [parquet.thrift][parquet]). Nothing else of a page is read here.
+//! A page begins with a struct in [Thrift's compact protocol][thrift], of which field 1 is its type, fields 2 and 3 are its
+//! size before and after compression, and fields 5 and 8 hold the encoding of values (`PageHeader` of
+//! [parquet.thrift][parquet]). Nothing else of a page is read here.
 //!
 //! [thrift]: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 //! [parquet]: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
@@ -21,6 +22,11 @@ const DEPTH_MAX: usize = 16;
 /// What a page may claim beyond the ratio of its compression, for pages of a few bytes.
 const CLAIM_SLACK_BYTES: i64 = 1024;
 
+/// The type of a page that is a dictionary.
+const DICTIONARY_PAGE: i64 = 2;
+/// Encodings whose values are places in one: `PLAIN_DICTIONARY` and `RLE_DICTIONARY`.
+const OF_DICTIONARY: [i64; 2] = [2, 8];
+
 /// Refuses a file that claims more of the columns that `is_wanted` than their bytes can hold; the error is a message.
 pub(super) fn check(file: &File, metadata: &ParquetMetaData, is_wanted: impl Fn(&str) -> bool) -> Result<(), String> {
     for column in metadata.row_groups().iter().flat_map(RowGroupMetaData::columns) {
@@ -37,16 +43,22 @@ fn check_chunk(file: &File, column: &ColumnChunkMetaData) -> Result<(), String> 
     let end = start.checked_add(column.compressed_size()).filter(|_| start >= 0 && column.compressed_size() >= 0);
     let end = end.ok_or_else(|| format!("is said to begin at {start} with {} bytes", column.compressed_size()))?;
     let (mut offset, end, ratio_max) = (start as u64, end as u64, ratio_max(column.compression()));
+    let mut has_dictionary = false;
     while offset < end {
         let mut header = vec![0; HEADER_BYTES_MAX.min(end - offset) as usize];
         if file.read_exact_at(&mut header, offset).is_err() {
             return Err("goes on beyond the end of the file".to_owned());
         }
-        let Some(([uncompressed, compressed], header_bytes)) = sizes(&header) else {
+        let Some(page) = Page::read(&header) else {
             // What is no header ends the column for the `parquet` crate too, unless it goes on beyond what is read here.
             let whole = (header.len() as u64) < HEADER_BYTES_MAX;
             return if whole { Ok(()) } else { Err(format!("has a page header above {HEADER_BYTES_MAX} bytes")) };
         };
+        let Page { sizes: [uncompressed, compressed], is_of_dictionary, header_bytes, .. } = page;
+        has_dictionary |= page.kind == DICTIONARY_PAGE;
+        if is_of_dictionary && !has_dictionary {
+            return Err("has a page of a dictionary that it does not begin with".to_owned());
+        }
         if compressed < 0 || uncompressed < 0 || uncompressed > compressed * ratio_max + CLAIM_SLACK_BYTES {
             return Err(format!("has a page of {compressed} bytes that claims to be {uncompressed}"));
         }
@@ -70,18 +82,40 @@ fn ratio_max(compression: Compression) -> i64 {
     }
 }
 
-/// The two sizes of the page header that `bytes` begin with, and its length; none where they begin with no header.
-fn sizes(bytes: &[u8]) -> Option<([i64; 2], usize)> {
-    let mut header = Compact { rest: bytes };
-    let mut sizes = [-1; 2];
-    header.each_field(|header, field, kind| match (field, kind) {
-        (2 | 3, 5) => {
-            sizes[field as usize - 2] = header.integer()?;
-            Some(())
-        }
-        _ => header.skip(kind, DEPTH_MAX),
-    })?;
-    Some((sizes, bytes.len() - header.rest.len()))
+/// What a page's header says.
+#[derive(Debug, PartialEq, Eq)]
+struct Page {
+    kind: i64,
+    /// Bytes before and after compression.
+    sizes: [i64; 2],
+    /// Whether its values are places in a dictionary.
+    is_of_dictionary: bool,
+    header_bytes: usize,
+}
+
+impl Page {
+    /// The header that `bytes` begin with; none where they begin with none.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut header = Compact { rest: bytes };
+        let mut page = Self { kind: -1, sizes: [-1; 2], is_of_dictionary: false, header_bytes: 0 };
+        header.each_field(|header, field, kind| match (field, kind) {
+            (1, 5) => header.integer().map(|kind| page.kind = kind),
+            (2 | 3, 5) => header.integer().map(|size| page.sizes[field as usize - 2] = size),
+            // Of a data page of the first version the encoding is field 2, of one of the second field 4.
+            (5 | 8, 12) => {
+                let place = if field == 5 { 2 } else { 4 };
+                header.each_field(|header, field, kind| {
+                    if (field, kind) != (place, 5) {
+                        return header.skip(kind, DEPTH_MAX - 1);
+                    }
+                    header.integer().map(|encoding| page.is_of_dictionary |= OF_DICTIONARY.contains(&encoding))
+                })
+            }
+            _ => header.skip(kind, DEPTH_MAX),
+        })?;
+        page.header_bytes = bytes.len() - header.rest.len();
+        Some(page)
+    }
 }
 
 /// What is left of a value in the compact protocol.
@@ -176,15 +210,29 @@ mod tests {
             0x00,
         ];
         let followed = [&header[..], b"values"].concat();
-        assert_eq!(sizes(&followed), Some(([1000, 100], header.len())));
+        let page = Page { kind: 0, sizes: [1000, 100], is_of_dictionary: false, header_bytes: header.len() };
+        assert_eq!(Page::read(&followed), Some(page));
         for end in 0..header.len() {
-            assert_eq!(sizes(&header[..end]), None, "{end} bytes");
+            assert_eq!(Page::read(&header[..end]), None, "{end} bytes");
         }
         // Lists within lists without an end, a number without one, and a list of more than there is.
         for wrong in
             [vec![0x99; 100], vec![0x15; 1], [&[0x15][..], &[0xff; 12]].concat(), vec![0x19, 0xf8, 0xff, 0x7f, 0]]
         {
-            assert_eq!(sizes(&wrong), None, "{wrong:?}");
+            assert_eq!(Page::read(&wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn pages_of_a_dictionary_are_told_from_others() {
+        // By hand: types 0 and 3; no bytes; field 5 with its field 2, and field 8 with its field 4, an encoding.
+        let first = |encoding: u8| vec![0x15, 0x00, 0x15, 0x00, 0x15, 0x00, 0x2c, 0x25, 2 * encoding, 0x00, 0x00];
+        let second = |encoding: u8| vec![0x15, 0x06, 0x15, 0x00, 0x15, 0x00, 0x5c, 0x45, 2 * encoding, 0x00, 0x00];
+        for (encoding, expected) in [(0, false), (2, true), (3, false), (8, true)] {
+            for (kind, header) in [(0, first(encoding)), (3, second(encoding))] {
+                let page = Page { kind, sizes: [0; 2], is_of_dictionary: expected, header_bytes: header.len() };
+                assert_eq!(Page::read(&header), Some(page), "encoding {encoding}");
+            }
         }
     }
 }
