@@ -190,12 +190,33 @@ fn kind_of(tokenizer: &serde_json::Value) -> Result<Kind, String> {
         }
         _ => return Err(format!("`model.type` is {named}; only BPE and WordLevel models are read")),
     }
+    // Bytes of a token would not be those of its text with these.
+    for field in ["continuing_subword_prefix", "end_of_word_suffix"] {
+        if model[field].as_str().is_some_and(|text| !text.is_empty()) {
+            return Err(format!("`model.{field}` is {}; byte-level tokenizers are read without one", model[field]));
+        }
+    }
+    if let Some(merge) = overlong_merge(model) {
+        return Err(format!("`model.merges` has {merge}, longer than any token of `model.vocab`; download it again"));
+    }
     match model["unk_token"].as_str() {
         Some(token) if model["vocab"].get(token).is_none() => {
             Err(format!("`model.unk_token` is {token:?}, which `model.vocab` lacks; set it to null"))
         }
         Some(_) | None => Ok(Kind::ByteLevel),
     }
+}
+
+/// A merge of BPE that makes more bytes than any token has, which ends the `tokenizers` crate in a panic; other merges of
+/// tokens that are not there it refuses itself.
+fn overlong_merge(model: &serde_json::Value) -> Option<&serde_json::Value> {
+    let longest = model["vocab"].as_object()?.keys().map(String::len).max().unwrap_or(0);
+    let bytes = |merge: &serde_json::Value| match merge {
+        serde_json::Value::Array(parts) => parts.iter().filter_map(|part| part.as_str()).map(str::len).sum(),
+        // Older files have the two with a space between them.
+        _ => merge.as_str().map_or(0, |pair| pair.len().saturating_sub(1)),
+    };
+    model["merges"].as_array()?.iter().find(|merge| bytes(merge) > longest)
 }
 
 #[cfg(test)]

@@ -100,7 +100,9 @@ fn what_is_not_a_byte_level_bpe_is_refused_by_name() {
     for (pointer, value, message) in [
         ("/model/type", json!("Unigram"), "`model.type` is Unigram"),
         ("/decoder/type", json!("Metaspace"), "`decoder.type` is Metaspace"),
-        ("/model/vocab", json!({}), "not a tokenizer"),
+        ("/model/merges", json!([["h", "o"]]), "not a tokenizer"),
+        ("/model/merges/2", json!(["llo", "lo"]), "`model.merges` has [\"llo\",\"lo\"], longer than any token"),
+        ("/model/merges", json!(["h e", "llo lo"]), "`model.merges` has \"llo lo\", longer than any token"),
     ] {
         let mut tokenizer = byte_tokenizer();
         *tokenizer.pointer_mut(pointer).unwrap() = value;
@@ -108,5 +110,18 @@ fn what_is_not_a_byte_level_bpe_is_refused_by_name() {
         let error = Tokenizer::open(&directory).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
         fs::remove_dir_all(directory).unwrap();
+    }
+    for field in ["continuing_subword_prefix", "end_of_word_suffix"] {
+        let with = |text: &str| {
+            let mut tokenizer = byte_tokenizer();
+            tokenizer["model"][field] = json!(text);
+            let directory = directory_with("affix", &tokenizer);
+            let opened = Tokenizer::open(&directory).map(drop).map_err(|error| error.to_string());
+            fs::remove_dir_all(directory).unwrap();
+            opened
+        };
+        assert_eq!(with(""), Ok(()));
+        let error = with("###").unwrap_err();
+        assert!(error.contains(&format!("`model.{field}` is \"###\"")), "{error}");
     }
 }
