@@ -211,10 +211,10 @@ fn kind_of(tokenizer: &serde_json::Value) -> Result<Kind, String> {
 /// tokens that are not there it refuses itself.
 fn overlong_merge(model: &serde_json::Value) -> Option<&serde_json::Value> {
     let longest = model["vocab"].as_object()?.keys().map(String::len).max().unwrap_or(0);
-    let bytes = |merge: &serde_json::Value| match merge {
-        serde_json::Value::Array(parts) => parts.iter().filter_map(|part| part.as_str()).map(str::len).sum(),
+    let bytes = |merge: &serde_json::Value| match merge.as_array() {
+        Some(parts) => parts.iter().filter_map(|part| part.as_str()).map(str::len).sum(),
         // Older files have the two with a space between them.
-        _ => merge.as_str().map_or(0, |pair| pair.len().saturating_sub(1)),
+        None => merge.as_str().map_or(0, |pair| pair.len().saturating_sub(1)),
     };
     model["merges"].as_array()?.iter().find(|merge| bytes(merge) > longest)
 }
