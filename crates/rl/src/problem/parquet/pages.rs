@@ -101,16 +101,9 @@ impl Page {
         header.each_field(|header, field, kind| match (field, kind) {
             (1, 5) => header.integer().map(|kind| page.kind = kind),
             (2 | 3, 5) => header.integer().map(|size| page.sizes[field as usize - 2] = size),
-            // Of a data page of the first version the encoding is field 2, of one of the second field 4.
-            (5 | 8, 12) => {
-                let place = if field == 5 { 2 } else { 4 };
-                header.each_field(|header, field, kind| {
-                    if (field, kind) != (place, 5) {
-                        return header.skip(kind, DEPTH_MAX - 1);
-                    }
-                    header.integer().map(|encoding| page.is_of_dictionary |= OF_DICTIONARY.contains(&encoding))
-                })
-            }
+            // Of a data page of the first version, and of one of the second.
+            (5, 12) => header.encoding(2).map(|encoding| page.is_of_dictionary |= OF_DICTIONARY.contains(&encoding)),
+            (8, 12) => header.encoding(4).map(|encoding| page.is_of_dictionary |= OF_DICTIONARY.contains(&encoding)),
             _ => header.skip(kind, DEPTH_MAX),
         })?;
         page.header_bytes = bytes.len() - header.rest.len();
@@ -165,6 +158,16 @@ impl Compact<'_> {
             number = if delta == 0 { self.integer()? } else { number.checked_add(delta)? };
             field(self, number, byte & 0xf)?;
         }
+    }
+
+    /// The number in field `place` of a struct, which is passed over; 0, the plain encoding, without it.
+    fn encoding(&mut self, place: i64) -> Option<i64> {
+        let mut encoding = 0;
+        self.each_field(|header, field, kind| match (field, kind) {
+            (found, 5) if found == place => header.integer().map(|number| encoding = number),
+            _ => header.skip(kind, DEPTH_MAX - 1),
+        })?;
+        Some(encoding)
     }
 
     /// Passes over a value of type `kind`, with up to `depth` structs within one another.
