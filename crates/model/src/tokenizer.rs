@@ -210,7 +210,7 @@ fn kind_of(tokenizer: &serde_json::Value) -> Result<Kind, String> {
 /// A merge of BPE that makes more bytes than any token has, which ends the `tokenizers` crate in a panic; other merges of
 /// tokens that are not there it refuses itself.
 fn overlong_merge(model: &serde_json::Value) -> Option<&serde_json::Value> {
-    let longest = model["vocab"].as_object()?.keys().map(String::len).max().unwrap_or(0);
+    let longest = model["vocab"].as_object()?.keys().map(String::len).max()?;
     let bytes = |merge: &serde_json::Value| match merge.as_array() {
         Some(parts) => parts.iter().filter_map(|part| part.as_str()).map(str::len).sum(),
         // Older files have the two with a space between them.

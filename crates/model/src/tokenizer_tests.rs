@@ -100,6 +100,7 @@ fn what_is_not_a_byte_level_bpe_is_refused_by_name() {
     for (pointer, value, message) in [
         ("/model/type", json!("Unigram"), "`model.type` is Unigram"),
         ("/decoder/type", json!("Metaspace"), "`decoder.type` is Metaspace"),
+        ("/model/vocab", json!({}), "not a tokenizer"),
         ("/model/merges", json!([["h", "o"]]), "not a tokenizer"),
         ("/model/merges/2", json!(["llo", "lo"]), "`model.merges` has [\"llo\",\"lo\"], longer than any token"),
         ("/model/merges", json!(["h e", "llo lo"]), "`model.merges` has \"llo lo\", longer than any token"),
