@@ -10,8 +10,12 @@ use hf_hub::{
     Cache, CacheRepo, Repo,
     api::sync::{ApiBuilder, ApiRepo},
 };
-use model::{Adapter, Model, ModelConfig, ModelDirectory, ModelPlace};
-use rl::{HubFile, config::ComputeType, estimate::gibibytes};
+use model::{ModelConfig, ModelDirectory, ModelPlace};
+use rl::{
+    HubFile,
+    config::ComputeType,
+    estimate::{PlannedModel, gibibytes},
+};
 
 use crate::{
     console::{Console, ProgressForm},
@@ -72,8 +76,8 @@ pub(crate) fn open_model(name: &str, compute: Option<ComputeType>, console: &Con
     let place = model_place(name, console)?;
     let compute = ComputeType::resolve(compute);
     let config = ModelConfig::read(&place.base)?;
-    let adapter = place.adapter_settings()?.map_or(0, |adapter| Adapter::bytes(&config, &adapter, compute));
-    let need = (Model::frozen_bytes(&config, compute) + adapter) as u64;
+    let adapter = place.adapter_settings()?;
+    let need = PlannedModel { config: &config, adapter: adapter.as_ref() }.frozen(compute.into()) as u64;
     if let Some(available) = machine::memory_bytes_available().filter(|&available| available < need) {
         let [need, available] = [need, available].map(gibibytes);
         bail!("the weights of `{name}` need about {need} and {available} are available; choose a smaller model");

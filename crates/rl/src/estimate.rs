@@ -117,31 +117,32 @@ impl<'a> From<&'a ModelConfig> for PlannedModel<'a> {
 
 impl PlannedModel<'_> {
     /// Bytes of one that stays as it is: the weights, in the form that products read.
-    fn frozen(self, memory: Memory) -> usize {
-        match memory {
-            Memory::Processor(compute) => {
-                let adapter = self.adapter.map_or(0, |adapter| Adapter::bytes(self.config, adapter, compute));
-                Model::frozen_bytes(self.config, compute) + adapter
-            }
-            Memory::Card => {
-                let adapter = self.adapter.map_or(0, |adapter| CardModel::adapter_bytes(self.config, adapter));
-                CardModel::frozen_bytes(self.config) + adapter
-            }
-        }
+    pub fn frozen(self, memory: Memory) -> usize {
+        let base = match memory {
+            Memory::Processor(compute) => Model::frozen_bytes(self.config, compute),
+            Memory::Card => CardModel::frozen_bytes(self.config),
+        };
+        base + self.adapters(memory, 1)
     }
 
-    /// Bytes of `models` of them, of which the second is a reference: the weights, with their packed copies.
+    /// Bytes of `models` of them, of which the second is a reference: the weights, with their packed copies. What stands
+    /// under adapters they share.
     fn weights(self, memory: Memory, models: usize) -> usize {
         match (memory, self.adapter) {
             (Memory::Card, None) => models * CardModel::bytes(self.config),
-            (Memory::Card, Some(adapter)) => {
-                CardModel::frozen_bytes(self.config) + models * CardModel::adapter_bytes(self.config, adapter)
-            }
             (Memory::Processor(compute), None) => models * Model::bytes(self.config, compute),
-            (Memory::Processor(compute), Some(adapter)) => {
-                Model::frozen_bytes(self.config, compute) + models * Adapter::bytes(self.config, adapter, compute)
-            }
+            (_, Some(_)) => self.frozen(memory) + self.adapters(memory, models - 1),
         }
+    }
+
+    /// Bytes of the adapters of so many of them.
+    fn adapters(self, memory: Memory, models: usize) -> usize {
+        let Some(adapter) = self.adapter else { return 0 };
+        models
+            * match memory {
+                Memory::Processor(compute) => Adapter::bytes(self.config, adapter, compute),
+                Memory::Card => CardModel::adapter_bytes(self.config, adapter),
+            }
     }
 
     /// Bytes of what is trained.

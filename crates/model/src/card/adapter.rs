@@ -6,7 +6,7 @@ use kernels::cuda::{
 };
 
 use super::{CardModel, CardTensors, Weight};
-use crate::{Adapter, AdapterSettings, ModelConfig, ParameterShape, adapter_shapes, parameters::ParameterIndex};
+use crate::{Adapter, ModelConfig, ParameterShape, adapter_shapes, parameters::ParameterIndex};
 
 /// A and B of every adapted projection.
 #[derive(Debug)]
@@ -32,11 +32,6 @@ pub(super) struct AdapterScratch {
 impl AdapterScratch {
     pub(super) fn new(operations: &Operations) -> Self {
         Self { low: Array::new(operations.machine()), factors: Array::new(operations.machine()) }
-    }
-
-    /// Bytes for a row.
-    pub(super) fn row_bytes(rank: usize) -> usize {
-        rank * (size_of::<f32>() + size_of::<Bf16>())
     }
 }
 
@@ -65,12 +60,6 @@ impl CardAdapter {
     pub(super) fn is_zero(&self) -> bool {
         let is_zero = |b: &Weight| b.values.values().iter().all(|value| value.abs() <= 0.0);
         self.weights.iter().skip(1).step_by(2).all(is_zero)
-    }
-
-    /// Bytes of one over a model of `config`: masters, and factors of products.
-    pub(super) fn bytes(config: &ModelConfig, settings: &AdapterSettings) -> usize {
-        let values: usize = adapter_shapes(config, settings).iter().map(ParameterShape::count).sum();
-        values * (size_of::<f32>() + size_of::<Bf16>())
     }
 
     /// out += (scale · rows·Aᵀ)·Bᵀ, where the projection is adapted. Shapes: rows \[N, inputs\], out \[N, outputs\].

@@ -6,13 +6,8 @@ use kernels::cuda::{
     parameters::{BlockSum, DrawnToken, RowLogprob},
 };
 
-use super::{
-    CardModel, CardSampler, CardTrainer,
-    adapter::{AdapterScratch, CardAdapter},
-    cache::PREFILL_ROWS_MAX,
-    training::TARGETS_AT_ONCE,
-};
-use crate::{AdapterSettings, BatchRows, ModelConfig, ParameterShape, parameter_shapes};
+use super::{CardModel, CardSampler, CardTrainer, cache::PREFILL_ROWS_MAX, training::TARGETS_AT_ONCE};
+use crate::{AdapterSettings, BatchRows, ModelConfig, ParameterShape, adapter_shapes, parameter_shapes};
 
 const FLOAT: usize = 4;
 const ROUNDED: usize = 2;
@@ -68,12 +63,13 @@ impl CardModel {
 
     /// Bytes of an adapter over such weights.
     pub fn adapter_bytes(config: &ModelConfig, adapter: &AdapterSettings) -> usize {
-        CardAdapter::bytes(config, adapter)
+        let values: usize = adapter_shapes(config, adapter).iter().map(ParameterShape::count).sum();
+        values * (FLOAT + ROUNDED)
     }
 
     /// Bytes of an adapter's buffers for `rows` rows.
     pub fn adapter_scratch_bytes(adapter: &AdapterSettings, rows: usize) -> usize {
-        rows * AdapterScratch::row_bytes(adapter.rank)
+        rows * adapter.rank * (FLOAT + ROUNDED)
     }
 }
 
