@@ -99,9 +99,11 @@ impl StoredType {
         }
     }
 
-    /// The first finite value that would be stored as an infinite one.
-    pub(crate) fn beyond(self, values: &[f32]) -> Option<f32> {
-        values.iter().copied().find(|value| value.is_finite() && value.abs() > self.magnitude_max())
+    /// Why the values of tensor `name` can't be stored so: the first finite one that would become infinite.
+    pub(crate) fn overflow(self, name: &str, values: &[f32]) -> Option<String> {
+        let value = values.iter().find(|value| value.is_finite() && value.abs() > self.magnitude_max())?;
+        let stored = self.torch_name();
+        Some(format!("tensor `{name}` holds {value}, which {stored} cannot hold; store it as float32"))
     }
 
     /// The largest magnitude that rounds to a finite stored number.
@@ -321,13 +323,9 @@ pub(crate) fn write_tensors_streamed<'a>(
 }
 
 fn refuse_overflow(path: &Path, name: &str, values: &[f32], stored: StoredType) -> Result<(), ModelError> {
-    match stored.beyond(values) {
+    match stored.overflow(name, values) {
         None => Ok(()),
-        Some(value) => {
-            let stored = stored.torch_name();
-            let message = format!("tensor `{name}` holds {value}, which {stored} cannot hold; store it as float32");
-            Err(ModelError::File { path: path.to_owned(), message })
-        }
+        Some(message) => Err(ModelError::File { path: path.to_owned(), message }),
     }
 }
 

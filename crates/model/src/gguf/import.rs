@@ -125,9 +125,8 @@ fn write_directory(source: &GgufFile, directory: &Path, plan: &Plan) -> Result<(
     write_tensors_streamed(&directory.join("model.safetensors"), &layout, plan.stored, |index| {
         let tensor = &plan.tensors[index];
         let values = source.read(&tensor.source)?;
-        if let Some(value) = plan.stored.beyond(&values) {
-            let (name, stored) = (&tensor.source, plan.stored.torch_name());
-            let message = format!("tensor `{name}` holds {value}, which {stored} cannot hold; store it as float32");
+        // The writer would name the file that is not kept.
+        if let Some(message) = plan.stored.overflow(&tensor.source, &values) {
             return Err(source.error(message));
         }
         Ok(Cow::Owned(tensor.row_order.restore(values, tensor.shape[0])))
