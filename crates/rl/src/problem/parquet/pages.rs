@@ -102,8 +102,11 @@ impl Page {
             (1, 5) => header.integer().map(|kind| page.kind = kind),
             (2 | 3, 5) => header.integer().map(|size| page.sizes[field as usize - 2] = size),
             // Of a data page of the first version, and of one of the second.
-            (5, 12) => header.encoding(2).map(|encoding| page.is_of_dictionary |= OF_DICTIONARY.contains(&encoding)),
-            (8, 12) => header.encoding(4).map(|encoding| page.is_of_dictionary |= OF_DICTIONARY.contains(&encoding)),
+            (5 | 8, 12) => {
+                let encoding = header.encoding(if field == 5 { 2 } else { 4 })?;
+                page.is_of_dictionary |= OF_DICTIONARY.contains(&encoding);
+                Some(())
+            }
             _ => header.skip(kind, DEPTH_MAX),
         })?;
         page.header_bytes = bytes.len() - header.rest.len();
