@@ -195,9 +195,7 @@ fn run_measure(arguments: &MeasureArguments, engine: &EngineArguments, console: 
         remote::run(&Remote { arguments, engine, url }, &benchmark, &directory, console)?;
         return Ok(Outcome::Done);
     }
-    if arguments.device.card().is_some() {
-        console.warning(machine::NO_CARD_HAS_RUN_IT);
-    }
+    machine::warn_of_card(arguments.device, console);
     let compute = device::compute(arguments.device, arguments.compute.map(Into::into));
     let place = Place::new(arguments.device, compute, &machine::resources(arguments.device, 1)?)?;
     let work = || {

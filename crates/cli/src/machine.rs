@@ -20,9 +20,14 @@ use model::{
 };
 use rl::device::{DeviceSetting, Resources};
 
-/// What is said where a card is chosen.
-pub(crate) const NO_CARD_HAS_RUN_IT: &str =
-    "no card has run this program yet: hold its first numbers against those of --device cpu";
+use crate::console::Console;
+
+/// Says what is not known yet where `device` is a card.
+pub(crate) fn warn_of_card(device: DeviceSetting, console: &Console) {
+    if device.card().is_some() {
+        console.warning("no card has run this program yet: hold its first numbers against those of the processor");
+    }
+}
 
 /// A pool for the kernels; 0 threads takes all cores.
 pub(crate) fn thread_pool(threads: usize) -> Result<Pool> {

@@ -3,13 +3,15 @@
 use std::io::Read;
 
 use anyhow::{Context, Result, bail};
-use model::{Buffer, Cache, Chunk, Model, ModelDirectory, SamplerWorkspace, Sampling, draw};
+use model::{Adapter, Cache, Chunk, Model, ModelDirectory, SamplerWorkspace, Sampling};
 use record::StopReason;
 use rl::{
     config::{PromptSettings, Template},
+    device::{self, DeviceSetting, Place},
+    estimate::{PlannedModel, SamplingLoad, plan_sampling},
     prompt::Prompter,
     random::{Purpose, Stream},
-    sampler::SamplerSettings,
+    sampler::{PREFILL_ROWS, SamplerSettings},
 };
 
 use crate::{
@@ -71,18 +73,37 @@ pub(crate) struct Arguments {
     /// What matrix products compute with; the fastest that the CPU has unless given.
     #[arg(long, value_enum, value_name = "TYPE")]
     compute: Option<ComputeOption>,
+    /// Where the model computes: auto, cpu, or cuda:N for card N; see `brevity devices`.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: DeviceSetting,
 }
 
 /// Runs `brevity sample`.
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let texts = arguments.texts.iter().map(|text| read_text(text)).collect::<Result<Vec<_>>>()?;
-    machine::thread_pool(arguments.threads)?.install(|| {
-        let source = hub::open_model(&arguments.model, arguments.compute.map(Into::into), console)?;
-        for (position, text) in texts.iter().enumerate() {
-            complete(arguments, &source, (position, text), console)?;
+    machine::warn_of_card(arguments.device, console);
+    let compute = device::compute(arguments.device, arguments.compute.map(Into::into));
+    let place = Place::new(arguments.device, compute, &machine::resources(arguments.device, 1)?)?;
+    let work = || {
+        let mut source = hub::open_model(&arguments.model, Some(compute.into()), console)?;
+        let prompts = texts.iter().map(|text| prompt_tokens(arguments, &source, text)).collect::<Result<Vec<_>>>()?;
+        source.model = put(source.model, &place, &prompts, arguments.max_tokens)?;
+        for (position, prompt) in prompts.iter().enumerate() {
+            complete(arguments, &source, (position, prompt), console)?;
         }
         Ok(Outcome::Done)
-    })
+    };
+    machine::thread_pool(arguments.threads)?.install(|| machine::with_card(work))
+}
+
+/// `model` at its place, if the longest completion of the longest of `prompts` finds room there.
+fn put(model: Model, place: &Place, prompts: &[Vec<u32>], tokens_max: usize) -> Result<Model> {
+    let longest = prompts.iter().map(Vec::len).max().unwrap_or(1);
+    let room = model.config().positions_max - longest;
+    let load = SamplingLoad { groups: 1, group_size: 1, lengths: [longest, tokens_max.min(room)], sequences_max: 1 };
+    let planned = PlannedModel { config: model.config(), adapter: model.adapter().map(Adapter::settings) };
+    let plan = plan_sampling(planned, place.memory(), load, place.free_bytes())?;
+    Ok(place.put(model, plan.estimate.cache as usize)?)
 }
 
 fn read_text(text: &str) -> Result<String> {
@@ -98,10 +119,9 @@ fn read_text(text: &str) -> Result<String> {
 fn complete(
     arguments: &Arguments,
     source: &ModelDirectory,
-    (position, text): (usize, &str),
+    (position, prompt): (usize, &[u32]),
     console: &Console,
 ) -> Result<()> {
-    let prompt = prompt_tokens(arguments, source, text)?;
     let settings = SamplerSettings {
         sampling: Sampling {
             temperature: arguments.temperature as f32,
@@ -113,7 +133,7 @@ fn complete(
         cache_bytes_max: 0,
         end_tokens: source.end_tokens.clone(),
     };
-    let prefix = Prefix::new(&source.model, &prompt);
+    let prefix = Prefix::new(&source.model, prompt);
     let several = arguments.n > 1 || arguments.texts.len() > 1;
     for index in 0..arguments.n {
         if several {
@@ -181,19 +201,20 @@ fn prompt_tokens(arguments: &Arguments, source: &ModelDirectory, text: &str) -> 
 /// A prompt as the network left it.
 struct Prefix {
     cache: Cache,
-    /// Logits after the last token, \[V\].
-    logits: Buffer,
+    /// Hidden row of the last token, \[C\].
+    hidden: Vec<f32>,
     /// Tokens that the model's context leaves.
     room: usize,
 }
 
 impl Prefix {
     fn new(model: &Model, prompt: &[u32]) -> Self {
-        let (mut cache, mut logits) = (Cache::new(model), Buffer::new());
-        let mut workspace = SamplerWorkspace::default();
-        let hidden = model.advance(&mut [Chunk { tokens: prompt, shared: None, own: &mut cache }], &mut workspace);
-        model.logits(&mut logits, hidden);
-        Self { cache, logits, room: model.config().positions_max.saturating_sub(prompt.len()) }
+        let (mut cache, mut workspace) = (Cache::new(model), SamplerWorkspace::default());
+        let mut hidden = Vec::new();
+        for tokens in prompt.chunks(PREFILL_ROWS) {
+            hidden = model.advance(&mut [Chunk { tokens, shared: None, own: &mut cache }], &mut workspace).to_vec();
+        }
+        Self { cache, hidden, room: model.config().positions_max.saturating_sub(prompt.len()) }
     }
 }
 
@@ -207,11 +228,11 @@ fn stream_completion(
     mut each: impl FnMut(u32) -> Result<()>,
 ) -> Result<(usize, StopReason)> {
     let (mut own, mut workspace) = (Cache::new(model), SamplerWorkspace::default());
-    let mut logits = prefix.logits.clone();
+    let mut hidden = prefix.hidden.clone();
     let limit = settings.completion_tokens_max.min(prefix.room).max(1);
     let mut tokens = 0;
     loop {
-        let token = draw(&mut logits, &settings.sampling, stream.uniform()).token;
+        let token = model.draw(&hidden, &settings.sampling, &[stream.uniform()], &mut workspace)[0].token;
         tokens += 1;
         each(token)?;
         if settings.end_tokens.contains(&token) {
@@ -221,8 +242,7 @@ fn stream_completion(
             return Ok((tokens, StopReason::Limit));
         }
         let chunk = Chunk { tokens: &[token], shared: Some(&prefix.cache), own: &mut own };
-        let hidden = model.advance(&mut [chunk], &mut workspace);
-        model.logits(&mut logits, hidden);
+        hidden = model.advance(&mut [chunk], &mut workspace).to_vec();
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
 }
 
 fn train(config: &SftConfig, model: &ModelPlace, root: &Path, console: &Console) -> Result<Outcome> {
+    machine::warn_of_card(config.device, console);
     let progress = Progress::new(console);
     let told = progress.clone();
     machine::watch_for_stop(move || told.line("stopping after this step; press Ctrl-C again to end at once"))?;

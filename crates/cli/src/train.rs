@@ -157,9 +157,7 @@ fn refuse_other_config(config: &RunConfig, path: &Path, root: &Path) -> Result<(
 
 fn train(plan: Plan, model: &ModelPlace, console: &Console) -> Result<Outcome> {
     let Plan { config, root, start } = plan;
-    if config.device.card().is_some() {
-        console.warning(machine::NO_CARD_HAS_RUN_IT);
-    }
+    machine::warn_of_card(config.device, console);
     let provenance = Provenance {
         brevity_version: env!("CARGO_PKG_VERSION").to_owned(),
         started_unix_seconds: machine::unix_seconds(),

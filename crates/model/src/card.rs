@@ -19,7 +19,9 @@ use std::{borrow::Cow, sync::Arc};
 use kernels::{
     adamw,
     cuda::{
+        Unusable,
         array::{Array, Bf16},
+        launch,
         machine::Machine,
         operations::{AdamwTensor, Norm, Operations, Rotation},
     },
@@ -144,7 +146,19 @@ pub fn fault_of(config: &ModelConfig, adapter: Option<&AdapterSettings>) -> Opti
     if let Some((field, value)) = sizes.into_iter().chain(rank).find(|(_, value)| !value.is_multiple_of(8)) {
         return Some(format!("{field} is {value}; a card takes multiples of 8"));
     }
+    let max = launch::VOCABULARY_MAX;
+    if config.vocabulary > max {
+        return Some(format!("vocab_size is {}; a card takes up to {max}", config.vocabulary));
+    }
     Operations::fault_of(&config.heads)
+}
+
+/// Why a model of this configuration can't be trained on this card, where [`fault_of`] has nothing to say.
+///
+/// # Errors
+/// When the card does not tell what it has.
+pub fn training_fault_of(config: &ModelConfig, machine: &dyn Machine) -> Result<Option<String>, Unusable> {
+    Ok(Operations::training_fault_of(&config.heads, machine.block_bytes_max()?))
 }
 
 impl CardModel {
@@ -307,6 +321,11 @@ mod tests {
         for (config, adapter, expected) in [
             (config(36, 64, 16), None, "hidden_size is 36; a card takes multiples of 8"),
             (config(32, 60, 16), None, "intermediate_size is 60; a card takes multiples of 8"),
+            (
+                ModelConfig { vocabulary: 300_000, ..fits.clone() },
+                None,
+                "vocab_size is 300000; a card takes up to 262144",
+            ),
             (config(32, 64, 12), None, "heads of 12; a card takes multiples of 8 up to 128"),
             (fits, Some(adapter(4)), "the adapter's rank is 4; a card takes multiples of 8"),
         ] {

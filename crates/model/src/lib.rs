@@ -33,7 +33,7 @@ pub use gguf::{ImportSummary, import};
 pub use kernels::{
     Buffer, Compute, adamw, cuda, instruction_set,
     logprob::TokenLogprob,
-    sample::{self, Drawn, Sampling, draw},
+    sample::{self, Drawn, Sampling},
     threads,
 };
 pub use lora::{ALPHA_MAX, Adapter, AdapterScaling, AdapterSettings, Projection, RANK_MAX, adapter_shapes};

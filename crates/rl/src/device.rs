@@ -191,14 +191,18 @@ impl Place {
         }
     }
 
-    /// Refuses a model that can't be computed here, before its weights are read.
+    /// Refuses a model that can't be trained here, before its weights are read.
     pub(crate) fn refuse(&self, config: &ModelConfig, adapter: Option<&AdapterSettings>) -> Result<(), RlError> {
-        let Self::Card { .. } = self else { return Ok(()) };
-        match card::fault_of(config, adapter) {
-            None => Ok(()),
-            Some(fault) => {
-                Err(RlError::Setting { field: "device", message: format!("names a card, and {fault}; set cpu") })
-            }
+        let Self::Card { machine, .. } = self else { return Ok(()) };
+        let refused = |message| Err(RlError::Setting { field: "device", message });
+        let fault = match card::fault_of(config, adapter) {
+            None => card::training_fault_of(config, machine.as_ref()),
+            fault => Ok(fault),
+        };
+        match fault {
+            Ok(None) => Ok(()),
+            Ok(Some(fault)) => refused(format!("names a card, and {fault}; set cpu")),
+            Err(fault) => refused(format!("names a card that is not usable: {fault}; {}", fault.remedy())),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::random::Stream;
 
 /// Rows of prompts, or of completions that come back, that the network computes at once; a longer prompt is computed in
 /// pieces, a longer completion alone.
-pub(crate) const PREFILL_ROWS: usize = 1024;
+pub const PREFILL_ROWS: usize = 1024;
 
 /// How completions are sampled.
 #[derive(Debug, Clone, PartialEq)]

@@ -36,6 +36,7 @@ fn a_device_that_is_not_there_is_refused_with_the_reason_before_anything_is_writ
     let said = ["device cuda:99 is not usable: ", "or give --device cpu"];
     scratch.refuse(&["train", "config.toml", "--device", "cuda:99", "--out", "run"], 1, &said);
     assert!(!scratch.path("run").exists(), "a run that could not begin left a directory");
+    scratch.refuse(&["sample", "--model", "model", "--plain", "--device", "cuda:99", "7"], 1, &said);
     let said = ["invalid value 'tpu' for '--device <DEVICE>'", "expected `auto`, `cpu` or `cuda:N`"];
     scratch.refuse(&["train", "config.toml", "--device", "tpu"], 2, &said);
     scratch.refuse(

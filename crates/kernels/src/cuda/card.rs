@@ -96,6 +96,10 @@ impl Machine for OpenCard {
         mem_get_info().map(|(free, _)| free).map_err(refused("its free memory"))
     }
 
+    fn block_bytes_max(&self) -> Result<usize, Unusable> {
+        self.device.block_bytes_max()
+    }
+
     unsafe fn free(&self, memory: Address) {
         // What could not be given back is left to the driver's own end.
         let _ = self.device.enter();

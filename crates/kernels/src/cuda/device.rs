@@ -12,8 +12,8 @@ use cudarc::driver::{
         stream::{self, StreamKind},
     },
     sys::{
-        CUcontext, CUdevice, CUdeviceptr, CUfunction, CUfunction_attribute_enum, CUmemAttach_flags_enum, CUmodule,
-        CUstream,
+        CUcontext, CUdevice, CUdevice_attribute, CUdeviceptr, CUfunction, CUfunction_attribute_enum,
+        CUmemAttach_flags_enum, CUmodule, CUstream,
     },
 };
 
@@ -68,6 +68,17 @@ impl Device {
     /// What NVRTC calls the card's architecture.
     pub fn architecture(&self) -> String {
         architecture(self.capability)
+    }
+
+    /// Bytes of shared memory that a block may take when a kernel asks for them.
+    ///
+    /// # Errors
+    /// When the driver does not tell.
+    pub(super) fn block_bytes_max(&self) -> Result<usize, Unusable> {
+        let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+        // SAFETY: the device is one that the driver gave.
+        let bytes = unsafe { device::get_attribute(self.number, attribute) }.map_err(refused("its shared memory"))?;
+        Ok(bytes.unsigned_abs() as usize)
     }
 
     /// Makes the card's context that of the calling thread.

@@ -30,6 +30,8 @@ type Emulate = unsafe extern "C" fn(*const c_char, Entry, *mut *mut c_void, c_ui
 const PAGE_BYTES: usize = 4096;
 /// Memory that it says is free.
 const MEMORY_BYTES: usize = 1 << 30;
+/// Shared memory that it says a block may take: that of compute capability 9.0.
+const BLOCK_BYTES: usize = 227 << 10;
 /// Where memory may begin.
 const ALIGNMENT: usize = 256;
 
@@ -180,6 +182,10 @@ impl Machine for Emulation {
 
     fn free_bytes(&self) -> Result<usize, Unusable> {
         Ok(MEMORY_BYTES)
+    }
+
+    fn block_bytes_max(&self) -> Result<usize, Unusable> {
+        Ok(BLOCK_BYTES)
     }
 
     unsafe fn free(&self, memory: Address) {

@@ -35,6 +35,8 @@ pub const VOCABULARY_BLOCK: usize = 512;
 pub const SAMPLE_THREADS: usize = 256;
 /// Vocabulary blocks that it can hold: V up to 262,144.
 pub const SAMPLE_BLOCKS_MAX: usize = 512;
+/// Largest vocabulary that tokens are drawn from.
+pub const VOCABULARY_MAX: usize = SAMPLE_BLOCKS_MAX * VOCABULARY_BLOCK;
 /// Largest D.
 pub const HEAD_WIDTH_MAX: usize = 128;
 /// Query rows of a warp, which the rows of one key-value head must not exceed in decoding.
@@ -182,6 +184,13 @@ pub fn attention_backward_keys(blocks: usize, heads: usize, head_width: usize) -
     Launch { kernel: "attention_backward_keys", grid: [blocks, heads], threads: ATTENTION_THREADS, shared_bytes }
 }
 
+/// Bytes of shared memory that a block takes in training at most: in the attention and its gradients.
+pub fn training_block_bytes(head_width: usize) -> usize {
+    let [forward, queries, keys] = [attention_forward, attention_backward_queries, attention_backward_keys]
+        .map(|launch| launch(1, 1, head_width).shared_bytes);
+    forward.max(queries).max(keys)
+}
+
 /// `attention_decode` of tiles of sequences and K heads: queries, and two stages of keys and values.
 pub fn attention_decode(tiles: usize, heads: usize, head_width: usize) -> Launch {
     let shared_bytes = (WARP_ROWS + 4 * TILE_KEYS) * tile_row_bytes(head_width);
@@ -221,8 +230,7 @@ pub fn head_logprobs(rows: usize) -> Launch {
 
 /// `sample` of N rows.
 pub fn sample(rows: usize, vocabulary: usize) -> Launch {
-    let blocks = vocabulary.div_ceil(VOCABULARY_BLOCK);
-    assert!(blocks <= SAMPLE_BLOCKS_MAX, "a vocabulary of {vocabulary} in more than {SAMPLE_BLOCKS_MAX} blocks");
+    assert!(vocabulary <= VOCABULARY_MAX, "a vocabulary of {vocabulary}, above {VOCABULARY_MAX}");
     // Digits, the sums of each warp (two of f64, one of u64), the walk's place, and the blocks' weights.
     let shared_bytes = (256 + 3 * SAMPLE_THREADS / WARP + 2 + SAMPLE_BLOCKS_MAX) * size_of::<u64>();
     Launch { kernel: "sample", grid: [rows, 1], threads: SAMPLE_THREADS, shared_bytes }

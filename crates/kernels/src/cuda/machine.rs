@@ -19,6 +19,12 @@ pub trait Machine: Debug + Send + Sync {
     /// When the driver does not tell.
     fn free_bytes(&self) -> Result<usize, Unusable>;
 
+    /// Bytes of shared memory that a block of threads may take, at most.
+    ///
+    /// # Errors
+    /// When the driver does not tell.
+    fn block_bytes_max(&self) -> Result<usize, Unusable>;
+
     /// Gives memory back, when what was asked for before is done.
     ///
     /// # Safety

@@ -102,6 +102,19 @@ impl Operations {
         (together > max).then(|| format!("{together} query heads for each key-value head; a card takes up to {max}"))
     }
 
+    /// Why a card whose blocks may take so many bytes of shared memory can't train such heads.
+    pub fn training_fault_of(heads: &Heads, block_bytes_max: usize) -> Option<String> {
+        let needed = launch::training_block_bytes(heads.width);
+        let told = || {
+            let [needed, max] = [needed, block_bytes_max].map(|bytes| bytes >> 10);
+            format!(
+                "heads of {}; training them takes {needed} KiB of shared memory, and this card has {max}",
+                heads.width
+            )
+        };
+        (needed > block_bytes_max).then(told)
+    }
+
     /// Where arrays of these operations are.
     pub fn machine(&self) -> &Arc<dyn Machine> {
         &self.machine
@@ -215,4 +228,20 @@ impl Operations {
 fn rows_of<T: super::array::Plain>(array: &Array<T>, width: usize) -> usize {
     assert!(width > 0 && array.len().is_multiple_of(width), "{} numbers in rows of {width}", array.len());
     array.len() / width
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_heads_are_trained_where_their_tiles_fit_a_block() {
+        let fault = |width, kibibytes: usize| {
+            Operations::training_fault_of(&Heads { query: 16, key_value: 8, width }, kibibytes << 10)
+        };
+        // 2·64 + 4·64 rows of 136 numbers of 2 bytes: 102 KiB. A block has 99, 163 or 227, by compute capability.
+        let expected = "heads of 128; training them takes 102 KiB of shared memory, and this card has 99";
+        assert_eq!(fault(128, 99).as_deref(), Some(expected));
+        assert_eq!([fault(128, 163), fault(128, 227), fault(112, 99), fault(64, 99)], [None, None, None, None]);
+    }
 }
