@@ -3,6 +3,7 @@
 //! Compression: none, snappy and gzip, all in Rust. Zstandard is left out because the crate's decoder is a C library.
 //! Columns that nobody asked for are not decoded.
 
+mod guard;
 mod pages;
 
 use std::{fs::File, path::Path, sync::Arc};
@@ -25,9 +26,10 @@ pub(super) fn read(path: &Path, wanted: &[&str]) -> Result<Vec<Row>, RlError> {
         path: path.to_owned(),
         source,
     })?;
-    read_columns(file, wanted).map_err(|error| {
+    let read = guard::guarded(|| read_columns(file, wanted).map_err(|error| error.to_string()));
+    read.unwrap_or_else(|panic| Err(format!("the parquet crate gives up, with `{panic}`"))).map_err(|fault| {
         let message = format!(
-            "cannot be read as Parquet: {error}; write it anew uncompressed or with snappy or gzip, or as JSONL"
+            "cannot be read as Parquet: {fault}; write it anew uncompressed or with snappy or gzip, or as JSONL"
         );
         RlError::File { path: path.to_owned(), message }
     })

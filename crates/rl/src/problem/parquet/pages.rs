@@ -1,9 +1,8 @@
 //! What the pages of a Parquet file claim, checked before the `parquet` crate takes it for true: a file of a kilobyte may
-//! claim pages of 2 GiB, and pages of a dictionary that is not there end the crate in a panic.
+//! claim pages of 2 GiB.
 //!
-//! A page begins with a struct in [Thrift's compact protocol][thrift], of which field 1 is its type, fields 2 and 3 are its
-//! size before and after compression, and fields 5 and 8 hold the encoding of values (`PageHeader` of
-//! [parquet.thrift][parquet]). Nothing else of a page is read here.
+//! A page begins with a struct in [Thrift's compact protocol][thrift], of which fields 2 and 3 are its size before and after
+//! compression (`PageHeader` of [parquet.thrift][parquet]). Nothing else of a page is read here.
 //!
 //! [thrift]: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 //! [parquet]: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
@@ -22,11 +21,6 @@ const DEPTH_MAX: usize = 16;
 /// What a page may claim beyond the ratio of its compression, for pages of a few bytes.
 const CLAIM_SLACK_BYTES: i64 = 1024;
 
-/// The type of a page that is a dictionary.
-const DICTIONARY_PAGE: i64 = 2;
-/// Encodings whose values are places in one: `PLAIN_DICTIONARY` and `RLE_DICTIONARY`.
-const OF_DICTIONARY: [i64; 2] = [2, 8];
-
 /// Refuses a file that claims more of the columns that `is_wanted` than their bytes can hold; the error is a message.
 pub(super) fn check(file: &File, metadata: &ParquetMetaData, is_wanted: impl Fn(&str) -> bool) -> Result<(), String> {
     for column in metadata.row_groups().iter().flat_map(RowGroupMetaData::columns) {
@@ -43,7 +37,6 @@ fn check_chunk(file: &File, column: &ColumnChunkMetaData) -> Result<(), String> 
     let end = start.checked_add(column.compressed_size()).filter(|_| start >= 0 && column.compressed_size() >= 0);
     let end = end.ok_or_else(|| format!("is said to begin at {start} with {} bytes", column.compressed_size()))?;
     let (mut offset, end, ratio_max) = (start as u64, end as u64, ratio_max(column.compression()));
-    let mut has_dictionary = false;
     while offset < end {
         let mut header = vec![0; HEADER_BYTES_MAX.min(end - offset) as usize];
         if file.read_exact_at(&mut header, offset).is_err() {
@@ -54,11 +47,7 @@ fn check_chunk(file: &File, column: &ColumnChunkMetaData) -> Result<(), String> 
             let whole = (header.len() as u64) < HEADER_BYTES_MAX;
             return if whole { Ok(()) } else { Err(format!("has a page header above {HEADER_BYTES_MAX} bytes")) };
         };
-        let Page { sizes: [uncompressed, compressed], is_of_dictionary, header_bytes, .. } = page;
-        has_dictionary |= page.kind == DICTIONARY_PAGE;
-        if is_of_dictionary && !has_dictionary {
-            return Err("has a page of a dictionary that it does not begin with".to_owned());
-        }
+        let Page { sizes: [uncompressed, compressed], header_bytes } = page;
         if compressed < 0 || uncompressed < 0 || uncompressed > compressed * ratio_max + CLAIM_SLACK_BYTES {
             return Err(format!("has a page of {compressed} bytes that claims to be {uncompressed}"));
         }
@@ -85,11 +74,8 @@ fn ratio_max(compression: Compression) -> i64 {
 /// What a page's header says.
 #[derive(Debug, PartialEq, Eq)]
 struct Page {
-    kind: i64,
     /// Bytes before and after compression.
     sizes: [i64; 2],
-    /// Whether its values are places in a dictionary.
-    is_of_dictionary: bool,
     header_bytes: usize,
 }
 
@@ -97,16 +83,9 @@ impl Page {
     /// The header that `bytes` begin with; none where they begin with none.
     fn read(bytes: &[u8]) -> Option<Self> {
         let mut header = Compact { rest: bytes };
-        let mut page = Self { kind: -1, sizes: [-1; 2], is_of_dictionary: false, header_bytes: 0 };
+        let mut page = Self { sizes: [-1; 2], header_bytes: 0 };
         header.each_field(|header, field, kind| match (field, kind) {
-            (1, 5) => header.integer().map(|kind| page.kind = kind),
             (2 | 3, 5) => header.integer().map(|size| page.sizes[field as usize - 2] = size),
-            // Of a data page of the first version, and of one of the second.
-            (5 | 8, 12) => {
-                let encoding = header.encoding(if field == 5 { 2 } else { 4 })?;
-                page.is_of_dictionary |= OF_DICTIONARY.contains(&encoding);
-                Some(())
-            }
             _ => header.skip(kind, DEPTH_MAX),
         })?;
         page.header_bytes = bytes.len() - header.rest.len();
@@ -163,16 +142,6 @@ impl Compact<'_> {
         }
     }
 
-    /// The number in field `place` of a struct, which is passed over; 0, the plain encoding, without it.
-    fn encoding(&mut self, place: i64) -> Option<i64> {
-        let mut encoding = 0;
-        self.each_field(|header, field, kind| match (field, kind) {
-            (found, 5) if found == place => header.integer().map(|number| encoding = number),
-            _ => header.skip(kind, DEPTH_MAX - 1),
-        })?;
-        Some(encoding)
-    }
-
     /// Passes over a value of type `kind`, with up to `depth` structs within one another.
     fn skip(&mut self, kind: u8, depth: usize) -> Option<()> {
         let depth = depth.checked_sub(1)?;
@@ -210,13 +179,13 @@ mod tests {
 
     #[test]
     fn a_page_header_is_read_up_to_its_end() {
-        // By hand: type 0; 1,000 and 100 as zigzag varints; field 5, a struct of an i32, a list of two binaries and a flag.
+        // By hand: a type; 1,000 and 100 as zigzag varints; field 5, a struct of an i32, a list of two binaries and a flag.
         let header = [
             0x15, 0x00, 0x15, 0xd0, 0x0f, 0x15, 0xc8, 0x01, 0x2c, 0x15, 0x02, 0x19, 0x28, 0x01, b'a', 0x00, 0x11, 0x00,
             0x00,
         ];
         let followed = [&header[..], b"values"].concat();
-        let page = Page { kind: 0, sizes: [1000, 100], is_of_dictionary: false, header_bytes: header.len() };
+        let page = Page { sizes: [1000, 100], header_bytes: header.len() };
         assert_eq!(Page::read(&followed), Some(page));
         for end in 0..header.len() {
             assert_eq!(Page::read(&header[..end]), None, "{end} bytes");
@@ -226,19 +195,6 @@ mod tests {
             [vec![0x99; 100], vec![0x15; 1], [&[0x15][..], &[0xff; 12]].concat(), vec![0x19, 0xf8, 0xff, 0x7f, 0]]
         {
             assert_eq!(Page::read(&wrong), None, "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn pages_of_a_dictionary_are_told_from_others() {
-        // By hand: types 0 and 3; no bytes; field 5 with its field 2, and field 8 with its field 4, an encoding.
-        let first = |encoding: u8| vec![0x15, 0x00, 0x15, 0x00, 0x15, 0x00, 0x2c, 0x25, 2 * encoding, 0x00, 0x00];
-        let second = |encoding: u8| vec![0x15, 0x06, 0x15, 0x00, 0x15, 0x00, 0x5c, 0x45, 2 * encoding, 0x00, 0x00];
-        for (encoding, expected) in [(0, false), (2, true), (3, false), (8, true)] {
-            for (kind, header) in [(0, first(encoding)), (3, second(encoding))] {
-                let page = Page { kind, sizes: [0; 2], is_of_dictionary: expected, header_bytes: header.len() };
-                assert_eq!(Page::read(&header), Some(page), "encoding {encoding}");
-            }
         }
     }
 }
