@@ -3,7 +3,8 @@
 use kernels::{
     Buffer, Compute,
     attention::{self, Sequence, Stretch},
-    sample, threads,
+    sample::{self, Drawn, Sampling},
+    threads,
 };
 
 use crate::{
@@ -116,6 +117,22 @@ pub struct SamplerWorkspace {
 }
 
 impl Model {
+    /// [`Model::advance`], and [`Model::draw`] after each of its rows, which need not leave a card.
+    ///
+    /// Shapes: uniforms \[B\]; returns \[B\].
+    pub fn advance_and_draw(
+        &self,
+        chunks: &mut [Chunk<'_>],
+        (sampling, uniforms): (&Sampling, &[f64]),
+        workspace: &mut SamplerWorkspace,
+    ) -> Vec<Drawn> {
+        if let Some(card) = &self.card {
+            return card.advance_and_draw(chunks, (sampling, uniforms), workspace);
+        }
+        let rows = self.advance(chunks, workspace).to_vec();
+        self.draw(&rows, sampling, uniforms, workspace)
+    }
+
     /// Runs new tokens of several sequences through the network and returns the hidden row of each sequence's last token,
     /// after which [`Model::draw`] draws the next one, and from which [`Model::logits`] gives its logits.
     ///

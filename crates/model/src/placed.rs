@@ -190,19 +190,18 @@ impl OnCard {
     /// [`Model::advance`].
     pub(crate) fn advance(&self, chunks: &mut [Chunk<'_>], workspace: &mut SamplerWorkspace) -> Vec<f32> {
         let sampler = workspace.card.get_or_insert_with(|| CardSampler::new(&self.model));
-        let mut pages = self.pages();
-        let mut chunks: Vec<CardChunk<'_>> = chunks
-            .iter_mut()
-            .map(|chunk| CardChunk {
-                tokens: chunk.tokens,
-                shared: chunk.shared.map(|shared| shared.held.pages()),
-                own: match &mut chunk.own.held {
-                    Held::Pages(own) => own,
-                    Held::Stretches(_) => panic!("a cache of a model on the processor"),
-                },
-            })
-            .collect();
-        self.model.advance(&mut chunks, &mut pages, sampler)
+        self.model.advance(&mut on_card(chunks), &mut self.pages(), sampler)
+    }
+
+    /// [`Model::advance_and_draw`].
+    pub(crate) fn advance_and_draw(
+        &self,
+        chunks: &mut [Chunk<'_>],
+        draws: (&Sampling, &[f64]),
+        workspace: &mut SamplerWorkspace,
+    ) -> Vec<Drawn> {
+        let sampler = workspace.card.get_or_insert_with(|| CardSampler::new(&self.model));
+        self.model.advance_and_draw(&mut on_card(chunks), draws, &mut self.pages(), sampler)
     }
 
     /// [`Model::draw`].
@@ -216,4 +215,17 @@ impl OnCard {
         let sampler = workspace.card.get_or_insert_with(|| CardSampler::new(&self.model));
         self.model.draw(rows, sampling, uniforms, sampler)
     }
+}
+
+/// Chunks whose caches are in pages of a card.
+fn on_card<'a>(chunks: &'a mut [Chunk<'_>]) -> Vec<CardChunk<'a>> {
+    let on_card = |chunk: &'a mut Chunk<'_>| CardChunk {
+        tokens: chunk.tokens,
+        shared: chunk.shared.map(|shared| shared.held.pages()),
+        own: match &mut chunk.own.held {
+            Held::Pages(own) => own,
+            Held::Stretches(_) => panic!("a cache of a model on the processor"),
+        },
+    };
+    chunks.iter_mut().map(on_card).collect()
 }

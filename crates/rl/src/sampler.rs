@@ -275,7 +275,7 @@ impl<'a> Sampler<'a> {
     /// Runs what is new of every live completion through the network and draws its next token.
     fn advance(&mut self) {
         let (prompts, model) = (&self.prompts, self.model);
-        let width = model.config().width;
+        let uniforms: Vec<f64> = self.live.iter_mut().map(|live| live.stream.uniform()).collect();
         // A completion without tokens goes on from its prompt; the others have tokens that are not in their cache: the
         // last one, or all of those that were put back.
         let mut chunks: Vec<Chunk<'_>> = self
@@ -288,19 +288,14 @@ impl<'a> Sampler<'a> {
                 own: &mut live.own,
             })
             .collect();
-        let computed = if chunks.is_empty() { &[] } else { model.advance(&mut chunks, &mut self.workspace) };
-        let mut computed = computed.chunks_exact(width);
-        let mut rows = Vec::with_capacity(self.live.len() * width);
-        for live in &self.live {
-            let row = if live.completion.tokens.is_empty() {
-                self.prompts[live.request].as_ref().map(|prompt| &prompt.hidden[..])
-            } else {
-                computed.next()
-            };
-            rows.extend_from_slice(row.expect("a row for every live completion"));
-        }
-        let uniforms: Vec<f64> = self.live.iter_mut().map(|live| live.stream.uniform()).collect();
-        let drawn = model.draw(&rows, &self.settings.sampling, &uniforms, &mut self.workspace);
+        let sampling = &self.settings.sampling;
+        let drawn = if chunks.len() == uniforms.len() {
+            model.advance_and_draw(&mut chunks, (sampling, &uniforms), &mut self.workspace)
+        } else {
+            let computed = if chunks.is_empty() { &[] } else { model.advance(&mut chunks, &mut self.workspace) };
+            let rows = rows_of(&self.live, prompts, computed.chunks_exact(model.config().width));
+            model.draw(&rows, sampling, &uniforms, &mut self.workspace)
+        };
         for (live, Drawn { token, logprob, entropy }) in self.live.iter_mut().zip(drawn) {
             live.completion.tokens.push(token);
             live.completion.logprobs.push(logprob);
@@ -344,4 +339,19 @@ impl<'a> Sampler<'a> {
         let room = self.model.config().positions_max.saturating_sub(self.requests[request].prompt.len());
         self.settings.completion_tokens_max.min(room).max(1)
     }
+}
+
+/// The row that the next token of each completion is drawn after: of its prompt, or the next one that was computed.
+/// Shapes: returns \[B, C\].
+fn rows_of<'a>(
+    live: &[Live],
+    prompts: &'a [Option<Prompt>],
+    mut computed: impl Iterator<Item = &'a [f32]>,
+) -> Vec<f32> {
+    let row = |live: &Live| {
+        let prompt = || prompts[live.request].as_ref().map(|prompt| &prompt.hidden[..]);
+        let row = if live.completion.tokens.is_empty() { prompt() } else { computed.next() };
+        row.expect("a row for every live completion")
+    };
+    live.iter().flat_map(row).copied().collect()
 }

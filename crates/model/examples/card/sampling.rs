@@ -37,13 +37,13 @@ pub(crate) fn check(shape: &Shape, machine: &Arc<dyn Machine>, seed: u64) {
     let chunks = prompts.iter().zip(&mut shared).map(|(tokens, own)| CardChunk { tokens, shared: None, own });
     let rows = model.advance(&mut chunks.collect::<Vec<_>>(), &mut pages, &mut sampler);
     let width = model.config().width;
-    let mut rows: Vec<f32> = rows.chunks_exact(width).flat_map(|row| row.repeat(GROUP)).collect();
+    let rows: Vec<f32> = rows.chunks_exact(width).flat_map(|row| row.repeat(GROUP)).collect();
     let start = |group| (0..GROUP).map(move |_| group);
     let mut live: Vec<Live> =
         (0..prompts.len()).flat_map(start).map(|group| Live { group, own: pages.cache(), drawn: Vec::new() }).collect();
+    let uniforms: Vec<Vec<f64>> = (0..TOKENS).map(|_| live.iter().map(|_| draws.uniform()).collect()).collect();
+    let mut drawn = model.draw(&rows, &sampling, &uniforms[0], &mut sampler);
     for token in 0..TOKENS {
-        let uniforms: Vec<f64> = live.iter().map(|_| draws.uniform()).collect();
-        let drawn = model.draw(&rows, &sampling, &uniforms, &mut sampler);
         live.iter_mut().zip(drawn).for_each(|(live, drawn)| live.drawn.push(drawn));
         if token == PUT_BACK {
             live.iter_mut().skip(1).step_by(GROUP).for_each(|live| live.own.clear());
@@ -54,7 +54,9 @@ pub(crate) fn check(shape: &Shape, machine: &Arc<dyn Machine>, seed: u64) {
         let mut chunks: Vec<CardChunk<'_>> = chunks
             .map(|(live, tokens)| CardChunk { tokens, shared: Some(&shared[live.group]), own: &mut live.own })
             .collect();
-        rows = model.advance(&mut chunks, &mut pages, &mut sampler);
+        let Some(uniforms) = uniforms.get(token + 1) else { break };
+        // After those that were put back rows leave the card, in all other steps they stay.
+        drawn = model.advance_and_draw(&mut chunks, (&sampling, uniforms), &mut pages, &mut sampler);
     }
     compare(&model, (&prompts, &live), sampling.temperature);
     drop((live, shared));

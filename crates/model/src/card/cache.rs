@@ -140,6 +140,11 @@ impl CardChunk<'_> {
     fn first_position(&self) -> usize {
         self.shared.map_or(0, CardCache::len) + self.own.len()
     }
+
+    /// Whether it has one new token after others.
+    fn is_decoded(&self) -> bool {
+        self.tokens.len() == 1 && self.first_position() > 0
+    }
 }
 
 /// Buffers of the sampler's forward, which keep their memory from call to call.
@@ -230,13 +235,9 @@ impl CardModel {
     /// # Panics
     /// When the pages or the model's positions do not suffice.
     pub fn advance(&self, chunks: &mut [CardChunk<'_>], pages: &mut CardPages, sampler: &mut CardSampler) -> Vec<f32> {
-        for chunk in &*chunks {
-            let end = chunk.first_position() + chunk.tokens.len();
-            assert!(end <= self.config.positions_max, "{end} positions, the model has {}", self.config.positions_max);
-        }
-        let is_decoded = |chunk: &CardChunk<'_>| chunk.tokens.len() == 1 && chunk.first_position() > 0;
+        self.check_positions(chunks);
         let (decoded, others): (Vec<_>, Vec<_>) =
-            chunks.iter_mut().enumerate().partition(|(_, chunk)| is_decoded(chunk));
+            chunks.iter_mut().enumerate().partition(|(_, chunk)| chunk.is_decoded());
         let width = self.config.width;
         let mut rows = vec![0.0; decoded.len() * width + others.len() * width];
         let mut put = |places: &[usize], computed: Vec<f32>| {
@@ -265,6 +266,38 @@ impl CardModel {
             put(&places, sampler.last.values());
         }
         rows
+    }
+
+    /// [`CardModel::advance`] and [`CardModel::draw`] after each of its rows, which stay on the card where every sequence has
+    /// one new token.
+    ///
+    /// Shapes: uniforms \[B\]; returns \[B\].
+    ///
+    /// # Panics
+    /// As [`CardModel::advance`].
+    pub fn advance_and_draw(
+        &self,
+        chunks: &mut [CardChunk<'_>],
+        (sampling, uniforms): (&Sampling, &[f64]),
+        pages: &mut CardPages,
+        sampler: &mut CardSampler,
+    ) -> Vec<Drawn> {
+        if !chunks.iter().all(CardChunk::is_decoded) {
+            let rows = self.advance(chunks, pages, sampler);
+            return self.draw(&rows, sampling, uniforms, sampler);
+        }
+        self.check_positions(chunks);
+        self.decode(&mut chunks.iter_mut().collect::<Vec<_>>(), pages, sampler);
+        let CardSampler { scratch, normed, .. } = sampler;
+        self.operations.normalise(normed, &scratch.hidden, self.norm_of(self.layout.final_norm));
+        self.draw_normed((sampling, uniforms), sampler)
+    }
+
+    fn check_positions(&self, chunks: &[CardChunk<'_>]) {
+        for chunk in chunks {
+            let end = chunk.first_position() + chunk.tokens.len();
+            assert!(end <= self.config.positions_max, "{end} positions, the model has {}", self.config.positions_max);
+        }
     }
 
     /// One new token of each sequence; its row is left in `sampler.scratch.hidden`.
@@ -333,10 +366,16 @@ impl CardModel {
     ///
     /// Shapes: rows \[N, C\], uniforms \[N\]; returns \[N\].
     pub fn draw(&self, rows: &[f32], sampling: &Sampling, uniforms: &[f64], sampler: &mut CardSampler) -> Vec<Drawn> {
-        let CardSampler { last, normed, uniforms: places, logits, sums, drawn, .. } = sampler;
+        let CardSampler { last, normed, .. } = sampler;
         last.set(rows);
-        places.set(uniforms);
         self.operations.normalise(normed, last, self.norm_of(self.layout.final_norm));
+        self.draw_normed((sampling, uniforms), sampler)
+    }
+
+    /// Draws a token after each of the rows whose norm was taken.
+    fn draw_normed(&self, (sampling, uniforms): (&Sampling, &[f64]), sampler: &mut CardSampler) -> Vec<Drawn> {
+        let CardSampler { normed, uniforms: places, logits, sums, drawn, .. } = sampler;
+        places.set(uniforms);
         let (head, width) = (self.rounded(self.layout.head), self.config.width);
         let rows = HeadRows { hidden: normed, head, width, temperature: 1.0 };
         self.operations.draw(drawn, rows, (sampling, places), (logits, sums));
