@@ -24,18 +24,20 @@ class ModelShape:
 
 
 MODEL_S = ModelShape("s", "qwen3", 256, 6, 8, 4, 32, 768, 512, 1e6)
+MODEL_L = ModelShape("l", "qwen3", 2048, 28, 16, 8, 128, 6144, 151_936, 1e6)
 MODEL_M = ModelShape("m", "qwen3", 1024, 28, 16, 8, 128, 3072, 151_936, 1e6)
 SMOLLM2 = ModelShape("smollm2", "llama", 576, 30, 9, 3, 64, 1536, 49_152, 1e5)
 
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """One optimizer step on `sequences` x `positions` tokens."""
+    """One optimizer step on `sequences` x `positions` tokens, at most `rows_max` of them at a time."""
 
     model: ModelShape
     precision: str
     sequences: int
     positions: int
+    rows_max: int = 1 << 30
 
     @property
     def tokens(self):
@@ -51,6 +53,22 @@ class Decode:
     sequences: int
     prompt_tokens: int
     new_tokens: int
+
+    @property
+    def tokens(self):
+        return self.sequences * self.new_tokens
+
+
+@dataclass(frozen=True)
+class Context:
+    """As Decode, but for the prompts' pass, which is not timed; `sequences_max` of the sequences are computed at a time."""
+
+    model: ModelShape
+    precision: str
+    sequences: int
+    prompt_tokens: int
+    new_tokens: int
+    sequences_max: int
 
     @property
     def tokens(self):
@@ -91,6 +109,23 @@ PYTORCH_ROWS = {
     "s-grpo-bf16-weights": GrpoStep(MODEL_S, "bf16", 8, 16, 32, 128),
     "smollm2-grpo": GrpoStep(SMOLLM2, "f32", 8, 8, 32, 150),
     "smollm2-grpo-bf16-weights": GrpoStep(SMOLLM2, "bf16", 8, 8, 32, 150),
+}
+
+# On a card, whose memory of 140 GB holds 256 sequences of 2,048 tokens, or 64 of 8,192.
+CARD_ROWS = {
+    f"card-{model.name}-{name}-bf16": work
+    for model in (MODEL_M, MODEL_L)
+    for name, work in {
+        "train-2048": TrainingStep(model, "bf16", 16, 2048, 8192),
+        "train-8192": TrainingStep(model, "bf16", 4, 8192, 8192),
+        "decode-2048": Context(model, "bf16", 256, 2048, 64, 256),
+        "decode-8192": Context(model, "bf16", 256, 8192, 64, 64),
+    }.items()
+}
+# Small ones of the same kinds, to try the scripts.
+CARD_ROWS |= {
+    "card-tiny-train": TrainingStep(MODEL_S, "bf16", 3, 16, 32),
+    "card-tiny-decode": Context(MODEL_S, "bf16", 3, 16, 4, 2),
 }
 
 LLAMA_SUFFIX = "@llama"

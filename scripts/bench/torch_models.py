@@ -5,7 +5,7 @@ import transformers
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 SEED = 0
-POSITIONS_MAX = 1024
+POSITIONS_MAX = 16_384
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 CLASSES = {"qwen3": (Qwen3Config, Qwen3ForCausalLM), "llama": (LlamaConfig, LlamaForCausalLM)}
 
@@ -33,6 +33,12 @@ def products_are_f32():
     exact = left.double() @ right.double()
     error = ((left @ right).double() - exact).abs().max() / exact.abs().max()
     return error.item() < 1e-5
+
+
+def wait_for(device):
+    """Waits until everything that was started on `device` is done."""
+    if device != "cpu":
+        torch.cuda.synchronize(device)
 
 
 def peer_name():

@@ -36,6 +36,12 @@ pub(crate) struct Options {
     /// Measures the peers too: the virtual environment in which scripts/bench/requirements.txt is installed.
     #[arg(long, value_name = "VENV")]
     peers: Option<PathBuf>,
+    /// Measures the rows of NVIDIA cards instead, on card N of the driver's order; docs/gpu.md says what it needs.
+    #[arg(long, value_name = "N")]
+    card: Option<usize>,
+    /// Measures with the engine of this folder, which `cargo xtask cuda --bundle` made.
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
     /// Measured repeats of each row, after one that warms up.
     #[arg(long, default_value_t = 5, value_parser = positive)]
     repeats: usize,
@@ -129,15 +135,16 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         }
         return Ok(());
     }
-    let rows = chosen(&options.rows)?;
+    let rows = chosen(options)?;
     let peers = options.peers.as_deref().map(|environment| Peers::new(root, environment)).transpose()?;
     let path = options.out.clone().unwrap_or_else(|| default_path(root));
-    let engine = Engine::build(root)?;
+    let executable = options.programs.as_ref().map_or_else(|| build_engine(root), |folder| Ok(folder.join(ENGINE)))?;
+    let engine = Engine::new(executable);
     let mut measured = Vec::new();
     for (index, row) in rows.iter().enumerate() {
         eprintln!("{} ({} of {})", row.name, index + 1, rows.len());
         let threads = row.threads.unwrap_or(options.threads);
-        let repetition = Repetition { threads, repeats: options.repeats };
+        let repetition = Repetition { threads, repeats: options.repeats, card: options.card };
         let row = measure_row(row, &engine, peers.as_ref(), repetition)?;
         append(&path, &row.json())?;
         measured.push(row);
@@ -147,17 +154,33 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The rows of these names in the order of the table.
-fn chosen(names: &[String]) -> Result<Vec<&'static Row>> {
-    if let Some(unknown) = names.iter().find(|name| Row::named(name).is_none()) {
-        bail!("there is no row `{unknown}`; `cargo xtask bench --list` prints those there are");
+/// The name of the engine's benchmark among programs that were built elsewhere.
+pub(crate) const ENGINE: &str = "engine";
+
+/// Builds the engine's benchmark in the repository at `root`; where it lies.
+pub(crate) fn build_engine(root: &Path) -> Result<PathBuf> {
+    Engine::build(root)
+}
+
+/// The rows of these names in the order of the table, of a card or of the processor.
+fn chosen(options: &Options) -> Result<Vec<&'static Row>> {
+    let (names, is_on_card) = (&options.rows, options.card.is_some());
+    for name in names {
+        match Row::named(name) {
+            None => bail!("there is no row `{name}`; `cargo xtask bench --list` prints those there are"),
+            Some(row) if row.is_on_card != is_on_card => {
+                bail!("the row `{name}` is of {}", if row.is_on_card { "a card; pass --card" } else { "the processor" })
+            }
+            Some(_) => (),
+        }
     }
-    Ok(ROWS.iter().filter(|row| names.is_empty() || names.iter().any(|name| name == row.name)).collect())
+    let is_chosen = |row: &&Row| names.is_empty() || names.iter().any(|name| name == row.name);
+    Ok(ROWS.iter().filter(|row| row.is_on_card == is_on_card).filter(is_chosen).collect())
 }
 
 fn measure_row(row: &Row, engine: &Engine, peers: Option<&Peers>, repetition: Repetition) -> Result<Measured> {
     let load_average = measure::load_average();
-    let probe_before = engine.probe(repetition.threads)?;
+    let probe_before = engine.probe(repetition)?;
     let ours = engine.time(row, repetition);
     report("ours", &ours);
     let mut outcomes = Vec::new();
@@ -167,7 +190,7 @@ fn measure_row(row: &Row, engine: &Engine, peers: Option<&Peers>, repetition: Re
         report(&peer.row(row), &outcome);
         outcomes.push((peer, outcome));
     }
-    let probe_after = engine.probe(repetition.threads)?;
+    let probe_after = engine.probe(repetition)?;
     Ok(Measured {
         row: *row,
         threads: repetition.threads,

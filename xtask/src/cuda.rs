@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::{
+    bench,
     ci::Outcome,
     programs::{build_outputs, succeed},
 };
@@ -23,6 +24,12 @@ pub(crate) struct Options {
     /// Fetches cuBLAS, too (600 MB), and fails where no card is found.
     #[arg(long)]
     card: bool,
+    /// Builds what checks and times into FOLDER, for a machine with a card and without a compiler, and checks nothing.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["card", "programs"])]
+    bundle: Option<PathBuf>,
+    /// Checks on the first card with the programs of such a FOLDER; NVIDIA's libraries are those of LD_LIBRARY_PATH.
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
 }
 
 /// Exit code of an example that finds no card.
@@ -34,6 +41,14 @@ const EXAMPLES: [(&str, &str, &str); 3] =
 
 /// Checks the kernels of the repository at `root`.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
+    match (&options.bundle, &options.programs) {
+        (Some(folder), _) => bundle(root, folder),
+        (None, Some(folder)) => check_on_card(folder, options.seed),
+        (None, None) => check_all(root, options),
+    }
+}
+
+fn check_all(root: &Path, options: &Options) -> Result<ExitCode> {
     let folder = build_outputs(root).join("cuda");
     let venv = Environment::open(&folder.join("venv"))?;
     let scripts = root.join("scripts").join("cuda");
@@ -64,12 +79,58 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
         let is_skipped = status.code() == Some(SKIPPED) && !options.card;
         ensure!(is_skipped || status.success(), "running {what} on a card failed");
     }
+    let emulation = format!("--emulation={}", folder.join("emulation").display());
+    for row in ["tiny-train-bf16", "tiny-decode-bf16", "probe"] {
+        let mut bench = Command::new("cargo");
+        bench.args(["test", "--quiet", "--package", "rl", "--bench", "engine", "--", row, &emulation, "--repeats=1"]);
+        succeed(bench.current_dir(root), "running the benchmark in an emulation")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds everything that runs on a card into `folder`.
+fn bundle(root: &Path, folder: &Path) -> Result<ExitCode> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let outputs = build_outputs(root);
+    let build =
+        |arguments: &[&str]| succeed(Command::new("cargo").arg("build").args(arguments).current_dir(root), "cargo");
+    for (package, example, _) in EXAMPLES {
+        // One by one: two examples have the same name.
+        build(&["--package", package, "--example", example])?;
+        place(&outputs.join("debug/examples").join(example), &folder.join(format!("{package}-{example}")))?;
+    }
+    build(&["--package", "xtask"])?;
+    place(&outputs.join("debug/xtask"), &folder.join("xtask"))?;
+    build(&["--release", "--package", "cli"])?;
+    place(&outputs.join("release/brevity"), &folder.join("brevity"))?;
+    place(&bench::build_engine(root)?, &folder.join(bench::ENGINE))?;
+    let folder = folder.display();
+    println!("there, in the repository: {folder}/xtask cuda --programs {folder}");
+    println!("                          {folder}/xtask bench --card 0 --programs {folder} --peers VENV");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Copies a program without what only a debugger reads.
+fn place(built: &Path, to: &Path) -> Result<()> {
+    let mut strip = Command::new("strip");
+    succeed(strip.arg("-o").arg(to).arg(built), "strip; it is a part of binutils")
+}
+
+fn check_on_card(folder: &Path, seed: u64) -> Result<ExitCode> {
+    for (package, example, what) in EXAMPLES {
+        let mut check = Command::new(folder.join(format!("{package}-{example}")));
+        check.arg("card");
+        if package != "rl" {
+            check.arg(seed.to_string());
+        }
+        succeed(&mut check, &format!("running {what} on a card"))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The part of `cargo xtask ci`.
 pub(crate) fn check(root: &Path) -> Result<Outcome> {
-    run(root, &Options { seed: 0, card: false }).map(|_| Outcome::PASSED)
+    check_all(root, &Options { seed: 0, card: false, bundle: None, programs: None }).map(|_| Outcome::PASSED)
 }
 
 /// A Python environment that is kept, for NVIDIA's libraries.

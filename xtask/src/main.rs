@@ -57,7 +57,9 @@ enum Command {
 
 fn main() -> Result<ExitCode> {
     let command = Command::parse();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent directory")?;
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent directory")?;
+    // Where it was brought from another machine, it is run in the repository.
+    let root = if built_in.is_dir() { built_in } else { Path::new(".") };
     match command {
         Command::Ci => Ok(ci::run(root)),
         Command::Tidy => {

@@ -14,6 +14,7 @@ pub mod launch;
 pub mod machine;
 pub mod operations;
 pub mod parameters;
+pub mod probe;
 mod products;
 pub mod sources;
 

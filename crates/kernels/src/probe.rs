@@ -77,8 +77,8 @@ pub fn reads(length: usize, clock: &dyn Fn() -> Duration) -> f64 {
 
 /// Units of work in a second, the median of the measurements; `work` does about as many as it is told and returns how
 /// many it did.
-fn rate(clock: &dyn Fn() -> Duration, work: impl Fn(usize) -> usize) -> f64 {
-    let timed = |units: usize| {
+pub(crate) fn rate(clock: &dyn Fn() -> Duration, mut work: impl FnMut(usize) -> usize) -> f64 {
+    let mut timed = |units: usize| {
         let start = clock();
         let done = work(units);
         // A clock that does not move must not make the rate infinite.

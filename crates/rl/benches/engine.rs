@@ -1,16 +1,24 @@
 //! Times one row of docs/performance.md: `cargo bench -p rl --bench engine -- ROW`. `cargo xtask bench` runs all.
 //!
 //! Prints one line of JSON: the row, seconds of each repeat, tokens of a repeat, and the largest memory of the process.
-//! The row `probe` prints what the machine can do at most instead.
+//! The row `probe` prints what the machine can do at most instead. With `--card=N` the model is on card N of the driver's
+//! order; with `--emulation=DIRECTORY` on an emulated one, whose sources are built there: a check, of which no time counts.
 
 #![expect(clippy::print_stdout, reason = "how a benchmark answers")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run fails")]
 
-use std::{convert::Infallible, time::Instant};
+use std::{convert::Infallible, path::Path, sync::Arc, time::Instant};
 
 use model::{
     Batch, Cache, Chunk, Compute, Model, ModelConfig, SamplerWorkspace, Sampling, Tensors, TrainerWorkspace,
+    card::CardPages,
+    cuda::{
+        card::OpenCard,
+        emulation::Emulation,
+        machine::Machine,
+        probe::{self, Sizes},
+    },
     threads::{self, Pool},
 };
 use rl::{
@@ -26,10 +34,20 @@ const S: &str = r#"{"model_type": "qwen3", "vocab_size": 512, "hidden_size": 256
 const M: &str = r#"{"model_type": "qwen3", "vocab_size": 151936, "hidden_size": 1024, "intermediate_size": 3072,
     "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
     "rms_norm_eps": 1e-6, "rope_theta": 1000000, "max_position_embeddings": 16384, "tie_word_embeddings": true}"#;
+/// Qwen3-1.7B.
+const L: &str = r#"{"model_type": "qwen3", "vocab_size": 151936, "hidden_size": 2048, "intermediate_size": 6144,
+    "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
+    "rms_norm_eps": 1e-6, "rope_theta": 1000000, "max_position_embeddings": 16384, "tie_word_embeddings": true}"#;
+/// For checks in an emulation.
+const TINY: &str = r#"{"model_type": "qwen3", "vocab_size": 96, "hidden_size": 32, "intermediate_size": 48,
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 1e-6,
+    "rope_theta": 10000, "max_position_embeddings": 256, "tie_word_embeddings": true}"#;
 const SMOLLM2: &str = r#"{"model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536,
     "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "rms_norm_eps": 1e-5,
     "rope_theta": 100000, "max_position_embeddings": 8192, "tie_word_embeddings": true}"#;
 
+/// Weights that are drawn, and repeated: to draw all of a large model would take longer than what is measured.
+const DRAWN_WEIGHTS: usize = 1_000_003;
 const ANY_TOKEN: Sampling = Sampling { temperature: 1.0, top_k: 0, top_p: 1.0 };
 
 /// What a row measures.
@@ -38,10 +56,25 @@ enum Work {
     Train { sequences: usize, tokens: usize },
     /// New tokens after prompts of so many tokens, one sequence each.
     Decode { sequences: usize, prompt: usize, new: usize },
-    /// As `Decode`, but for the pass over the prompts, which is done once before all repeats.
-    Context { sequences: usize, prompt: usize, new: usize },
+    /// New tokens after prompts of so many tokens, of so many completions each; the pass over the prompts is done once before
+    /// all repeats.
+    Context { problems: usize, completions: usize, prompt: usize, new: usize },
     /// A step of sampling and training: problems, completions of each, tokens of each after a prompt of 32.
     Step { problems: usize, completions: usize, tokens: usize },
+}
+
+impl Work {
+    /// How many caches of how many positions are held at once.
+    fn caches(&self) -> Vec<(usize, usize)> {
+        match *self {
+            Self::Train { .. } => Vec::new(),
+            Self::Decode { sequences, prompt, new } => vec![(sequences, prompt), (sequences, new)],
+            Self::Context { problems, completions, prompt, new } => {
+                vec![(problems, prompt), (problems * completions, new)]
+            }
+            Self::Step { problems, completions, tokens } => vec![(problems, 32), (problems * completions, tokens)],
+        }
+    }
 }
 
 fn row(name: &str) -> Option<(&'static str, Work)> {
@@ -50,16 +83,26 @@ fn row(name: &str) -> Option<(&'static str, Work)> {
         "m-train" => (M, Work::Train { sequences: 1, tokens: 512 }),
         "m-train-1024" => (M, Work::Train { sequences: 1, tokens: 1024 }),
         "s-decode" => (S, Work::Decode { sequences: 64, prompt: 32, new: 128 }),
-        "s-decode-context-256" => (S, Work::Context { sequences: 16, prompt: 256, new: 32 }),
-        "s-decode-context-1024" => (S, Work::Context { sequences: 16, prompt: 1024, new: 32 }),
-        "s-decode-context-4096" => (S, Work::Context { sequences: 16, prompt: 4096, new: 32 }),
-        "s-decode-context-8192" => (S, Work::Context { sequences: 16, prompt: 8192, new: 32 }),
+        "s-decode-context-256" => (S, Work::Context { problems: 16, completions: 1, prompt: 256, new: 32 }),
+        "s-decode-context-1024" => (S, Work::Context { problems: 16, completions: 1, prompt: 1024, new: 32 }),
+        "s-decode-context-4096" => (S, Work::Context { problems: 16, completions: 1, prompt: 4096, new: 32 }),
+        "s-decode-context-8192" => (S, Work::Context { problems: 16, completions: 1, prompt: 8192, new: 32 }),
         "m-decode-1" => (M, Work::Decode { sequences: 1, prompt: 32, new: 32 }),
         "m-decode-16" => (M, Work::Decode { sequences: 16, prompt: 32, new: 32 }),
         "smollm2-decode" => (SMOLLM2, Work::Decode { sequences: 64, prompt: 32, new: 64 }),
         "s-grpo" => (S, Work::Step { problems: 8, completions: 16, tokens: 128 }),
         "s-grpo-group-4" => (S, Work::Step { problems: 8, completions: 4, tokens: 128 }),
         "s-grpo-group-64" => (S, Work::Step { problems: 8, completions: 64, tokens: 128 }),
+        "card-m-train-2048" => (M, Work::Train { sequences: 16, tokens: 2048 }),
+        "card-m-train-8192" => (M, Work::Train { sequences: 4, tokens: 8192 }),
+        "card-l-train-2048" => (L, Work::Train { sequences: 16, tokens: 2048 }),
+        "card-l-train-8192" => (L, Work::Train { sequences: 4, tokens: 8192 }),
+        "card-m-decode-2048" => (M, Work::Context { problems: 256, completions: 1, prompt: 2048, new: 64 }),
+        "card-m-decode-8192" => (M, Work::Context { problems: 16, completions: 16, prompt: 8192, new: 64 }),
+        "card-l-decode-2048" => (L, Work::Context { problems: 256, completions: 1, prompt: 2048, new: 64 }),
+        "card-l-decode-8192" => (L, Work::Context { problems: 16, completions: 16, prompt: 8192, new: 64 }),
+        "tiny-train" => (TINY, Work::Train { sequences: 3, tokens: 20 }),
+        "tiny-decode" => (TINY, Work::Context { problems: 2, completions: 3, prompt: 70, new: 3 }),
         "smollm2-grpo" => (SMOLLM2, Work::Step { problems: 8, completions: 8, tokens: 150 }),
         _ => return None,
     })
@@ -68,10 +111,15 @@ fn row(name: &str) -> Option<(&'static str, Work)> {
 fn random_model(shape: &str, compute: Compute) -> Model {
     let config = ModelConfig::parse(shape).unwrap();
     let mut stream = Stream::new(1, Purpose::Parameters, [0; 3]);
+    let drawn: Vec<f32> = (0..DRAWN_WEIGHTS).map(|_| (0.04 * (stream.uniform() - 0.5)) as f32).collect();
+    let mut matrices = drawn.iter().copied().cycle();
     let Ok(model) = Model::new(config, compute, |shape| {
-        let is_matrix = shape.shape.len() > 1;
-        let mut value = || if is_matrix { (0.04 * (stream.uniform() - 0.5)) as f32 } else { 1.0 };
-        Ok::<_, Infallible>((0..shape.count()).map(|_| value()).collect())
+        let count = shape.count();
+        Ok::<_, Infallible>(if shape.shape.len() > 1 {
+            matrices.by_ref().take(count).collect()
+        } else {
+            vec![1.0; count]
+        })
     });
     model
 }
@@ -84,6 +132,8 @@ struct Bench {
     training: Option<(Tensors, Optimizer)>,
     /// Keys and values of the prompts, where the row does not time them.
     prompts: Vec<Cache>,
+    /// The card that the model is on.
+    machine: Option<Arc<dyn Machine>>,
 }
 
 impl Bench {
@@ -123,22 +173,23 @@ impl Bench {
         own
     }
 
-    /// Decodes after prompts that are held already.
-    fn decode(&mut self, sequences: usize, (prompt, new): (usize, usize)) {
+    /// Decodes so many completions after each prompt, which are held already.
+    fn decode(&mut self, (problems, completions): (usize, usize), (prompt, new): (usize, usize)) {
         let mut workspace = SamplerWorkspace::default();
         if self.prompts.is_empty() {
-            let held = |sequence| self.held(&self.tokens(sequence as u64, prompt), &mut workspace);
-            self.prompts = (0..sequences).map(held).collect();
+            let held = |problem| self.held(&self.tokens(problem as u64, prompt), &mut workspace);
+            self.prompts = (0..problems).map(held).collect();
         }
-        let mut owns = vec![Cache::new(&self.model); sequences];
+        let sequences = problems * completions;
+        let mut owns: Vec<Cache> = (0..sequences).map(|_| Cache::new(&self.model)).collect();
         let mut tokens = vec![[1_u32]; sequences];
         let uniforms = vec![0.5; sequences];
         for _ in 0..new {
-            let places = tokens.iter().zip(&self.prompts).zip(&mut owns);
-            let mut chunks: Vec<Chunk<'_>> =
-                places.map(|((tokens, prompt), own)| Chunk { tokens, shared: Some(prompt), own }).collect();
-            let rows = self.model.advance(&mut chunks, &mut workspace).to_vec();
-            let drawn = self.model.draw(&rows, &ANY_TOKEN, &uniforms, &mut workspace);
+            let places = tokens.iter().zip(&mut owns).enumerate();
+            let mut chunks: Vec<Chunk<'_>> = places
+                .map(|(place, (tokens, own))| Chunk { tokens, shared: Some(&self.prompts[place / completions]), own })
+                .collect();
+            let drawn = self.model.advance_and_draw(&mut chunks, (&ANY_TOKEN, &uniforms), &mut workspace);
             for (token, drawn) in tokens.iter_mut().zip(drawn) {
                 token[0] = drawn.token;
             }
@@ -146,7 +197,8 @@ impl Bench {
     }
 
     /// Forward, backward and update over groups, in micro-batches of one group when they are many.
-    fn train(&mut self, groups: &[(Vec<u32>, Vec<Vec<u32>>)], rows_max: usize) {
+    fn train(&mut self, groups: &[(Vec<u32>, Vec<Vec<u32>>)]) {
+        let rows_max = if self.machine.is_some() { 8192 } else { 2048 };
         let Self { model, workspace, training, .. } = self;
         let (gradients, optimizer) = training.get_or_insert_with(|| (model.zeros(), Optimizer::new(model)));
         gradients.clear();
@@ -179,22 +231,22 @@ impl Bench {
                         (all[..1].to_vec(), vec![all[1..].to_vec()])
                     })
                     .collect();
-                self.train(&all, 2048);
+                self.train(&all);
                 sequences * tokens
             }
             Work::Decode { sequences, prompt, new } => {
                 self.sample(sequences, 1, (prompt, new));
                 sequences * new
             }
-            Work::Context { sequences, prompt, new } => {
-                self.decode(sequences, (prompt, new));
-                sequences * new
+            Work::Context { problems, completions, prompt, new } => {
+                self.decode((problems, completions), (prompt, new));
+                problems * completions * new
             }
             Work::Step { problems, completions, tokens } => {
                 let sampled = self.sample(problems, completions, (32, tokens));
                 let prompts = (0..problems).map(|problem| self.tokens(problem as u64, 32));
                 let groups: Vec<_> = prompts.zip(sampled).collect();
-                self.train(&groups, 2048);
+                self.train(&groups);
                 problems * completions * tokens
             }
         }
@@ -222,36 +274,73 @@ fn peak_bytes() -> u64 {
     line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024
 }
 
-fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let [name, rest @ ..] = &arguments[..] else { return };
-    let number = |key: &str| {
-        rest.iter().find_map(|argument| argument.strip_prefix(key)).map(|value| value.parse::<usize>().unwrap())
-    };
-    let (threads, repeats) = (number("--threads=").unwrap_or(2), number("--repeats=").unwrap_or(5));
-    if name == "probe" {
-        return probe(threads);
-    }
+/// Prints what a card can do at most, as [`probe`] does.
+fn probe_card(machine: &Arc<dyn Machine>, sizes: Sizes) {
+    let start = Instant::now();
+    let limits = probe::limits(machine, sizes, &|| start.elapsed());
+    println!(
+        "{{\"row\": \"probe\", \"f32_gflops\": null, \"bf16_gflops\": {}, \"memory_gigabytes_per_second\": {}, \
+         \"cache_gigabytes_per_second\": null}}",
+        limits.bf16_flops_per_second * 1e-9,
+        limits.memory_bytes_per_second * 1e-9
+    );
+}
+
+/// Prints the times of a row.
+fn time(name: &str, repeats: usize, recomputed: usize, machine: Option<Arc<dyn Machine>>) {
     let (shape, compute) = match (name.strip_suffix("-f32"), name.strip_suffix("-bf16")) {
         (Some(shape), _) => (shape, Compute::F32),
         (_, Some(shape)) => (shape, Compute::Bf16),
         (None, None) => panic!("{name}: a row ends in -f32 or -bf16"),
     };
     let (shape, work) = row(shape).unwrap_or_else(|| panic!("there is no row {name}"));
-    Pool::new(threads).unwrap().install(|| {
-        let workspace = TrainerWorkspace::new(number("--recomputed=").unwrap_or(0));
-        let mut bench = Bench { model: random_model(shape, compute), workspace, training: None, prompts: Vec::new() };
-        let mut tokens = bench.repeat(&work);
-        let mut seconds = Vec::new();
-        for _ in 0..repeats {
-            let start = Instant::now();
-            tokens = bench.repeat(&work);
-            seconds.push(start.elapsed().as_secs_f64());
-        }
-        let peer = format!("brevity {}, {} threads", model::instruction_set().name(), threads::count());
-        println!(
-            "{{\"row\": \"{name}\", \"peer\": \"{peer}\", \"seconds\": {seconds:?}, \"tokens\": {tokens}, \"peak_bytes\": {}}}",
-            peak_bytes()
-        );
-    });
+    let free_bytes = |machine: &Arc<dyn Machine>| machine.free_bytes().unwrap();
+    let free_before = machine.as_ref().map(free_bytes);
+    let mut model = random_model(shape, compute);
+    if let Some(machine) = &machine {
+        let bytes = |(count, positions): &(usize, usize)| count * CardPages::bytes(model.config(), *positions);
+        let cache_bytes = work.caches().iter().map(bytes).sum();
+        model = model.on_card(machine, cache_bytes).unwrap();
+    }
+    let workspace = TrainerWorkspace::new(recomputed);
+    let mut bench = Bench { model, workspace, training: None, prompts: Vec::new(), machine };
+    let wait = |bench: &Bench| bench.machine.iter().for_each(probe::wait);
+    let mut tokens = bench.repeat(&work);
+    wait(&bench);
+    let mut seconds = Vec::new();
+    for _ in 0..repeats {
+        let start = Instant::now();
+        tokens = bench.repeat(&work);
+        wait(&bench);
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    let (peer, bytes) = match bench.machine.as_ref().zip(free_before) {
+        None => (format!("brevity {}, {} threads", model::instruction_set().name(), threads::count()), peak_bytes()),
+        // Nothing is given back between repeats.
+        Some((machine, before)) => ("brevity on a card".to_owned(), (before - free_bytes(machine)) as u64),
+    };
+    println!(
+        "{{\"row\": \"{name}\", \"peer\": \"{peer}\", \"seconds\": {seconds:?}, \"tokens\": {tokens}, \"peak_bytes\": {bytes}}}"
+    );
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let [name, rest @ ..] = &arguments[..] else { return };
+    let text = |key: &str| rest.iter().find_map(|argument| argument.strip_prefix(key));
+    let number = |key: &str| text(key).map(|value| value.parse::<usize>().unwrap());
+    let card = number("--card=").map(|index| OpenCard::open(index, None).unwrap() as Arc<dyn Machine>);
+    let emulated = text("--emulation=").map(|directory| Emulation::build(Path::new(directory), &[16]));
+    let (threads, repeats) = (number("--threads=").unwrap_or(2), number("--repeats=").unwrap_or(5));
+    let (sizes, machine) = match emulated {
+        Some(emulated) => (Sizes { product: 32, floats: 100 }, Some(Arc::new(emulated) as Arc<dyn Machine>)),
+        None => (Sizes::CARD, card),
+    };
+    match (&name[..], machine) {
+        ("probe", None) => probe(threads),
+        ("probe", Some(machine)) => probe_card(&machine, sizes),
+        (name, machine) => Pool::new(threads).unwrap().install(|| {
+            time(name, repeats, number("--recomputed=").unwrap_or(0), machine);
+        }),
+    }
 }

@@ -20,12 +20,13 @@ use super::rows::{Compute, Row, STEP_PROMPT_TOKENS, Shape, Work};
 /// What the machine can do at most, as the engine's row `probe` prints it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Probe {
-    pub(super) f32_gflops: f64,
+    /// None on a card, where products are of bf16.
+    pub(super) f32_gflops: Option<f64>,
     /// None on a CPU without products of bf16 pairs.
     pub(super) bf16_gflops: Option<f64>,
     pub(super) memory_gigabytes_per_second: f64,
-    /// Of [`CACHE_BYTES`] that are read again and again.
-    pub(super) cache_gigabytes_per_second: f64,
+    /// Of [`CACHE_BYTES`] that are read again and again; none on a card, whose cache is smaller.
+    pub(super) cache_gigabytes_per_second: Option<f64>,
 }
 
 /// What the probe takes for the size of the last-level cache.
@@ -34,21 +35,22 @@ const CACHE_BYTES: f64 = 67_108_864.0;
 impl Probe {
     /// Halfway between two.
     pub(super) fn mean(self, other: Self) -> Self {
-        let mean = |a: f64, b: f64| f64::midpoint(a, b);
+        let mean = |a: Option<f64>, b: Option<f64>| a.zip(b).map(|(a, b)| f64::midpoint(a, b));
         Self {
             f32_gflops: mean(self.f32_gflops, other.f32_gflops),
-            bf16_gflops: self.bf16_gflops.zip(other.bf16_gflops).map(|(a, b)| mean(a, b)),
-            memory_gigabytes_per_second: mean(self.memory_gigabytes_per_second, other.memory_gigabytes_per_second),
+            bf16_gflops: mean(self.bf16_gflops, other.bf16_gflops),
+            memory_gigabytes_per_second: self.memory_gigabytes_per_second.midpoint(other.memory_gigabytes_per_second),
             cache_gigabytes_per_second: mean(self.cache_gigabytes_per_second, other.cache_gigabytes_per_second),
         }
     }
 
+    /// Not a number where the rate is not known.
     fn flops_seconds(&self, flops: f64, compute: Compute) -> f64 {
         let gflops = match compute {
             Compute::F32 => self.f32_gflops,
-            Compute::Bf16 => self.bf16_gflops.unwrap_or(self.f32_gflops),
+            Compute::Bf16 => self.bf16_gflops.or(self.f32_gflops),
         };
-        flops / (gflops * 1e9)
+        flops / (gflops.unwrap_or(f64::NAN) * 1e9)
     }
 
     fn memory_seconds(&self, bytes: f64) -> f64 {
@@ -60,7 +62,8 @@ impl Probe {
         if bytes > CACHE_BYTES {
             return self.memory_seconds(bytes);
         }
-        bytes / (self.cache_gigabytes_per_second.max(self.memory_gigabytes_per_second) * 1e9)
+        let cache = self.cache_gigabytes_per_second.unwrap_or(0.0);
+        bytes / (cache.max(self.memory_gigabytes_per_second) * 1e9)
     }
 }
 
@@ -79,8 +82,9 @@ pub(super) fn seconds(row: &Row, probe: &Probe) -> f64 {
             let forward = sequences as f64 * forward_flops(shape, 0, tokens);
             training_seconds(shape, *compute, forward, probe)
         }
-        Work::Decode { sequences, prompt, new } | Work::Context { sequences, prompt, new } => {
-            decode_seconds(row, (sequences, sequences), (prompt, new), probe)
+        Work::Decode { sequences, prompt, new } => decode_seconds(row, (sequences, sequences), (prompt, new), probe),
+        Work::Context { problems, completions, prompt, new } => {
+            decode_seconds(row, (problems, problems * completions), (prompt, new), probe)
         }
         Work::Step { problems, completions, tokens } => {
             let prefill = problems as f64 * forward_flops(shape, 0, STEP_PROMPT_TOKENS);
@@ -127,10 +131,10 @@ mod tests {
 
     /// The limits of two cores of Zen 5, rounded.
     const PROBE: Probe = Probe {
-        f32_gflops: 450.0,
+        f32_gflops: Some(450.0),
         bf16_gflops: Some(800.0),
         memory_gigabytes_per_second: 40.0,
-        cache_gigabytes_per_second: 160.0,
+        cache_gigabytes_per_second: Some(160.0),
     };
 
     fn limit(row: &str, probe: &Probe) -> f64 {
@@ -163,11 +167,32 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_a_card_count_a_shared_prompt_once() {
+        let card = Probe {
+            f32_gflops: None,
+            bf16_gflops: Some(700_000.0),
+            memory_gigabytes_per_second: 4000.0,
+            cache_gigabytes_per_second: None,
+        };
+        for (row, expected) in [
+            // 32,768 tokens · (6 · 596,049,920 + 3 · 229,376 · 1,024) FLOP / 700e12 + 28 · 596,049,920 bytes / 4e12
+            ("card-m-train-2048-bf16", 0.200_397_0 + 0.004_172_3),
+            // 64 positions · (2 · 596,049,920 + (256 · 2,048 + 256 · 32) · 114,688) bytes / 4e12; the FLOP take 0.039 s.
+            ("card-m-decode-2048-bf16", 0.996_178_7),
+            // 64 positions · (2 · 1,720,574,976 + (16 · 8,192 + 256 · 32) · 114,688) bytes / 4e12; the FLOP take 0.125 s.
+            ("card-l-decode-8192-bf16", 0.310_609_0),
+        ] {
+            let seconds = limit(row, &card);
+            assert!((seconds / expected - 1.0).abs() < 1e-6, "{row}: {seconds} s, by hand {expected} s");
+        }
+    }
+
+    #[test]
     fn bytes_that_fit_the_cache_come_at_its_rate() {
         // Without multiplications to wait for: 128 positions · (4 · 4,853,376 + 64 · 96 · 6,144) bytes / 160e9.
-        let probe = Probe { f32_gflops: 1e9, ..PROBE };
+        let probe = Probe { f32_gflops: Some(1e9), ..PROBE };
         assert!((limit("s-decode-f32", &probe) / 0.045_729_8 - 1.0).abs() < 1e-6);
-        let slow_cache = Probe { cache_gigabytes_per_second: 1.0, ..probe };
+        let slow_cache = Probe { cache_gigabytes_per_second: Some(1.0), ..probe };
         assert!((limit("s-decode-f32", &slow_cache) / 0.182_919_2 - 1.0).abs() < 1e-6);
     }
 
@@ -180,10 +205,10 @@ mod tests {
     #[test]
     fn two_probes_count_by_their_mean() {
         let probe = |f32_gflops, bf16_gflops, memory_gigabytes_per_second, cache_gigabytes_per_second| Probe {
-            f32_gflops,
+            f32_gflops: Some(f32_gflops),
             bf16_gflops: Some(bf16_gflops),
             memory_gigabytes_per_second,
-            cache_gigabytes_per_second,
+            cache_gigabytes_per_second: Some(cache_gigabytes_per_second),
         };
         let other = probe(350.0, 600.0, 30.0, 40.0);
         let mean = probe(400.0, 700.0, 35.0, 100.0);

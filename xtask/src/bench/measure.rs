@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     limit::Probe,
-    rows::{Peer, Row},
+    rows::{Peer, Row, Work},
 };
 
 /// Where the script of the peers lies in the repository.
@@ -79,6 +79,15 @@ impl From<Result<Timing>> for Outcome {
 pub(super) struct Repetition {
     pub(super) threads: usize,
     pub(super) repeats: usize,
+    /// The card to measure on, in the driver's order.
+    pub(super) card: Option<usize>,
+}
+
+impl Repetition {
+    /// The options of a command that both the engine and the peers take.
+    fn card_option(self) -> Option<String> {
+        self.card.map(|index| format!("--card={index}"))
+    }
 }
 
 /// The engine's benchmark, built.
@@ -87,8 +96,12 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Builds it in the repository at `root`.
-    pub(super) fn build(root: &Path) -> Result<Self> {
+    pub(super) fn new(executable: PathBuf) -> Self {
+        Self { executable }
+    }
+
+    /// Builds it in the repository at `root`; where it lies.
+    pub(super) fn build(root: &Path) -> Result<PathBuf> {
         let output = Command::new("cargo")
             .args(["bench", "-p", "rl", "--bench", "engine", "--no-run", "--message-format=json"])
             .current_dir(root)
@@ -98,21 +111,21 @@ impl Engine {
         if !output.status.success() {
             bail!("the engine's benchmark does not build; mend `cargo bench -p rl --bench engine --no-run`");
         }
-        let executable = executable(&String::from_utf8_lossy(&output.stdout)).context(
-            "cargo names no executable of the benchmark `engine`; look at `[[bench]]` in crates/rl/Cargo.toml",
-        )?;
-        Ok(Self { executable })
+        executable(&String::from_utf8_lossy(&output.stdout))
+            .context("cargo names no executable of the benchmark `engine`; look at `[[bench]]` in crates/rl/Cargo.toml")
     }
 
-    pub(super) fn probe(&self, threads: usize) -> Result<Probe> {
+    pub(super) fn probe(&self, repetition: Repetition) -> Result<Probe> {
         let mut command = Command::new(&self.executable);
-        answer(command.arg("probe").arg(format!("--threads={threads}"))).context("cannot probe the machine")
+        command.arg("probe").arg(format!("--threads={}", repetition.threads)).args(repetition.card_option());
+        answer(&mut command).context("cannot probe the machine")
     }
 
     pub(super) fn time(&self, row: &Row, repetition: Repetition) -> Outcome {
-        let Repetition { threads, repeats } = repetition;
+        let Repetition { threads, repeats, .. } = repetition;
         let mut command = Command::new(&self.executable);
         command.arg(row.engine).arg(format!("--threads={threads}")).arg(format!("--repeats={repeats}"));
+        command.args(repetition.card_option());
         timing(&mut command).into()
     }
 }
@@ -137,10 +150,15 @@ impl Peers {
     }
 
     pub(super) fn time(&self, row: &Row, peer: Peer, repetition: Repetition) -> Outcome {
-        let Repetition { threads, repeats } = repetition;
+        let Repetition { threads, repeats, .. } = repetition;
         let mut command = Command::new(&self.python);
         command.arg(&self.script).arg(peer.row(row));
         command.args(["--threads", &threads.to_string(), "--repeats", &repeats.to_string()]);
+        command.args(repetition.card_option());
+        // On a processor it is a little faster and takes a minute first; on a card it is what people do.
+        if row.is_on_card && matches!(row.work, Work::Train { .. }) {
+            command.arg("--compile");
+        }
         timing(&mut command).into()
     }
 }
@@ -210,10 +228,10 @@ mod tests {
     fn a_probe_may_lack_bf16() {
         let line = "{\"row\": \"probe\", \"f32_gflops\": 50.5, \"bf16_gflops\": null, \"memory_gigabytes_per_second\": 20, \"cache_gigabytes_per_second\": 80}";
         let expected = Probe {
-            f32_gflops: 50.5,
+            f32_gflops: Some(50.5),
             bf16_gflops: None,
             memory_gigabytes_per_second: 20.0,
-            cache_gigabytes_per_second: 80.0,
+            cache_gigabytes_per_second: Some(80.0),
         };
         assert_eq!(parse::<Probe>(line).expect("it is a probe"), expected);
     }

@@ -60,6 +60,8 @@ pub(super) const M: Shape = Shape {
     mlp_width: 3072,
     head_norms: HeadNorms::Two,
 };
+/// The dimensions of Qwen3-1.7B.
+pub(super) const L: Shape = Shape { width: 2048, mlp_width: 6144, ..M };
 /// SmolLM2-135M.
 pub(super) const SMOLLM2: Shape = Shape {
     vocabulary: 49_152,
@@ -79,8 +81,8 @@ pub(super) enum Work {
     Train { sequences: u64, tokens: u64 },
     /// New tokens after prompts of so many tokens, one sequence each.
     Decode { sequences: u64, prompt: u64, new: u64 },
-    /// As `Decode`, but for the pass over the prompts, which is not timed.
-    Context { sequences: u64, prompt: u64, new: u64 },
+    /// New tokens after prompts of so many tokens, of so many completions each; the pass over the prompts is not timed.
+    Context { problems: u64, completions: u64, prompt: u64, new: u64 },
     /// Sampling completions of so many tokens after prompts of [`STEP_PROMPT_TOKENS`], and one optimizer step on them.
     Step { problems: u64, completions: u64, tokens: u64 },
 }
@@ -144,11 +146,18 @@ pub(super) struct Row {
     pub(super) peers: &'static [Peer],
     /// The share of the machine's limit that we want to reach.
     pub(super) aim: Option<f64>,
+    /// Whether the row is measured on an NVIDIA card, not on the processor.
+    pub(super) is_on_card: bool,
 }
 
 impl Row {
     const fn new(name: &'static str, shape: Shape, work: Work, compute: Compute) -> Self {
-        Self { name, engine: name, shape, work, compute, threads: None, peers: &[], aim: None }
+        Self { name, engine: name, shape, work, compute, threads: None, peers: &[], aim: None, is_on_card: false }
+    }
+
+    const fn on_card(name: &'static str, shape: Shape, work: Work, aim: f64) -> Self {
+        let row = Self::new(name, shape, work, Compute::Bf16).peers(PYTORCH);
+        Self { aim: Some(aim), is_on_card: true, ..row }
     }
 
     const fn peers(self, peers: &'static [Peer]) -> Self {
@@ -176,19 +185,30 @@ const fn m_decode(sequences: u64) -> Work {
 }
 
 const fn s_context(prompt: u64) -> Work {
-    Work::Context { sequences: 16, prompt, new: 32 }
+    Work::Context { problems: 16, completions: 1, prompt, new: 32 }
 }
 
 const fn s_step(completions: u64) -> Work {
     Work::Step { problems: 8, completions, tokens: 128 }
 }
 
+/// 32,768 tokens in sequences of so many.
+const fn card_train(tokens: u64) -> Work {
+    Work::Train { sequences: 32_768 / tokens, tokens }
+}
+
+/// 256 sequences after prompts of 2,048 tokens that differ.
+const CARD_DECODE: Work = Work::Context { problems: 256, completions: 1, prompt: 2048, new: 64 };
+/// 256 sequences after prompts of 8,192 tokens that 16 of them share: apart they would take 240 GB.
+const CARD_DECODE_GROUPS: Work = Work::Context { problems: 16, completions: 16, prompt: 8192, new: 64 };
+
 const PYTORCH: &[Peer] = &[Peer::PyTorch];
 const DECODERS: &[Peer] = &[Peer::PyTorch, Peer::LlamaCpp];
 const TRL: &[Peer] = &[Peer::PyTorch, Peer::Bf16Weights];
 
 /// Every row, in the order of the table. The aims are those this project set itself on two cores of Zen 5 with
-/// AVX-512, where f32 has 450 to 465 GFLOP/s, bf16 815 to 870 GFLOP/s and memory 36 to 44 GB/s.
+/// AVX-512, where f32 has 450 to 465 GFLOP/s, bf16 815 to 870 GFLOP/s and memory 36 to 44 GB/s; on a card, of what its
+/// own products and copies reach.
 pub(super) const ROWS: &[Row] = {
     use Compute::{Bf16, F32};
     &[
@@ -215,6 +235,14 @@ pub(super) const ROWS: &[Row] = {
         Row::new("s-decode-context-8192-bf16", S, s_context(8192), Bf16),
         Row::new("s-grpo-group-4-bf16", S, s_step(4), Bf16),
         Row::new("s-grpo-group-64-bf16", S, s_step(64), Bf16),
+        Row::on_card("card-m-train-2048-bf16", M, card_train(2048), 0.45),
+        Row::on_card("card-m-train-8192-bf16", M, card_train(8192), 0.45),
+        Row::on_card("card-m-decode-2048-bf16", M, CARD_DECODE, 0.6),
+        Row::on_card("card-m-decode-8192-bf16", M, CARD_DECODE_GROUPS, 0.6),
+        Row::on_card("card-l-train-2048-bf16", L, card_train(2048), 0.45),
+        Row::on_card("card-l-train-8192-bf16", L, card_train(8192), 0.45),
+        Row::on_card("card-l-decode-2048-bf16", L, CARD_DECODE, 0.6),
+        Row::on_card("card-l-decode-8192-bf16", L, CARD_DECODE_GROUPS, 0.6),
         Row { engine: "s-grpo-bf16", threads: Some(1), ..Row::new("s-grpo-bf16-threads-1", S, s_step(16), Bf16) },
     ]
 };
@@ -228,7 +256,7 @@ mod tests {
     #[test]
     fn parameters_are_those_of_the_published_models() {
         // S by hand: 512·256 + 6·(256·(2·256 + 2·128) + 2·32 + 3·256·768 + 2·256) + 256; the others as published.
-        for (shape, expected) in [(S, 4_853_376), (M, 596_049_920), (SMOLLM2, 134_515_008)] {
+        for (shape, expected) in [(S, 4_853_376), (M, 596_049_920), (L, 1_720_574_976), (SMOLLM2, 134_515_008)] {
             assert_eq!(shape.parameters(), expected);
         }
     }

@@ -32,7 +32,8 @@ pub(super) fn table(measured: &[Measured], form: Form) -> String {
     table
         + "\nTokens per second, for steps of GRPO seconds; medians. Times as fast: ours against the best peer. \
            Memory: ours, then the peers' in their order.\n\
-           Probe: f32 and bf16 GFLOP/s, GB/s from memory and from 64 MiB of it read again and again, before → after the row.\n"
+           Probe: f32 and bf16 GFLOP/s, GB/s from memory and from 64 MiB of it read again and again, before → after the row; \
+           of a card those of products and of copies.\n"
 }
 
 fn headings(peers: &[Peer]) -> Vec<String> {
@@ -127,9 +128,10 @@ fn memory(measured: &Measured, peers: &[Peer]) -> String {
 }
 
 fn probe(probe: Probe) -> String {
-    let bf16 = probe.bf16_gflops.map_or(NONE.to_owned(), |gflops| format!("{gflops:.0}"));
-    let (memory, cache) = (probe.memory_gigabytes_per_second, probe.cache_gigabytes_per_second);
-    format!("{:.0}/{bf16}/{memory:.1}/{cache:.1}", probe.f32_gflops)
+    let gflops = |gflops: Option<f64>| gflops.map_or(NONE.to_owned(), |gflops| format!("{gflops:.0}"));
+    let [f32, bf16] = [probe.f32_gflops, probe.bf16_gflops].map(gflops);
+    let cache = probe.cache_gigabytes_per_second.map_or(NONE.to_owned(), |cache| format!("{cache:.1}"));
+    format!("{f32}/{bf16}/{:.1}/{cache}", probe.memory_gigabytes_per_second)
 }
 
 /// The first column to the left, the others to the right.
@@ -168,10 +170,10 @@ mod tests {
     use crate::bench::rows::Row;
 
     const PROBE: Probe = Probe {
-        f32_gflops: 450.0,
+        f32_gflops: Some(450.0),
         bf16_gflops: Some(800.0),
         memory_gigabytes_per_second: 40.0,
-        cache_gigabytes_per_second: 160.0,
+        cache_gigabytes_per_second: Some(160.0),
     };
 
     fn timed(seconds: &[f64], tokens: u64) -> Outcome {

@@ -93,12 +93,17 @@ impl<T: Plain> Array<T> {
     #[must_use]
     pub fn copy(&self) -> Self {
         let mut copy = Self::new(&self.machine);
-        copy.resize(self.length);
+        copy.copy_from(self);
+        copy
+    }
+
+    /// Replaces its numbers with those of another one on the same card.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.resize(other.length);
         if !self.is_empty() {
             // SAFETY: both arrays hold so many bytes.
-            must(unsafe { self.machine.copy(copy.start(), self.start(), self.length * size_of::<T>()) });
+            must(unsafe { self.machine.copy(self.start(), other.start(), self.length * size_of::<T>()) });
         }
-        copy
     }
 
     /// How many numbers it has.

@@ -1,0 +1,44 @@
+"""Sampling with transformers' `generate` at temperature 1 after prompts whose keys and values are held already."""
+
+import torch
+from transformers import DynamicCache
+
+from measure import seconds_per_repeat
+from torch_models import DTYPES, PAD_TOKEN, peer_name, random_model, random_tokens, set_up_torch, wait_for
+
+ATTENTION = "sdpa"
+
+
+@torch.inference_mode()
+def run(work, threads, repeats, device):
+    """Times `work`, a Context. Returns (peer, seconds, note)."""
+    set_up_torch(threads)
+    model = random_model(work.model, DTYPES[work.precision], ATTENTION).to(device).eval()
+    model.generation_config.eos_token_id = None
+    seconds = [0.0] * repeats
+    for prompts in random_tokens(work.model, work.sequences, work.prompt_tokens).to(device).split(work.sequences_max):
+        cache = DynamicCache(config=model.config)
+        # The last token of a prompt is the first that `generate` computes.
+        held = work.prompt_tokens - 1
+        model(prompts[:, :held], past_key_values=cache, use_cache=True, logits_to_keep=1)
+
+        def sample():
+            tokens = model.generate(
+                prompts,
+                attention_mask=torch.ones_like(prompts),
+                past_key_values=cache,
+                max_new_tokens=work.new_tokens,
+                do_sample=True,
+                temperature=1.0,
+                top_k=0,
+                top_p=1.0,
+                pad_token_id=PAD_TOKEN,
+            )
+            assert tokens.shape == (len(prompts), work.prompt_tokens + work.new_tokens), tokens.shape
+            cache.crop(held)
+            wait_for(device)
+
+        seconds = [total + more for total, more in zip(seconds, seconds_per_repeat(sample, repeats))]
+        del cache
+    note = f"generate, dynamic cache, {ATTENTION} attention, {work.sequences_max} sequences at a time"
+    return peer_name(), seconds, note
