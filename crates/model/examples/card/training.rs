@@ -141,12 +141,14 @@ fn updates((mut card, mut model): (CardModel, Model), batch: &Batch) -> [f64; 3]
     let (mut workspace, mut sums) = (TrainerWorkspace::default(), model.zeros());
     let mut host: Vec<[Vec<f32>; 2]> =
         model.parameters().iter().map(|parameter| [0, 1].map(|_| vec![0.0; parameter.values.len()])).collect();
-    let mut before = None;
+    // As a reference is, of an adapter that has learned something, too.
+    let kept = card.copy();
+    let mut before = Vec::new();
     for update in 1..=UPDATES {
         gradients.clear();
-        before.get_or_insert(loss(&card.forward(batch, &mut trainer)));
-        if update > 1 {
-            card.forward(batch, &mut trainer);
+        let tokens = card.forward(batch, &mut trainer);
+        if update == 1 {
+            before = tokens;
         }
         card.backward(batch, &logprob_gradients, &mut trainer, &mut gradients);
         let norm = gradients.norm();
@@ -166,10 +168,13 @@ fn updates((mut card, mut model): (CardModel, Model), batch: &Batch) -> [f64; 3]
             adamw::update(tensor, &step(update, norm_there, is_matrix));
         });
     }
+    let bits = |tokens: &[TokenLogprob]| tokens.iter().map(|token| token.logprob.to_bits()).collect::<Vec<_>>();
+    let of_kept = kept.forward(batch, &mut CardTrainer::new(&kept, 0));
+    assert_eq!(bits(&of_kept), bits(&before), "a copy that was made before the updates");
     let losses = [
         loss(&card.forward(batch, &mut trainer)),
         loss(model.forward(batch, &mut workspace)),
-        before.expect("updates"),
+        loss(&before),
     ];
     let [ours, theirs, before] = losses;
     assert!(
