@@ -96,8 +96,8 @@ fn bundle(root: &Path, folder: &Path) -> Result<ExitCode> {
         |arguments: &[&str]| succeed(Command::new("cargo").arg("build").args(arguments).current_dir(root), "cargo");
     for (package, example, _) in EXAMPLES {
         // One by one: two examples have the same name.
-        build(&["--package", package, "--example", example])?;
-        place(&outputs.join("debug/examples").join(example), &folder.join(format!("{package}-{example}")))?;
+        build(&["--release", "--package", package, "--example", example])?;
+        place(&outputs.join("release/examples").join(example), &folder.join(format!("{package}-{example}")))?;
     }
     build(&["--package", "xtask"])?;
     place(&outputs.join("debug/xtask"), &folder.join("xtask"))?;
