@@ -171,11 +171,7 @@ fn updates((mut card, mut model): (CardModel, Model), batch: &Batch) -> [f64; 3]
     let bits = |tokens: &[TokenLogprob]| tokens.iter().map(|token| token.logprob.to_bits()).collect::<Vec<_>>();
     let of_kept = kept.forward(batch, &mut CardTrainer::new(&kept, 0));
     assert_eq!(bits(&of_kept), bits(&before), "a copy that was made before the updates");
-    let losses = [
-        loss(&card.forward(batch, &mut trainer)),
-        loss(model.forward(batch, &mut workspace)),
-        loss(&before),
-    ];
+    let losses = [loss(&card.forward(batch, &mut trainer)), loss(model.forward(batch, &mut workspace)), loss(&before)];
     let [ours, theirs, before] = losses;
     assert!(
         (ours - theirs).abs() < 0.05 * (before - theirs),
