@@ -11,6 +11,7 @@ mod command;
 #[path = "../../../kernels/examples/cuda/draws.rs"]
 #[expect(dead_code, reason = "the checks of kernels use the rest")]
 mod draws;
+mod memory;
 mod models;
 mod sampling;
 mod training;
@@ -27,7 +28,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["emulate", directory, seed] => command::with_seed(seed, USAGE, |seed| {
-            check(&Arc::new(Emulation::build(Path::new(directory), &HEAD_WIDTHS)), seed);
+            let emulation = Arc::new(Emulation::build(Path::new(directory), &HEAD_WIDTHS));
+            SHAPES.iter().chain(&ADAPTED).for_each(|shape| memory::check(shape, &emulation, seed));
+            check(&emulation, seed);
         }),
         ["card", seed] => command::with_seed(seed, USAGE, |seed| match OpenCard::open(0, None) {
             Ok(card) => check(&card, seed),
