@@ -214,6 +214,9 @@ fn sizes_that_a_parquet_file_cannot_have_are_refused_by_column() {
     let error = changed(&page, &[0x15, 0x02, 0x15, 0x7a, 0x15, 0x7c]);
     let expected = "cannot be read as Parquet: the parquet crate gives up, with `";
     assert!(error.contains(expected) && error.contains("; write it anew"), "{error}");
+    // The header has a list of more than there is.
+    let error = changed(&page, &[0x15, 0x04, 0x19, 0xfc, 0xff, 0x7f]);
+    assert!(error.contains("column `problem` has a page at byte 4 without a header of at most 65536 bytes"), "{error}");
     // In the footer, the sizes of the column: 140 bytes, 143 compressed, which becomes -144.
     let error = changed(&[0x16, 0x98, 0x02, 0x16, 0x9e, 0x02], &[0x16, 0x98, 0x02, 0x16, 0x9f, 0x02]);
     assert!(error.contains("column `problem` is said to begin at 4 with -144 bytes"), "{error}");
