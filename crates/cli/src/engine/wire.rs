@@ -199,8 +199,8 @@ impl MessageJson {
 /// Why a body is no answer.
 fn misread(body: &[u8], error: &serde_json::Error) -> String {
     if error.is_data() {
-        // JSON, but of another form.
-        return format!("is of another form ({error}): {}", shown(body));
+        // JSON, but of another form; the error quotes the value that is, whole.
+        return format!("is of another form ({}): {}", shown(error.to_string().as_bytes()), shown(body));
     }
     if body.is_empty() {
         return "is empty".to_owned();
@@ -304,6 +304,9 @@ mod tests {
             let message = read(&body, Api::Completions, 1).unwrap_err();
             assert!(message.starts_with(said), "{body}: {message}");
         }
+        let long = format!(r#"{{"choices": "{}"}}"#, "a".repeat(1 << 20));
+        let message = read(&long, Api::Completions, 1).unwrap_err();
+        assert!(message.starts_with("is of another form (") && message.len() < 1000, "{} bytes", message.len());
         for (fields, said) in [
             (r#""text": "a", "finish_reason": "stop""#, "has a choice without `message`"),
             (r#""message": {"role": "assistant"}, "finish_reason": "stop""#, "has a message without `content`"),
