@@ -214,6 +214,9 @@ fn sizes_that_a_parquet_file_cannot_have_are_refused_by_column() {
     let error = changed(&page, &[0x15, 0x02, 0x15, 0x7a, 0x15, 0x7c]);
     let expected = "cannot be read as Parquet: the parquet crate gives up, with `";
     assert!(error.contains(expected) && error.contains("; write it anew"), "{error}");
+    // After 4 bytes and a header of 15 come 255, compressed, in a column of 143.
+    let error = changed(&page, &[0x15, 0x04, 0x15, 0x7a, 0x15, 0xfe, 0x03]);
+    assert!(error.contains("column `problem` has a page up to byte 274, and ends at 147"), "{error}");
     // The header has a list of more than there is.
     let error = changed(&page, &[0x15, 0x04, 0x19, 0xfc, 0xff, 0x7f]);
     assert!(error.contains("column `problem` has a page at byte 4 without a header of at most 65536 bytes"), "{error}");

@@ -51,6 +51,9 @@ fn check_chunk(file: &File, column: &ColumnChunkMetaData) -> Result<(), String> 
             return Err(format!("has a page of {compressed} bytes that claims to be {uncompressed}"));
         }
         offset += header_bytes as u64 + compressed as u64;
+        if offset > end {
+            return Err(format!("has a page up to byte {offset}, and ends at {end}"));
+        }
     }
     Ok(())
 }
