@@ -3,12 +3,12 @@
 use std::io::Read;
 
 use anyhow::{Context, Result, bail};
-use model::{Adapter, Cache, Chunk, Model, ModelDirectory, SamplerWorkspace, Sampling};
+use model::{Cache, Chunk, Model, ModelDirectory, SamplerWorkspace, Sampling};
 use record::StopReason;
 use rl::{
     config::{PromptSettings, Template},
     device::{self, DeviceSetting, Place},
-    estimate::{PlannedModel, SamplingLoad, plan_sampling},
+    estimate::{SamplingLoad, plan_sampling},
     prompt::Prompter,
     random::{Purpose, Stream},
     sampler::{PREFILL_ROWS, SamplerSettings},
@@ -101,8 +101,7 @@ fn put(model: Model, place: &Place, prompts: &[Vec<u32>], tokens_max: usize) -> 
     let longest = prompts.iter().map(Vec::len).max().unwrap_or(1);
     let room = model.config().positions_max - longest;
     let load = SamplingLoad { groups: 1, group_size: 1, lengths: [longest, tokens_max.min(room)], sequences_max: 1 };
-    let planned = PlannedModel { config: model.config(), adapter: model.adapter().map(Adapter::settings) };
-    let plan = plan_sampling(planned, place.memory(), load, place.free_bytes())?;
+    let plan = plan_sampling(&model, place.memory(), load, place.free_bytes())?;
     Ok(place.put(model, plan.estimate.cache as usize)?)
 }
 
@@ -228,11 +227,12 @@ fn stream_completion(
     mut each: impl FnMut(u32) -> Result<()>,
 ) -> Result<(usize, StopReason)> {
     let (mut own, mut workspace) = (Cache::new(model), SamplerWorkspace::default());
-    let mut hidden = prefix.hidden.clone();
+    let sampling = &settings.sampling;
+    let mut drawn = model.draw(&prefix.hidden, sampling, &[stream.uniform()], &mut workspace);
     let limit = settings.completion_tokens_max.min(prefix.room).max(1);
     let mut tokens = 0;
     loop {
-        let token = model.draw(&hidden, &settings.sampling, &[stream.uniform()], &mut workspace)[0].token;
+        let token = drawn[0].token;
         tokens += 1;
         each(token)?;
         if settings.end_tokens.contains(&token) {
@@ -242,7 +242,7 @@ fn stream_completion(
             return Ok((tokens, StopReason::Limit));
         }
         let chunk = Chunk { tokens: &[token], shared: Some(&prefix.cache), own: &mut own };
-        hidden = model.advance(&mut [chunk], &mut workspace).to_vec();
+        drawn = model.advance_and_draw(&mut [chunk], (sampling, &[stream.uniform()]), &mut workspace);
     }
 }
 

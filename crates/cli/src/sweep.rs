@@ -88,8 +88,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let _lock = RunLock::take(&out)?;
     let jobs = arguments.jobs.get().min(runs.len());
     describe(&runs, &standings, (&out, jobs), console);
-    let devices = runs.iter().map(|run| run.config.device);
-    machine::warn_of_card(devices.max_by_key(|device| device.card()).unwrap_or_default(), console);
+    if let Some(run) = runs.iter().find(|run| run.config.device.card().is_some()) {
+        machine::warn_of_card(run.config.device, console);
+    }
     let progress = Progress::new(console);
     let told = progress.clone();
     machine::watch_for_stop(move || {

@@ -115,6 +115,12 @@ impl<'a> From<&'a ModelConfig> for PlannedModel<'a> {
     }
 }
 
+impl<'a> From<&'a Model> for PlannedModel<'a> {
+    fn from(model: &'a Model) -> Self {
+        Self { config: model.config(), adapter: model.adapter().map(Adapter::settings) }
+    }
+}
+
 impl PlannedModel<'_> {
     /// Bytes of one that stays as it is: the weights, in the form that products read.
     pub fn frozen(self, memory: Memory) -> usize {

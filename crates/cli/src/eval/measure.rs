@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use model::{Adapter, Compute, ModelDirectory, Sampling};
+use model::{Compute, ModelDirectory, Sampling};
 use record::{
     EVALUATION_SCHEMA_VERSION, EvaluationHeader, PolicySource, ProblemLeftOut, report::evaluation_page, write,
 };
@@ -11,7 +11,7 @@ use rl::{
     Benchmark, ProblemId, RlError,
     config::{PromptSettings, Template},
     device::Place,
-    estimate::{PlannedModel, SamplingLoad, plan_sampling},
+    estimate::{SamplingLoad, plan_sampling},
     evaluation::{Evaluation, evaluate_missing, in_problem_order},
     left_out,
     prompt::{Prompt, Prompter},
@@ -77,9 +77,7 @@ pub(super) fn prepare(
         lengths: [longest, completion_tokens_max.min(positions_max - longest)],
         sequences_max: arguments.sequences,
     };
-    let adapter = source.model.adapter().map(Adapter::settings);
-    let planned = PlannedModel { config: source.model.config(), adapter };
-    let plan = plan_sampling(planned, place.memory(), load, place.free_bytes())?;
+    let plan = plan_sampling(&source.model, place.memory(), load, place.free_bytes())?;
     let sampler = SamplerSettings {
         sampling: Sampling {
             temperature: settings.temperature as f32,
