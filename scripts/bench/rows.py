@@ -61,7 +61,7 @@ class Decode:
 
 @dataclass(frozen=True)
 class Context:
-    """As Decode, but for the prompts' pass, which is not timed; `sequences_max` of the sequences are computed at a time."""
+    """As Decode, but the prompts' pass is not timed; `sequences_max` sequences are computed at a time."""
 
     model: ModelShape
     precision: str

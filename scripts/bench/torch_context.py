@@ -4,7 +4,7 @@ import torch
 from transformers import DynamicCache
 
 from measure import seconds_per_repeat
-from torch_models import DTYPES, PAD_TOKEN, peer_name, random_model, random_tokens, set_up_torch, wait_for
+from torch_models import DTYPES, generate, peer_name, random_model, random_tokens, set_up_torch, wait_for
 
 ATTENTION = "sdpa"
 
@@ -23,18 +23,7 @@ def run(work, threads, repeats, device):
         model(prompts[:, :held], past_key_values=cache, use_cache=True, logits_to_keep=1)
 
         def sample():
-            tokens = model.generate(
-                prompts,
-                attention_mask=torch.ones_like(prompts),
-                past_key_values=cache,
-                max_new_tokens=work.new_tokens,
-                do_sample=True,
-                temperature=1.0,
-                top_k=0,
-                top_p=1.0,
-                pad_token_id=PAD_TOKEN,
-            )
-            assert tokens.shape == (len(prompts), work.prompt_tokens + work.new_tokens), tokens.shape
+            generate(model, prompts, work.new_tokens, past_key_values=cache)
             cache.crop(held)
             wait_for(device)
 

@@ -3,7 +3,7 @@
 import torch
 
 from measure import seconds_per_repeat
-from torch_models import DTYPES, PAD_TOKEN, peer_name, random_model, random_tokens, set_up_torch
+from torch_models import DTYPES, generate, peer_name, random_model, random_tokens, set_up_torch
 
 CACHE = "dynamic"
 
@@ -23,18 +23,7 @@ def run(work, threads, repeats):
 
     @torch.inference_mode()
     def sample():
-        tokens = model.generate(
-            prompts,
-            attention_mask=torch.ones_like(prompts),
-            max_new_tokens=work.new_tokens,
-            do_sample=True,
-            temperature=1.0,
-            top_k=0,
-            top_p=1.0,
-            pad_token_id=PAD_TOKEN,
-            cache_implementation=CACHE,
-        )
-        assert tokens.shape == (work.sequences, work.prompt_tokens + work.new_tokens), tokens.shape
+        generate(model, prompts, work.new_tokens, cache_implementation=CACHE)
 
     seconds = seconds_per_repeat(sample, repeats)
     return peer_name(), seconds, f"generate, {CACHE} cache, {attention} attention, weights in {work.precision}"

@@ -72,6 +72,22 @@ def random_model(shape, dtype, attention="sdpa"):
     return model_class._from_config(config, dtype=dtype, attn_implementation=attention)
 
 
+def generate(model, prompts, new_tokens, **settings):
+    """Continues every prompt by `new_tokens` tokens at temperature 1. Shapes: prompts [B, T]."""
+    tokens = model.generate(
+        prompts,
+        attention_mask=torch.ones_like(prompts),
+        max_new_tokens=new_tokens,
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        pad_token_id=PAD_TOKEN,
+        **settings,
+    )
+    assert tokens.shape == (len(prompts), prompts.shape[1] + new_tokens), tokens.shape
+
+
 def random_tokens(shape, sequences, positions):
     """Token ids that are neither padding nor an end. Shapes: [B, T]."""
     return torch.randint(2, shape.vocab_size, (sequences, positions))
