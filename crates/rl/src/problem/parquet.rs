@@ -3,8 +3,10 @@
 //! Compression: none, snappy and gzip, all in Rust. Zstandard is left out because the crate's decoder is a C library.
 //! Columns that nobody asked for are not decoded.
 
+mod compact;
 mod guard;
 mod pages;
+mod shapes;
 
 use std::{fs::File, path::Path, sync::Arc};
 
@@ -36,6 +38,7 @@ pub(super) fn read(path: &Path, wanted: &[&str]) -> Result<Vec<Row>, RlError> {
 }
 
 fn read_columns(file: File, wanted: &[&str]) -> Result<Vec<Row>, ParquetError> {
+    pages::check_footer(&file).map_err(ParquetError::General)?;
     let sized = file.try_clone()?;
     let reader = SerializedFileReader::new(file)?;
     let metadata = reader.metadata().file_metadata();

@@ -226,6 +226,21 @@ fn sizes_that_a_parquet_file_cannot_have_are_refused_by_column() {
 }
 
 #[test]
+fn a_parquet_footer_of_fields_that_are_not_parquets_is_refused() {
+    // Field 15, a list of 300 lists of 2,147,483,647 flags, which take no byte each.
+    let many = [&[0xf9, 0xf9, 0xac, 0x02][..], &[0xf1, 0xff, 0xff, 0xff, 0xff, 0x07].repeat(300), &[0]].concat();
+    // Field 2, the schema, as a text that holds such a list.
+    let text = [&[0x28, 0x07][..], &[0x16, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x07], &[0]].concat();
+    for footer in [many, text] {
+        let length = (footer.len() as u32).to_le_bytes();
+        let (_directory, path) = file("a.parquet", &[b"PAR1", &footer[..], &length, b"PAR1"].concat());
+        let error = read_problems(&path, &fields("problem", "answer")).unwrap_err().to_string();
+        let expected = format!("its footer of {} bytes has other fields than Parquet's, or ends early", footer.len());
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+#[test]
 fn demonstrations_are_read_and_checked_like_problems() {
     let (_directory, path) = file("a.jsonl", br#"{"prompt": "p", "completion": "c"}"#);
     let demonstrations = read_demonstrations(&path, &DemonstrationFields::default()).unwrap();

@@ -1,25 +1,55 @@
-//! What the pages of a Parquet file claim, checked before the `parquet` crate takes it for true: a file of a kilobyte may
-//! claim pages of 2 GiB.
+//! What the footer and the pages of a Parquet file claim, checked before the `parquet` crate takes it for true: a file of a
+//! kilobyte may claim pages of 2 GiB, or a list of two billion things.
 //!
-//! A page begins with a struct in [Thrift's compact protocol][thrift], of which fields 2 and 3 are its size before and after
-//! compression (`PageHeader` of [parquet.thrift][parquet]). Nothing else of a page is read here.
-//!
-//! [thrift]: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
-//! [parquet]: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
+//! A page begins with a struct of which fields 2 and 3 are its size before and after compression (`PageHeader` of
+//! [`super::shapes`]). What follows it is not read here.
 
-use std::{fs::File, os::unix::fs::FileExt};
+use std::{fs::File, io, os::unix::fs::FileExt};
 
 use parquet::{
     basic::Compression,
     file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData},
 };
 
+use super::{
+    compact::Compact,
+    shapes::{FOOTER, PAGE_HEADER},
+};
+
 /// Longest page header; statistics of long texts are in it.
 const HEADER_BYTES_MAX: u64 = 64 << 10;
-/// Structs within structs of a header, at most.
-const DEPTH_MAX: usize = 16;
+/// What a file ends with, after the length of its footer in 4 bytes.
+const MAGIC: &[u8; 4] = b"PAR1";
 /// What a page may claim beyond the ratio of its compression, for pages of a few bytes.
 const CLAIM_SLACK_BYTES: i64 = 1024;
+
+/// Refuses a file with a footer of fields or types that are not Parquet's; the error is a message. What ends without a footer
+/// is left to the crate.
+pub(super) fn check_footer(file: &File) -> Result<(), String> {
+    let footer = footer(file).map_err(|error| format!("its footer: {error}"))?;
+    match footer {
+        Some(footer) if Compact::new(&footer).pass_struct(FOOTER).is_none() => {
+            Err(format!("its footer of {} bytes has other fields than Parquet's, or ends early", footer.len()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The footer; none where the file ends with none.
+fn footer(file: &File) -> io::Result<Option<Vec<u8>>> {
+    let bytes = file.metadata()?.len();
+    let mut end = [0; 8];
+    let Some(end_offset) = bytes.checked_sub(end.len() as u64) else { return Ok(None) };
+    file.read_exact_at(&mut end, end_offset)?;
+    let [length @ .., a, b, c, d] = end;
+    let Some(offset) = end_offset.checked_sub(u64::from(u32::from_le_bytes(length))) else { return Ok(None) };
+    if [a, b, c, d] != *MAGIC {
+        return Ok(None);
+    }
+    let mut footer = vec![0; (end_offset - offset) as usize];
+    file.read_exact_at(&mut footer, offset)?;
+    Ok(Some(footer))
+}
 
 /// Refuses a file that claims more of the columns that `is_wanted` than their bytes can hold; the error is a message.
 pub(super) fn check(file: &File, metadata: &ParquetMetaData, is_wanted: impl Fn(&str) -> bool) -> Result<(), String> {
@@ -43,7 +73,6 @@ fn check_chunk(file: &File, column: &ColumnChunkMetaData) -> Result<(), String> 
             return Err("goes on beyond the end of the file".to_owned());
         }
         let Some(page) = Page::read(&header) else {
-            // The `parquet` crate takes minutes to pass over two billion things that are not there.
             return Err(format!("has a page at byte {offset} without a header of at most {HEADER_BYTES_MAX} bytes"));
         };
         let Page { sizes: [uncompressed, compressed], header_bytes } = page;
@@ -84,94 +113,14 @@ struct Page {
 impl Page {
     /// The header that `bytes` begin with; none where they begin with none.
     fn read(bytes: &[u8]) -> Option<Self> {
-        let mut header = Compact { rest: bytes };
+        let mut header = Compact::new(bytes);
         let mut page = Self { sizes: [-1; 2], header_bytes: 0 };
         header.each_field(|header, field, kind| match (field, kind) {
             (2 | 3, 5) => header.integer().map(|size| page.sizes[field as usize - 2] = size),
-            _ => header.skip(kind, DEPTH_MAX),
+            _ => header.pass_field(PAGE_HEADER, field, kind),
         })?;
-        page.header_bytes = bytes.len() - header.rest.len();
+        page.header_bytes = bytes.len() - header.left();
         Some(page)
-    }
-}
-
-/// What is left of a value in the compact protocol.
-struct Compact<'a> {
-    rest: &'a [u8],
-}
-
-impl Compact<'_> {
-    fn take(&mut self, bytes: u64) -> Option<()> {
-        self.rest = self.rest.get(usize::try_from(bytes).ok()?..)?;
-        Some(())
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let (&first, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(first)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    /// A signed number, zigzag.
-    fn integer(&mut self) -> Option<i64> {
-        let value = self.varint()?;
-        Some((value >> 1).cast_signed() ^ -((value & 1).cast_signed()))
-    }
-
-    /// Hands each field of a struct to `field`, with its number and the type of its value, which `field` reads.
-    fn each_field(&mut self, mut field: impl FnMut(&mut Self, i64, u8) -> Option<()>) -> Option<()> {
-        let mut number: i64 = 0;
-        loop {
-            let byte = self.byte()?;
-            if byte == 0 {
-                return Some(());
-            }
-            let delta = i64::from(byte >> 4);
-            number = if delta == 0 { self.integer()? } else { number.checked_add(delta)? };
-            field(self, number, byte & 0xf)?;
-        }
-    }
-
-    /// Passes over a value of type `kind`, with up to `depth` structs within one another.
-    fn skip(&mut self, kind: u8, depth: usize) -> Option<()> {
-        let depth = depth.checked_sub(1)?;
-        match kind {
-            // Of a field the type is the value; of an element of a list it is a byte.
-            1 | 2 => Some(()),
-            3 => self.take(1),
-            4..=6 => self.varint().map(drop),
-            7 => self.take(8),
-            8 => {
-                let bytes = self.varint()?;
-                self.take(bytes)
-            }
-            9 | 10 => self.skip_list(depth),
-            12 => self.each_field(|header, _, kind| header.skip(kind, depth)),
-            // A header has no map.
-            _ => None,
-        }
-    }
-
-    fn skip_list(&mut self, depth: usize) -> Option<()> {
-        let byte = self.byte()?;
-        let count = if byte >> 4 == 15 { self.varint()? } else { u64::from(byte >> 4) };
-        match byte & 0xf {
-            1..=3 => self.take(count),
-            // Every other element takes a byte at least, so that what is left bounds the count.
-            kind => (0..count).try_for_each(|_| self.skip(kind, depth)),
-        }
     }
 }
 
@@ -181,9 +130,10 @@ mod tests {
 
     #[test]
     fn a_page_header_is_read_up_to_its_end() {
-        // By hand: a type; 1,000 and 100 as zigzag varints; field 5, a struct of an i32, a list of two binaries and a flag.
+        // By hand: a type; 1,000 and 100 as zigzag varints; field 5, a struct of an i32 and of what nobody knows, a list of two
+        // binaries and a flag.
         let header = [
-            0x15, 0x00, 0x15, 0xd0, 0x0f, 0x15, 0xc8, 0x01, 0x2c, 0x15, 0x02, 0x19, 0x28, 0x01, b'a', 0x00, 0x11, 0x00,
+            0x15, 0x00, 0x15, 0xd0, 0x0f, 0x15, 0xc8, 0x01, 0x2c, 0x15, 0x02, 0x99, 0x28, 0x01, b'a', 0x00, 0x11, 0x00,
             0x00,
         ];
         let followed = [&header[..], b"values"].concat();
@@ -192,11 +142,20 @@ mod tests {
         for end in 0..header.len() {
             assert_eq!(Page::read(&header[..end]), None, "{end} bytes");
         }
-        // Lists within lists without an end, a number without one, and a list of more than there is.
-        for wrong in
-            [vec![0x99; 100], vec![0x15; 1], [&[0x15][..], &[0xff; 12]].concat(), vec![0x19, 0xf8, 0xff, 0x7f, 0]]
-        {
-            assert_eq!(Page::read(&wrong), None, "{wrong:?}");
+        let wrong: [&[u8]; 8] = [
+            // Lists within lists without an end, a number without one, and a list of more than there is.
+            &[0x99; 100],
+            &[0x15],
+            &[0x15, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0],
+            &[0x99, 0xf8, 0xff, 0x7f, 0],
+            // What the crate takes for something else: a list of flags, a set, a map, and a page's type that is a struct.
+            &[0x99, 0x11, 0x01, 0],
+            &[0x9a, 0x13, 0x01, 0],
+            &[0x9b, 0x00, 0],
+            &[0x1c, 0x00, 0],
+        ];
+        for wrong in wrong {
+            assert_eq!(Page::read(wrong), None, "{wrong:?}");
         }
     }
 }
