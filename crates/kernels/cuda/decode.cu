@@ -9,7 +9,7 @@ struct Cache {
     const int *table;
 };
 
-// Neighbouring sequences of one group whose rows fill 16; their prompt's pages begin at `pages` of the table.
+// Neighbouring sequences of one group whose rows fill 16, or none; their prompt's pages begin at `pages` of the table.
 struct SequenceTile {
     int first, sequences, pages, positions;
 };
@@ -55,13 +55,14 @@ DEVICE void copy_page(bf16 *to, const Walk &walk, const Place &place, const Cach
 }
 
 // out [B, H, D] in bf16 for queries [B, H, D]; one warp a tile of sequences and key-value head. `query_heads` is H,
-// `heads` K; H/K is at most 16. Grid: (tiles, K).
+// `heads` K; H/K is at most 16. Rows of sequences that are in no tile stay as they are. Grid: (tiles, K).
 KERNEL(32, 1)
 attention_decode(bf16 *out, const bf16 *queries, Cache cache, const SequenceTile *tiles, const Sequence *sequences,
                  int query_heads, int heads, float scale) {
     bf16 *query_tile = reinterpret_cast<bf16 *>(shared_bytes);
     bf16 *stages = query_tile + 16 * STRIDE; // two times keys and values
     const Walk walk = {tiles[blockIdx.x], sequences};
+    if (walk.tile.sequences == 0) return;
     const int head = blockIdx.y, ratio = query_heads / heads;
     const int rows_there = walk.tile.sequences * ratio;
     // Row r is query head r % ratio of sequence r / ratio; a sequence's rows are neighbours in memory.

@@ -9,6 +9,8 @@ pub mod card;
 pub mod compile;
 pub mod device;
 pub mod emulation;
+mod gathering;
+mod graph;
 pub mod kept;
 pub mod launch;
 pub mod machine;

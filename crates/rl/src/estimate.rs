@@ -367,8 +367,8 @@ impl<'a> Job<'a> {
     fn on_card(&self, recomputed: usize, cache: usize) -> (u64, u64) {
         let Self { model: PlannedModel { config, adapter }, batch, sampled, .. } = self;
         let scratch = |rows| adapter.map_or(0, |adapter| CardModel::adapter_scratch_bytes(adapter, rows));
-        let returning = if cache < sampled.cache { sampled.live } else { 0 };
-        let rows = CardSampler::rows(returning, batch.sequence).max(sampled.live).max(sampled.prompt_rows);
+        let returning = if cache < sampled.cache { batch.sequence } else { 0 };
+        let rows = CardSampler::rows(sampled.live, returning).max(sampled.prompt_rows);
         let references = (self.models - 1) * CardTrainer::bytes(config, *batch, config.layers);
         let activations =
             CardTrainer::bytes(config, *batch, recomputed) + references + self.models * scratch(batch.rows);

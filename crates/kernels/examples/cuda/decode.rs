@@ -70,6 +70,8 @@ impl Pages {
                 all.last_rows.extend(tile.iter().map(|(_, row)| *row));
             }
         }
+        // One of those that fill up a step.
+        all.tiles.push(SequenceTile { first: 0, sequences: 0, pages: 0, positions: 0 });
         all
     }
 

@@ -5,7 +5,10 @@ use std::{ffi::c_void, fmt, marker::PhantomData, sync::Arc};
 use super::{
     Unusable,
     machine::Machine,
-    parameters::{Address, BlockSum, CachedSequence, DrawnToken, KeyBlock, QueryBlock, RowLogprob, SequenceTile},
+    parameters::{
+        AdamwStep, Address, BlockSum, Cache, CachedSequence, DrawSettings, DrawnToken, Forward, HeadCounts,
+        HeadProduct, KeyBlock, QueryBlock, RowLogprob, SequenceTile,
+    },
 };
 
 /// The bits of a bf16 number: the upper half of an f32.
@@ -19,12 +22,13 @@ pub unsafe trait Plain: Copy {}
 
 macro_rules! plain {
     ($($type:ty),*) => { $(
-        // SAFETY: numbers, or structs of 4-byte numbers alone.
+        // SAFETY: numbers, or structs of 4-byte numbers after 8-byte numbers, an even count of them where there are both.
         unsafe impl Plain for $type {}
     )* };
 }
 plain!(u8, u16, u32, u64, i32, f32, f64);
 plain!(QueryBlock, KeyBlock, SequenceTile, CachedSequence, BlockSum, RowLogprob, DrawnToken);
+plain!(AdamwStep, Cache, DrawSettings, Forward, HeadCounts, HeadProduct);
 
 /// The values' bytes.
 pub(super) fn bytes_of<T: Plain>(values: &[T]) -> &[u8] {
@@ -147,6 +151,11 @@ impl<T: Plain> Array<T> {
         }
     }
 
+    /// Has memory for so many numbers, and none of them yet.
+    pub fn reserve(&mut self, length: usize) -> &mut Self {
+        self.resize(length).resize(0)
+    }
+
     /// Replaces its numbers.
     pub fn set(&mut self, values: &[T]) {
         self.resize(values.len());
@@ -174,28 +183,35 @@ impl<T: Plain> Array<T> {
 }
 
 /// Most words that a kernel's parameters take here.
-const WORDS_MAX: usize = 32;
+const WORDS_MAX: usize = 20;
 /// Most parameters of a kernel here.
 const PARAMETERS_MAX: usize = 16;
 
 /// Arguments of a kernel in order.
-#[derive(Default)]
-pub(super) struct Arguments {
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Arguments {
+    /// What no argument fills is 0.
     words: [u64; WORDS_MAX],
     /// Where each begins, in words.
-    starts: [usize; PARAMETERS_MAX],
+    starts: [u8; PARAMETERS_MAX],
     count: usize,
     next: usize,
 }
 
+impl fmt::Debug for Arguments {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(&self.words[..self.next]).finish()
+    }
+}
+
 impl Arguments {
     /// A number or a struct.
-    pub(super) fn value<T: Copy>(mut self, value: T) -> Self {
+    pub(super) fn value<T: Plain>(mut self, value: T) -> Self {
         let words = size_of::<T>().div_ceil(8);
         assert!(self.next + words <= WORDS_MAX, "parameters of a kernel");
         // SAFETY: there is room for the value, and words are aligned as it is or better.
         unsafe { self.words.as_mut_ptr().add(self.next).cast::<T>().write(value) };
-        self.starts[self.count] = self.next;
+        self.starts[self.count] = self.next as u8;
         self.count += 1;
         self.next += words;
         self
@@ -220,7 +236,7 @@ impl Arguments {
     pub(super) fn pointers(&mut self) -> ([*mut c_void; PARAMETERS_MAX], usize) {
         let mut pointers = [std::ptr::null_mut(); PARAMETERS_MAX];
         for (pointer, &start) in pointers.iter_mut().zip(&self.starts[..self.count]) {
-            *pointer = self.words[start..].as_mut_ptr().cast();
+            *pointer = self.words[usize::from(start)..].as_mut_ptr().cast();
         }
         (pointers, self.count)
     }

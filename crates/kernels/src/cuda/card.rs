@@ -3,9 +3,8 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    ffi::c_void,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use cudarc::driver::result::{
@@ -14,8 +13,11 @@ use cudarc::driver::result::{
 
 use super::{
     Unusable,
+    array::Arguments,
     compile::{CompileError, compile},
     device::{Device, Function, Module},
+    gathering::{Asked, Gathering, Start},
+    graph::Graph,
     kept::compile_kept,
     launch::Launch,
     machine::{Machine, Product},
@@ -28,6 +30,8 @@ use super::{
 /// A card that operations run on.
 #[derive(Debug)]
 pub struct OpenCard {
+    // Before the kernels that its graphs start.
+    gathering: Mutex<Gathering<Graph>>,
     products: Products,
     kernels: Mutex<Kernels>,
     /// Where compiled kernels are kept.
@@ -51,7 +55,7 @@ impl OpenCard {
         super::compiler_version()?;
         let device = Device::open(index)?;
         let products = Products::new(&device)?;
-        Ok(Arc::new(Self { products, kernels: Mutex::default(), kept, device }))
+        Ok(Arc::new(Self { gathering: Mutex::default(), products, kernels: Mutex::default(), kept, device }))
     }
 
     /// A kernel, compiled and loaded where it is not yet.
@@ -82,6 +86,50 @@ impl OpenCard {
         functions.insert((launch.kernel, head_width), (Arc::clone(&module), function));
         Ok((module, function))
     }
+
+    fn gathering(&self) -> MutexGuard<'_, Gathering<Graph>> {
+        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts what was gathered, before something that can't wait.
+    fn enter(&self) -> Result<(), Unusable> {
+        self.gathering().interrupt(self)?;
+        self.device.enter()
+    }
+
+    fn release(&self, memory: Address) {
+        // What could not be given back is left to the driver's own end.
+        let _ = self.device.enter();
+        // SAFETY: it was allocated, and what uses it has been started; the driver waits for that.
+        let _ = unsafe { free_sync(memory) };
+    }
+}
+
+impl Start for OpenCard {
+    type Graph = Graph;
+
+    fn start_one(&self, asked: &Asked) -> Result<(), Unusable> {
+        match asked {
+            Asked::Kernel { head_width, launch, arguments } => {
+                let (module, function) = self.kernel(*head_width, launch)?;
+                let mut arguments = arguments.clone();
+                let (mut pointers, count) = arguments.pointers();
+                // SAFETY: whoever asked vouched for the arguments; the function is the launch's own.
+                unsafe { module.start(function, launch, &mut pointers[..count]) }
+            }
+            // SAFETY: whoever asked vouched for the matrices.
+            Asked::Product(product) => unsafe { self.products.multiply(product) },
+        }
+    }
+
+    fn record(&self, step: &[Asked]) -> Result<Graph, Unusable> {
+        Graph::record(&self.device, || step.iter().try_for_each(|asked| self.start_one(asked)))
+    }
+
+    fn repeat(&self, graph: &Graph, _: &[Asked]) -> Result<(), Unusable> {
+        // SAFETY: whoever asked for the step, which is the graph's, vouched for what it reaches.
+        unsafe { graph.start() }
+    }
 }
 
 impl Machine for OpenCard {
@@ -101,45 +149,64 @@ impl Machine for OpenCard {
     }
 
     unsafe fn free(&self, memory: Address) {
-        // What could not be given back is left to the driver's own end.
-        let _ = self.device.enter();
-        // SAFETY: the caller vouches for the memory; the driver waits for what uses it.
-        let _ = unsafe { free_sync(memory) };
+        let freed = self.gathering().take_freed(memory);
+        if let Some(memory) = freed {
+            self.release(memory);
+        }
     }
 
     unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), Unusable> {
-        self.device.enter()?;
+        self.enter()?;
         // SAFETY: the caller vouches for the memory; bytes of pageable memory are read before the call returns.
         unsafe { memcpy_htod_async(to, bytes, self.device.stream()) }.map_err(refused("a copy to it"))
     }
 
     unsafe fn download(&self, bytes: &mut [u8], from: Address) -> Result<(), Unusable> {
-        self.device.enter()?;
+        self.enter()?;
         // SAFETY: as above; nobody looks at the bytes before all is done.
         unsafe { memcpy_dtoh_async(bytes, from, self.device.stream()) }.map_err(refused("a copy from it"))?;
         self.device.synchronize()
     }
 
     unsafe fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<(), Unusable> {
-        self.device.enter()?;
+        self.enter()?;
         // SAFETY: the caller vouches for the memory.
         unsafe { memcpy_dtod_async(to, from, bytes, self.device.stream()) }.map_err(refused("a copy within it"))
     }
 
     unsafe fn clear(&self, memory: Address, bytes: usize) -> Result<(), Unusable> {
-        self.device.enter()?;
+        self.enter()?;
         // SAFETY: the caller vouches for the memory.
         unsafe { memset_d8_async(memory, 0, bytes, self.device.stream()) }.map_err(refused("to clear memory"))
     }
 
-    unsafe fn start(&self, head_width: usize, launch: &Launch, arguments: &mut [*mut c_void]) -> Result<(), Unusable> {
-        let (module, function) = self.kernel(head_width, launch)?;
-        // SAFETY: the caller vouches for the arguments; the function is the launch's own.
-        unsafe { module.start(function, launch, arguments) }
+    unsafe fn start(&self, head_width: usize, launch: &Launch, arguments: Arguments) -> Result<(), Unusable> {
+        let asked = Asked::Kernel { head_width, launch: *launch, arguments };
+        let asked = self.gathering().take(asked);
+        asked.map_or(Ok(()), |asked| self.start_one(&asked))
     }
 
     unsafe fn multiply(&self, product: &Product) -> Result<(), Unusable> {
-        // SAFETY: the caller vouches for the matrices.
-        unsafe { self.products.multiply(product) }
+        let asked = self.gathering().take(Asked::Product(*product));
+        asked.map_or(Ok(()), |asked| self.start_one(&asked))
+    }
+
+    fn gather(&self) {
+        self.gathering().begin();
+    }
+
+    fn start_gathered(&self) -> Result<(), Unusable> {
+        self.gathering().end(self)
+    }
+
+    fn forget_gathered(&self) {
+        let freed = self.gathering().forget();
+        for memory in freed {
+            self.release(memory);
+        }
+    }
+
+    fn repeated(&self) -> usize {
+        self.gathering().repeated()
     }
 }

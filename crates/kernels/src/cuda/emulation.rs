@@ -17,7 +17,8 @@ use std::{
 
 use super::{
     Unusable,
-    array::Bf16,
+    array::{Arguments, Bf16},
+    gathering::{Asked, Gathering, Start},
     launch::Launch,
     machine::{Machine, Product, Side},
     parameters::Address,
@@ -49,6 +50,7 @@ unsafe impl Sync for Library {}
 pub struct Emulation {
     libraries: BTreeMap<(&'static str, usize), Library>,
     memory: Mutex<Memory>,
+    gathering: Mutex<Gathering<()>>,
 }
 
 /// What was given and not given back.
@@ -123,11 +125,23 @@ impl Emulation {
             assert!(!library.is_null(), "{} can't be loaded", path.to_string_lossy());
             ((source.name, width), Library(library))
         };
-        Self { libraries: wanted.into_iter().map(open).collect(), memory: Mutex::default() }
+        let libraries = wanted.into_iter().map(open).collect();
+        Self { libraries, memory: Mutex::default(), gathering: Mutex::default() }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gathering(&self) -> MutexGuard<'_, Gathering<()>> {
+        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn release(&self, memory: Address) {
+        let mut all = self.memory();
+        if let Some((_, bytes)) = all.pages.remove(&memory) {
+            all.bytes -= bytes;
+        }
     }
 
     /// Most bytes that were in use at a time since the last call.
@@ -189,67 +203,125 @@ impl Machine for Emulation {
     }
 
     unsafe fn free(&self, memory: Address) {
-        let mut all = self.memory();
-        if let Some((_, bytes)) = all.pages.remove(&memory) {
-            all.bytes -= bytes;
+        let freed = self.gathering().take_freed(memory);
+        if let Some(memory) = freed {
+            self.release(memory);
         }
     }
 
     unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), Unusable> {
+        self.gathering().interrupt(self)?;
         // SAFETY: the caller vouches for the memory, which is no other's.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to as *mut u8, bytes.len()) };
         Ok(())
     }
 
     unsafe fn download(&self, bytes: &mut [u8], from: Address) -> Result<(), Unusable> {
+        self.gathering().interrupt(self)?;
         // SAFETY: as above.
         unsafe { ptr::copy_nonoverlapping(from as *const u8, bytes.as_mut_ptr(), bytes.len()) };
         Ok(())
     }
 
     unsafe fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<(), Unusable> {
+        self.gathering().interrupt(self)?;
         // SAFETY: as above.
         unsafe { ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
         Ok(())
     }
 
     unsafe fn clear(&self, memory: Address, bytes: usize) -> Result<(), Unusable> {
+        self.gathering().interrupt(self)?;
         // SAFETY: as above.
         unsafe { ptr::write_bytes(memory as *mut u8, 0, bytes) };
         Ok(())
     }
 
-    unsafe fn start(&self, head_width: usize, launch: &Launch, arguments: &mut [*mut c_void]) -> Result<(), Unusable> {
-        // SAFETY: the caller vouches for the same.
-        unsafe { self.run(head_width, launch, arguments, 0) };
-        Ok(())
+    unsafe fn start(&self, head_width: usize, launch: &Launch, arguments: Arguments) -> Result<(), Unusable> {
+        let asked = Asked::Kernel { head_width, launch: *launch, arguments };
+        let asked = self.gathering().take(asked);
+        asked.map_or(Ok(()), |asked| self.start_one(&asked))
     }
 
     unsafe fn multiply(&self, product: &Product) -> Result<(), Unusable> {
-        let &Product { out, base, left, right, rows, columns, inner } = product;
-        // SAFETY: the caller vouches for sides and result as long as the shape says; nobody else has them.
-        let (left_values, right_values, out) = unsafe {
-            (
-                slice::from_raw_parts(left.start as *const Bf16, length(left, [rows, inner])),
-                slice::from_raw_parts(right.start as *const Bf16, length(right, [inner, columns])),
-                slice::from_raw_parts_mut(out as *mut f32, rows * columns),
-            )
-        };
-        match base {
-            // SAFETY: as above; the copy may be of the result itself.
-            Some(base) => unsafe { ptr::copy(base as *const f32, out.as_mut_ptr(), out.len()) },
-            None => out.fill(0.0),
+        let asked = self.gathering().take(Asked::Product(*product));
+        asked.map_or(Ok(()), |asked| self.start_one(&asked))
+    }
+
+    fn gather(&self) {
+        self.gathering().begin();
+    }
+
+    fn start_gathered(&self) -> Result<(), Unusable> {
+        self.gathering().end(self)
+    }
+
+    fn forget_gathered(&self) {
+        let freed = self.gathering().forget();
+        for memory in freed {
+            self.release(memory);
         }
-        let (left_rows, right_rows) =
-            (by_row(left_values, left, [rows, inner]), by_row(right_values, right, [inner, columns]));
-        for (out, left) in out.chunks_exact_mut(columns).zip(left_rows.chunks_exact(inner)) {
-            let mut sums = vec![0.0; columns];
-            for (&factor, right) in left.iter().zip(right_rows.chunks_exact(columns)) {
-                sums.iter_mut().zip(right).for_each(|(sum, &other)| *sum += factor * other);
+    }
+
+    fn repeated(&self) -> usize {
+        self.gathering().repeated()
+    }
+}
+
+impl Start for Emulation {
+    type Graph = ();
+
+    fn start_one(&self, asked: &Asked) -> Result<(), Unusable> {
+        match asked {
+            Asked::Kernel { head_width, launch, arguments } => {
+                let mut arguments = arguments.clone();
+                let (mut pointers, count) = arguments.pointers();
+                // SAFETY: whoever asked vouched for the arguments.
+                unsafe { self.run(*head_width, launch, &mut pointers[..count], 0) };
             }
-            out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum);
+            // SAFETY: whoever asked vouched for the matrices.
+            Asked::Product(product) => unsafe { multiply(product) },
         }
         Ok(())
+    }
+
+    fn record(&self, _: &[Asked]) -> Result<(), Unusable> {
+        Ok(())
+    }
+
+    /// The step as it was kept.
+    fn repeat(&self, (): &(), step: &[Asked]) -> Result<(), Unusable> {
+        step.iter().try_for_each(|asked| self.start_one(asked))
+    }
+}
+
+/// A product as a plain loop.
+///
+/// # Safety
+/// As [`Machine::multiply`], with memory of the host.
+unsafe fn multiply(product: &Product) {
+    let &Product { out, base, left, right, rows, columns, inner } = product;
+    // SAFETY: the caller vouches for sides and result as long as the shape says; nobody else has them.
+    let (left_values, right_values, out) = unsafe {
+        (
+            slice::from_raw_parts(left.start as *const Bf16, length(left, [rows, inner])),
+            slice::from_raw_parts(right.start as *const Bf16, length(right, [inner, columns])),
+            slice::from_raw_parts_mut(out as *mut f32, rows * columns),
+        )
+    };
+    match base {
+        // SAFETY: as above; the copy may be of the result itself.
+        Some(base) => unsafe { ptr::copy(base as *const f32, out.as_mut_ptr(), out.len()) },
+        None => out.fill(0.0),
+    }
+    let (left_rows, right_rows) =
+        (by_row(left_values, left, [rows, inner]), by_row(right_values, right, [inner, columns]));
+    for (out, left) in out.chunks_exact_mut(columns).zip(left_rows.chunks_exact(inner)) {
+        let mut sums = vec![0.0; columns];
+        for (&factor, right) in left.iter().zip(right_rows.chunks_exact(columns)) {
+            sums.iter_mut().zip(right).for_each(|(sum, &other)| *sum += factor * other);
+        }
+        out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum);
     }
 }
 

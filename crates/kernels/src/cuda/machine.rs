@@ -1,11 +1,15 @@
 //! What operations run on: a card ([`super::device`]), or an emulation of one in checks ([`super::emulation`]).
 
-use std::{ffi::c_void, fmt::Debug};
+use std::fmt::Debug;
 
-use super::{Unusable, launch::Launch, parameters::Address};
+use super::{Unusable, array::Arguments, launch::Launch, parameters::Address};
 
 /// Memory, kernels and products of one card. What is asked for happens in the order in which it was asked for; only
 /// [`Machine::download`] waits for it.
+///
+/// Between [`Machine::gather`] and [`Machine::start_gathered`] kernels and products are gathered before they are started, so
+/// that a card can start all of a step at once where the same step was asked for before. Copies and [`Machine::clear`] don't
+/// wait for a step's end: they start what was gathered until then.
 pub trait Machine: Debug + Send + Sync {
     /// So many bytes of memory, at least one, from a multiple of 256 on; what is in them is not said.
     ///
@@ -73,9 +77,9 @@ pub trait Machine: Debug + Send + Sync {
     /// When it can't be compiled, or the driver refuses.
     ///
     /// # Safety
-    /// `arguments` must point to the kernel's parameters in order, each of the type that its source says; whatever they reach
-    /// must be the card's, as long as the launch's shape makes the kernel read or write, and stay until it has ended.
-    unsafe fn start(&self, head_width: usize, launch: &Launch, arguments: &mut [*mut c_void]) -> Result<(), Unusable>;
+    /// `arguments` must be the kernel's parameters in order, each of the type that its source says; whatever they reach must be
+    /// the card's, as long as the launch's shape makes the kernel read or write, and stay until it has ended.
+    unsafe fn start(&self, head_width: usize, launch: &Launch, arguments: Arguments) -> Result<(), Unusable>;
 
     /// Computes a product. The order in which an element is summed depends on [`Product::inner`] and
     /// [`Product::columns`] alone, never on how many rows there are.
@@ -86,6 +90,24 @@ pub trait Machine: Debug + Send + Sync {
     /// # Safety
     /// The matrices are the card's, as large as the product's shape says, and stay until it has ended.
     unsafe fn multiply(&self, product: &Product) -> Result<(), Unusable>;
+
+    /// Gathers kernels and products from here on.
+    ///
+    /// # Panics
+    /// When it does already.
+    fn gather(&self);
+
+    /// Starts what was gathered.
+    ///
+    /// # Errors
+    /// As [`Machine::start`] and [`Machine::multiply`], or when the driver refuses to start all at once.
+    fn start_gathered(&self) -> Result<(), Unusable>;
+
+    /// Ends a step; where it was not started, what was gathered is forgotten.
+    fn forget_gathered(&self);
+
+    /// How many steps were started at once.
+    fn repeated(&self) -> usize;
 }
 
 /// One side of a product, in bf16 and row-major as it lies.

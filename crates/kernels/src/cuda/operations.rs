@@ -121,14 +121,27 @@ impl Operations {
     }
 
     /// Starts a kernel with arguments that its operation made for it.
-    fn start(&self, launch: &Launch, mut arguments: Arguments) {
+    fn start(&self, launch: &Launch, arguments: Arguments) {
         if launch.grid.contains(&0) {
             return;
         }
-        let (mut pointers, count) = arguments.pointers();
         // SAFETY: every operation gives the parameters that its kernel's source lists, and has checked that arrays are as long
         // as the kernel reads and writes; an array's memory goes only when the card is done with it.
-        must(unsafe { self.machine.start(self.heads.width, launch, &mut pointers[..count]) });
+        must(unsafe { self.machine.start(self.heads.width, launch, arguments) });
+    }
+
+    /// Starts the operations that `step` asks for, all at once where the same were asked for before.
+    pub fn together(&self, step: impl FnOnce()) {
+        struct Ended<'a>(&'a dyn Machine);
+        impl Drop for Ended<'_> {
+            fn drop(&mut self) {
+                self.0.forget_gathered();
+            }
+        }
+        self.machine.gather();
+        let _ended = Ended(&*self.machine);
+        step();
+        must(self.machine.start_gathered());
     }
 
     /// out = rows · weightᵀ, with what it is added to. Shapes: rows \[N, inputs\], weight \[outputs, inputs\].

@@ -48,7 +48,7 @@ pub(crate) const SHAPES: [Shape; 4] = [
         width: 64,
         mlp_width: 80,
         vocabulary: 96,
-        rotary_layers: &[true, true],
+        rotary_layers: &[true, true, true],
         tied_embeddings: false,
         adapted: &[],
     },

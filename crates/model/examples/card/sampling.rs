@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use kernels::{cuda::machine::Machine, sample::Sampling};
+use kernels::{
+    cuda::{launch::WARP_ROWS, machine::Machine},
+    sample::Sampling,
+};
 use model::{
     Batch, Compute, Drawn,
     card::{CardCache, CardChunk, CardModel, CardPages, CardSampler, CardTrainer},
@@ -43,6 +46,7 @@ pub(crate) fn check(shape: &Shape, machine: &Arc<dyn Machine>, seed: u64) {
         (0..prompts.len()).flat_map(start).map(|group| Live { group, own: pages.cache(), drawn: Vec::new() }).collect();
     let uniforms: Vec<Vec<f64>> = (0..TOKENS).map(|_| live.iter().map(|_| draws.uniform()).collect()).collect();
     let mut drawn = model.draw(&rows, &sampling, &uniforms[0], &mut sampler);
+    let repeated = machine.repeated();
     for token in 0..TOKENS {
         live.iter_mut().zip(drawn).for_each(|(live, drawn)| live.drawn.push(drawn));
         if token == PUT_BACK {
@@ -59,6 +63,12 @@ pub(crate) fn check(shape: &Shape, machine: &Arc<dyn Machine>, seed: u64) {
         drawn = model.advance_and_draw(&mut chunks, (&sampling, uniforms), &mut pages, &mut sampler);
     }
     compare(&model, (&prompts, &live), sampling.temperature);
+    // All before some were put back ask for the same; the one after it where its tiles are filled up to as many.
+    let heads = model.config().heads;
+    let together = WARP_ROWS / (heads.query / heads.key_value);
+    let [before, after] = [GROUP, GROUP - 1].map(|decoded| PROMPTS.len() * decoded.div_ceil(together));
+    let expected = PUT_BACK - 1 + usize::from(before.next_multiple_of(8) == after.next_multiple_of(8));
+    assert_eq!(machine.repeated() - repeated, expected, "steps that were started at once");
     drop((live, shared));
     assert_eq!(pages.free(), PAGES, "pages that nobody gave back");
     println!(

@@ -3,7 +3,10 @@
 //! A sequence that has one new token is decoded from its pages. Any other, a prompt or a completion that comes back, is
 //! computed from its beginning, since its keys are needed beside one another; it gives the same bits.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    iter,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use kernels::{
     attention::Tree,
@@ -24,6 +27,13 @@ use crate::ModelConfig;
 
 /// Rows that are computed at once when sequences are computed from their beginning; a longer one alone.
 pub(super) const PREFILL_ROWS_MAX: usize = 8192;
+/// The slot of a row whose keys and values are not kept.
+const NOWHERE: i32 = -1;
+
+/// Rows that are computed to decode so many sequences: a multiple of 8, at most eight of them from one power of two to the next.
+pub(super) fn decoded_rows(sequences: usize) -> usize {
+    sequences.next_multiple_of((sequences.next_power_of_two() / 16).max(8))
+}
 
 /// The pages of a card's caches: a page holds 64 positions of one sequence in every layer.
 #[derive(Debug)]
@@ -192,7 +202,7 @@ struct Packed {
     tokens: Vec<u32>,
     positions: Vec<u32>,
     trees: Vec<Tree>,
-    /// Where each row goes; nowhere (−1) if it is there already.
+    /// Where each row goes; [`NOWHERE`] if it is there already.
     slots: Vec<i32>,
     /// The last row of each chunk.
     last: Vec<u32>,
@@ -213,7 +223,7 @@ impl Packed {
         let trunk = self.push(shared, 0);
         let new = chunk.own.grow(chunk.tokens);
         let own = self.push(&chunk.own.tokens, shared.len());
-        self.slots.resize(trunk.start + known, -1);
+        self.slots.resize(trunk.start + known, NOWHERE);
         self.slots.extend(new);
         self.last.push(own.end as u32 - 1);
         // Where there is no prompt, the sequence is a prompt itself.
@@ -301,20 +311,38 @@ impl CardModel {
     }
 
     /// One new token of each sequence; its row is left in `sampler.scratch.hidden`.
+    ///
+    /// Rows that belong to no sequence fill up their count, so that a step asks for the same as the one before even where a
+    /// sequence has ended; a card then starts it at once.
     fn decode(&self, chunks: &mut [&mut CardChunk<'_>], pages: &mut CardPages, sampler: &mut CardSampler) {
         let CardSampler { state, scratch, cached, slots, .. } = sampler;
-        let tokens: Vec<u32> = chunks.iter().map(|chunk| chunk.tokens[0]).collect();
-        let positions: Vec<u32> = chunks.iter().map(|chunk| chunk.first_position() as u32).collect();
-        let new: Vec<i32> = chunks.iter_mut().flat_map(|chunk| chunk.own.grow(chunk.tokens)).collect();
+        let rows = decoded_rows(chunks.len());
+        let filled = |numbers: Vec<u32>| numbers.into_iter().chain(iter::repeat(0)).take(rows).collect::<Vec<_>>();
+        let tokens = filled(chunks.iter().map(|chunk| chunk.tokens[0]).collect());
+        let positions = filled(chunks.iter().map(|chunk| chunk.first_position() as u32).collect());
+        let mut new: Vec<i32> = chunks.iter_mut().flat_map(|chunk| chunk.own.grow(chunk.tokens)).collect();
+        new.resize(rows, NOWHERE);
         slots.set(&new);
+        scratch.set(&tokens, &positions);
         self.set_sequences(chunks, cached);
-        self.embed((&tokens, &positions), scratch);
-        for (layer, cache) in pages.layers.iter_mut().enumerate() {
-            self.attention_inputs(layer, state, scratch);
-            self.operations.append(cache, &state.key, &state.value, slots);
-            self.operations.attend_cached(&mut state.attended, &state.query, cache, cached);
-            self.attention_outputs(layer, state, scratch);
+        self.operations.together(|| {
+            self.embed_in(state, scratch);
+            for (layer, cache) in pages.layers.iter_mut().enumerate() {
+                self.attention_inputs(layer, state, scratch);
+                self.operations.append(cache, &state.key, &state.value, slots);
+                self.operations.attend_cached(&mut state.attended, &state.query, cache, cached);
+                self.attention_outputs(layer, state, scratch);
+            }
+        });
+        scratch.hidden.resize(chunks.len() * self.config.width);
+    }
+
+    /// [`CardModel::embed`] into the buffer that it was in the step before: each layer swaps that with the other one.
+    fn embed_in(&self, state: &mut LayerState, scratch: &mut Scratch) {
+        if !self.config.layers.is_multiple_of(2) {
+            std::mem::swap(&mut scratch.hidden, &mut state.input);
         }
+        self.embed(scratch);
     }
 
     /// The pages of each sequence, those of one prompt in tiles.
@@ -337,6 +365,8 @@ impl CardModel {
             sequences.push(CachedSequence { pages: number(table.len()), positions: number(chunk.own.len()) });
             table.extend(&chunk.own.pages);
         }
+        tiles.resize(decoded_rows(tiles.len()), SequenceTile { first: 0, sequences: 0, pages: 0, positions: 0 });
+        sequences.resize(decoded_rows(sequences.len()), CachedSequence { pages: 0, positions: 0 });
         cached.set(&table, &tiles, &sequences);
     }
 
@@ -349,7 +379,8 @@ impl CardModel {
         let CardSampler { state, scratch, blocks, slots, places, last, .. } = sampler;
         blocks.set(&packed.trees);
         slots.set(&packed.slots);
-        self.embed((&packed.tokens, &packed.positions), scratch);
+        scratch.set(&packed.tokens, &packed.positions);
+        self.embed_in(state, scratch);
         for (layer, cache) in pages.layers.iter_mut().enumerate() {
             self.attention_inputs(layer, state, scratch);
             self.operations.append(cache, &state.key, &state.value, slots);
@@ -381,5 +412,16 @@ impl CardModel {
         self.operations.draw(drawn, rows, (sampling, places), (logits, sums));
         let token = |drawn: DrawnToken| Drawn { token: drawn.token, logprob: drawn.logprob, entropy: drawn.entropy };
         drawn.values().into_iter().map(token).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_a_step_fill_up_to_few_counts() {
+        let counts = [1, 8, 9, 65, 128, 129, 256, 257, 1000].map(decoded_rows);
+        assert_eq!(counts, [8, 8, 16, 72, 128, 144, 256, 288, 1024]);
     }
 }

@@ -85,13 +85,17 @@ impl Scratch {
             adapter: AdapterScratch::new(operations),
         }
     }
+
+    /// The rows that are computed next.
+    pub(super) fn set(&mut self, tokens: &[u32], positions: &[u32]) {
+        self.tokens.set(tokens);
+        self.positions.set(positions);
+    }
 }
 
 impl CardModel {
-    /// Embeddings of `tokens` at `positions` into the residual stream.
-    pub(super) fn embed(&self, (tokens, positions): (&[u32], &[u32]), scratch: &mut Scratch) {
-        scratch.tokens.set(tokens);
-        scratch.positions.set(positions);
+    /// Embeddings of the tokens in `scratch` into the residual stream.
+    pub(super) fn embed(&self, scratch: &mut Scratch) {
         let table = self.values_of(self.layout.embedding);
         self.operations.gather(&mut scratch.hidden, table, &scratch.tokens, self.config.width);
     }

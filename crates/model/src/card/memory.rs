@@ -6,7 +6,11 @@ use kernels::cuda::{
     parameters::{BlockSum, DrawnToken, RowLogprob},
 };
 
-use super::{CardModel, CardSampler, CardTrainer, cache::PREFILL_ROWS_MAX, training::TARGETS_AT_ONCE};
+use super::{
+    CardModel, CardSampler, CardTrainer,
+    cache::{PREFILL_ROWS_MAX, decoded_rows},
+    training::TARGETS_AT_ONCE,
+};
 use crate::{AdapterSettings, BatchRows, ModelConfig, ParameterShape, adapter_shapes, parameter_shapes};
 
 const FLOAT: usize = 4;
@@ -93,9 +97,10 @@ fn head_bytes(config: &ModelConfig, targets: usize) -> usize {
 }
 
 impl CardSampler {
-    /// Rows that it computes at once, at most, for sequences of up to `positions` positions of which it decodes `live`.
+    /// Rows that it computes at once, at most, to decode `live` sequences, any of which may come back at up to `positions`
+    /// positions, 0 where none does.
     pub fn rows(live: usize, positions: usize) -> usize {
-        live.max(live.saturating_mul(positions).min(PREFILL_ROWS_MAX.max(positions)))
+        decoded_rows(live).max(live.saturating_mul(positions).min(PREFILL_ROWS_MAX.max(positions)))
     }
 
     /// Bytes of a sampler that computes `rows` rows at once and draws a token for each of `sequences` sequences.

@@ -208,7 +208,8 @@ impl CardModel {
             recomputed, inputs, transient, layers, blocks, scratch, head, targets, targets_at_once, ..
         } = trainer;
         blocks.set(&batch.trees);
-        self.embed((&batch.tokens, &batch.positions), scratch);
+        scratch.set(&batch.tokens, &batch.positions);
+        self.embed(scratch);
         for (layer, input) in inputs.iter_mut().enumerate() {
             self.layer_forward(layer, (transient, blocks), scratch);
             std::mem::swap(&mut transient.input, input);

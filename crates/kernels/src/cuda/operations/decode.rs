@@ -43,7 +43,8 @@ impl CachedRows {
 
     /// These sequences, in tiles of neighbours that share a prompt; every sequence is in one tile, in order.
     pub fn set(&mut self, table: &[i32], tiles: &[SequenceTile], sequences: &[CachedSequence]) {
-        self.table.set(table);
+        // It becomes longer by and by, and is to move seldom.
+        self.table.reserve(table.len().next_power_of_two()).set(table);
         self.tiles.set(tiles);
         self.sequences.set(sequences);
     }
