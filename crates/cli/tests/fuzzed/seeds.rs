@@ -43,9 +43,9 @@ pub(crate) fn seeds(target: &str) -> Vec<Vec<u8>> {
             "{\"question\": \"1+1?\", \"answer\": \"#### 2\"}\n\n{\"question\": \"2+2?\", \"answer\": 4.0}\n",
             "\u{feff}{\"id\": \"a-7\", \"question\": \"q\\u00e9\", \"answer\": -2.5e-1, \"level\": null, \"more\": [1, {}]}\r\n",
         ]),
-        "problems-parquet" => {
-            ["problems-snappy", "problems-gzip"].map(|name| fixture(&format!("../rl/tests/data/{name}.parquet"))).into()
-        }
+        "problems-parquet" => ["problems-snappy", "problems-gzip", "problems-many"]
+            .map(|name| fixture(&format!("../rl/tests/data/{name}.parquet")))
+            .into(),
         "problems-gpqa" => {
             texts(&["Question,Correct Answer,Incorrect Answer 1,Incorrect Answer 2,Incorrect Answer 3,Record ID\n\
              \"Which,\nof these?\",right,\"wrong \"\"1\"\"\",2,3,rec1\nq,a,b,c,d,\n"])

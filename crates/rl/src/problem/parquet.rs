@@ -40,6 +40,7 @@ pub(super) fn read(path: &Path, wanted: &[&str]) -> Result<Vec<Row>, RlError> {
 fn read_columns(file: File, wanted: &[&str]) -> Result<Vec<Row>, ParquetError> {
     pages::check_footer(&file).map_err(ParquetError::General)?;
     let sized = file.try_clone()?;
+    let mut allowance = Allowance::new(file.metadata()?.len());
     let reader = SerializedFileReader::new(file)?;
     let metadata = reader.metadata().file_metadata();
     let root = metadata.schema();
@@ -61,9 +62,42 @@ fn read_columns(file: File, wanted: &[&str]) -> Result<Vec<Row>, ParquetError> {
     let projection = Type::group_type_builder(root.name()).with_fields(read).build()?;
     let rows = reader.get_row_iter(Some(projection))?.enumerate().map(|(index, row)| {
         let cells = row?.into_columns().into_iter().map(|(name, field)| (name, cell(field)));
-        Ok(Row { number: index + 1, cells: cells.chain(unread.iter().cloned()).collect() })
+        let row = Row { number: index + 1, cells: cells.chain(unread.iter().cloned()).collect() };
+        allowance.take(&row).map_err(ParquetError::General)?;
+        Ok(row)
     });
     rows.collect()
+}
+
+/// Bytes that rows may still take. A text that many rows have stands in a file once, and a thousand rows of it take three
+/// bytes: nothing but this bounds what comes of a small file.
+struct Allowance {
+    left: u64,
+    file_bytes: u64,
+}
+
+impl Allowance {
+    /// What a byte may become: as much as deflate makes of it.
+    const RATIO_MAX: u64 = 1_033;
+    /// About what a row takes beside its texts.
+    const ROW_BYTES: u64 = 1024;
+
+    fn new(file_bytes: u64) -> Self {
+        Self { left: file_bytes.saturating_mul(Self::RATIO_MAX), file_bytes }
+    }
+
+    fn take(&mut self, row: &Row) -> Result<(), String> {
+        let texts = row.cells.values().map(|cell| match cell {
+            Cell::Text(text) | Cell::Number(text) => text.len() as u64,
+            Cell::Null | Cell::Other(_) => 0,
+        });
+        let left = self.left.checked_sub(Self::ROW_BYTES + texts.sum::<u64>());
+        self.left = left.ok_or_else(|| {
+            let (ratio, bytes) = (Self::RATIO_MAX, self.file_bytes);
+            format!("at row {} its rows take more than {ratio} times its {bytes} bytes", row.number)
+        })?;
+        Ok(())
+    }
 }
 
 /// Whether the record interface can turn the column into text or a number: it panics on times, and nested columns

@@ -226,6 +226,15 @@ fn sizes_that_a_parquet_file_cannot_have_are_refused_by_column() {
 }
 
 #[test]
+fn a_parquet_file_of_a_few_bytes_that_becomes_many_rows_is_refused() {
+    // By pyarrow 26: 100,000 rows of one problem in 659 bytes.
+    let error = read_problems(&shipped("problems-many.parquet"), &fields("problem", "answer")).unwrap_err().to_string();
+    // A row counts 1,024 bytes and its texts of 12 and 1.
+    let row = 659 * 1_033 / (1_024 + 13) + 1;
+    assert!(error.contains(&format!("at row {row} its rows take more than 1033 times its 659 bytes")), "{error}");
+}
+
+#[test]
 fn a_parquet_footer_of_fields_that_are_not_parquets_is_refused() {
     // Field 15, a list of 300 lists of 2,147,483,647 flags, which take no byte each.
     let many = [&[0xf9, 0xf9, 0xac, 0x02][..], &[0xf1, 0xff, 0xff, 0xff, 0xff, 0x07].repeat(300), &[0]].concat();
