@@ -9,9 +9,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::Value;
+
 use crate::{ModelError, files};
 
 const TOKENIZER_FILE: &str = "tokenizer.json";
+/// Most that the regular expressions of a file may cost together: some 20 MB. That of GPT-4o's tokenizer costs 8,310.
+const REGEX_COST_MAX: usize = 1 << 14;
+/// What a class of characters, as `\p{L}`, `.` or `[^a]`, costs beside its bytes.
+const REGEX_CLASS_COST: usize = 64;
 
 /// The tokenizer of a model.
 #[derive(Debug)]
@@ -47,10 +53,12 @@ impl Tokenizer {
             return Err(unusable(message.to_owned()));
         }
         let text = files::read(&path)?;
-        let json: serde_json::Value =
+        let json: Value =
             serde_json::from_slice(&text).map_err(|error| unusable(format!("not JSON: {error}; download it again")))?;
         let kind = kind_of(&json).map_err(unusable)?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(&text)
+        // What was checked, and not a field that comes twice.
+        let checked = serde_json::to_vec(&json).expect("JSON is written as it was read");
+        let mut inner = tokenizers::Tokenizer::from_bytes(&checked)
             .map_err(|error| unusable(format!("not a tokenizer: {error}; download it again")))?;
         inner.with_truncation(None).map_err(|error| unusable(error.to_string()))?;
         inner.with_padding(None);
@@ -171,7 +179,7 @@ fn byte_of(character: char) -> Option<u8> {
 }
 
 /// The kind of `tokenizer` (a whole `tokenizer.json`), or a message naming the field that neither kind has.
-fn kind_of(tokenizer: &serde_json::Value) -> Result<Kind, String> {
+fn kind_of(tokenizer: &Value) -> Result<Kind, String> {
     let model = &tokenizer["model"];
     // Files older than the `type` field are BPE when they have merges.
     let named = model["type"].as_str().unwrap_or(if model["merges"].is_array() { "BPE" } else { "missing" });
@@ -199,6 +207,12 @@ fn kind_of(tokenizer: &serde_json::Value) -> Result<Kind, String> {
     if let Some(merge) = overlong_merge(model) {
         return Err(format!("`model.merges` has {merge}, longer than any token of `model.vocab`; download it again"));
     }
+    let cost = regex_cost(tokenizer);
+    if cost > REGEX_COST_MAX {
+        return Err(format!(
+            "its regular expressions cost {cost}: bytes, and {REGEX_CLASS_COST} for each class of characters, times their repetitions; {REGEX_COST_MAX} are read"
+        ));
+    }
     match model["unk_token"].as_str() {
         Some(token) if model["vocab"].get(token).is_none() => {
             Err(format!("`model.unk_token` is {token:?}, which `model.vocab` lacks; set it to null"))
@@ -209,14 +223,52 @@ fn kind_of(tokenizer: &serde_json::Value) -> Result<Kind, String> {
 
 /// A merge of BPE that makes more bytes than any token has, which ends the `tokenizers` crate in a panic; other merges of
 /// tokens that are not there it refuses itself.
-fn overlong_merge(model: &serde_json::Value) -> Option<&serde_json::Value> {
+fn overlong_merge(model: &Value) -> Option<&Value> {
     let longest = model["vocab"].as_object()?.keys().map(String::len).max()?;
-    let bytes = |merge: &serde_json::Value| match merge.as_array() {
+    let bytes = |merge: &Value| match merge.as_array() {
         Some(parts) => parts.iter().filter_map(|part| part.as_str()).map(str::len).sum(),
         // Older files have the two with a space between them.
         None => merge.as_str().map_or(0, |pair| pair.len().saturating_sub(1)),
     };
     model["merges"].as_array()?.iter().find(|merge| bytes(merge) > longest)
+}
+
+/// What all regular expressions in `json` cost together. The `tokenizers` crate compiles them without a bound of its own, and
+/// fifty bytes, as `\p{L}{900}` within assertions, come to a gigabyte.
+fn regex_cost(json: &Value) -> usize {
+    let field = |(name, value): (&String, &Value)| match value.as_str() {
+        Some(pattern) if name == "Regex" => pattern_cost(pattern),
+        _ => regex_cost(value),
+    };
+    match json {
+        Value::Array(values) => values.iter().map(regex_cost).fold(0, usize::saturating_add),
+        Value::Object(fields) => fields.iter().map(field).fold(0, usize::saturating_add),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}
+
+/// Bytes and classes of a regular expression, times all the counts in it, as if each were within the others.
+fn pattern_cost(pattern: &str) -> usize {
+    let (mut classes, mut repetitions, mut rest) = (0, 1_usize, pattern);
+    while let Some(at) = rest.find(['\\', '{', '.', '[']) {
+        let (found, after) = (rest.as_bytes()[at], &rest[at + 1..]);
+        if found == b'.' || found == b'[' {
+            classes += 1;
+            rest = after;
+        } else if found == b'\\' {
+            let escaped = after.chars().next();
+            classes += usize::from(escaped.is_some_and(|escaped| "pPwWdDsS".contains(escaped)));
+            rest = &after[escaped.map_or(0, char::len_utf8)..];
+            // The name of a class.
+            rest = rest.strip_prefix('{').filter(|_| matches!(escaped, Some('p' | 'P'))).unwrap_or(rest);
+        } else {
+            let end = after.find('}').unwrap_or(after.len());
+            let largest = after[..end].split(',').filter_map(|count| count.trim().parse::<usize>().ok()).max();
+            repetitions = repetitions.saturating_mul(largest.unwrap_or(1).max(1));
+            rest = after;
+        }
+    }
+    repetitions.saturating_mul(pattern.len() + REGEX_CLASS_COST * classes)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Tokenizer, byte_of};
+use super::{Tokenizer, byte_of, pattern_cost};
 
 /// Bytes have their own value as id, "he" is 256, "llo" 258, `<|end|>` 259 (special), `<think>` 260 (not special).
 fn byte_tokenizer() -> Value {
@@ -91,6 +91,40 @@ fn a_stream_gives_the_same_text_as_decoding_at_once() {
     let mut text: String = ids.iter().map(|id| stream.push(*id)).collect();
     text.push_str(&stream.finish());
     assert_eq!(text, tokenizer.decode(&ids));
+}
+
+#[test]
+fn regular_expressions_are_refused_by_what_they_cost() {
+    // That of GPT-4o (o200k_base), which other models took over.
+    let gpt = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    // Three times its bytes, 25 named classes, 5 of white space or not, and 9 in brackets.
+    assert_eq!(pattern_cost(gpt), 3 * (gpt.len() + 64 * (25 + 5 + 9)));
+    for (pattern, cost) in [
+        ("", 0),
+        (r"a{2}", 2 * 4),
+        (r"(a{2,30}b{40,}){ 5 }", 30 * 40 * 5 * 20),
+        // An escaped brace, a brace that nothing ends, a name that looks like a count, and the end of an escape.
+        (r"\{9}\\{3}", 3 * 9),
+        ("a{7", 7 * 3),
+        (r"..\.", 4 + 2 * 64),
+        (r"\p{900}\", 8 + 64),
+        (r"\p{L}{99999999999}{99999999999}", usize::MAX),
+    ] {
+        assert_eq!(pattern_cost(pattern), cost, "{pattern}");
+    }
+    let opened = |pattern: &str| {
+        let mut tokenizer = byte_tokenizer();
+        let split = json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
+        let bytes = tokenizer["pre_tokenizer"].take();
+        tokenizer["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": [split, bytes]});
+        let directory = directory_with("regex", &tokenizer);
+        let opened = Tokenizer::open(&directory).map(drop).map_err(|error| error.to_string());
+        fs::remove_dir_all(directory).unwrap();
+        opened
+    };
+    assert_eq!(opened(gpt), Ok(()));
+    let error = opened(&r"(?=\p{L}{900})".repeat(3)).unwrap_err();
+    assert!(error.contains("its regular expressions cost 170586000000: bytes, and 64"), "{error}");
 }
 
 #[test]
