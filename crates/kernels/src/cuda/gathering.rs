@@ -86,7 +86,7 @@ impl<G> Gathering<G> {
         self.asked.drain(..).try_for_each(|asked| machine.start_one(&asked))
     }
 
-    /// Starts what was gathered, by its graph from the third time on.
+    /// Starts what was gathered, by its graph from the second time on.
     pub(super) fn end(&mut self, machine: &impl Start<Graph = G>) -> Result<(), Unusable> {
         self.is_on = false;
         if self.asked.is_empty() {
