@@ -56,6 +56,7 @@ impl Tokenizer {
         let json: Value =
             serde_json::from_slice(&text).map_err(|error| unusable(format!("not JSON: {error}; download it again")))?;
         let kind = kind_of(&json).map_err(unusable)?;
+        check_regexes(&json).map_err(unusable)?;
         // What was checked, and not a field that comes twice.
         let checked = serde_json::to_vec(&json).expect("JSON is written as it was read");
         let mut inner = tokenizers::Tokenizer::from_bytes(&checked)
@@ -207,12 +208,6 @@ fn kind_of(tokenizer: &Value) -> Result<Kind, String> {
     if let Some(merge) = overlong_merge(model) {
         return Err(format!("`model.merges` has {merge}, longer than any token of `model.vocab`; download it again"));
     }
-    let cost = regex_cost(tokenizer);
-    if cost > REGEX_COST_MAX {
-        return Err(format!(
-            "its regular expressions cost {cost}: bytes, and {REGEX_CLASS_COST} for each class of characters, times their repetitions; {REGEX_COST_MAX} are read"
-        ));
-    }
     match model["unk_token"].as_str() {
         Some(token) if model["vocab"].get(token).is_none() => {
             Err(format!("`model.unk_token` is {token:?}, which `model.vocab` lacks; set it to null"))
@@ -231,6 +226,17 @@ fn overlong_merge(model: &Value) -> Option<&Value> {
         None => merge.as_str().map_or(0, |pair| pair.len().saturating_sub(1)),
     };
     model["merges"].as_array()?.iter().find(|merge| bytes(merge) > longest)
+}
+
+/// Refuses a whole `tokenizer.json`, of either kind, whose regular expressions cost too much; the error is a message.
+fn check_regexes(tokenizer: &Value) -> Result<(), String> {
+    let cost = regex_cost(tokenizer);
+    if cost > REGEX_COST_MAX {
+        return Err(format!(
+            "its regular expressions cost {cost}: bytes, and {REGEX_CLASS_COST} for each class of characters, times their repetitions; {REGEX_COST_MAX} are read"
+        ));
+    }
+    Ok(())
 }
 
 /// What all regular expressions in `json` cost together. The `tokenizers` crate compiles them without a bound of its own, and

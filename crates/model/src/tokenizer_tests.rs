@@ -125,6 +125,16 @@ fn regular_expressions_are_refused_by_what_they_cost() {
     assert_eq!(opened(gpt), Ok(()));
     let error = opened(&r"(?=\p{L}{900})".repeat(3)).unwrap_err();
     assert!(error.contains("its regular expressions cost 170586000000: bytes, and 64"), "{error}");
+    // Words between spaces, too, may stand behind a normalizer.
+    let words = json!({
+        "normalizer": {"type": "Replace", "pattern": {"Regex": r"\p{L}{900}"}, "content": ""},
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"},
+    });
+    let directory = directory_with("regex-words", &words);
+    let error = Tokenizer::open(&directory).unwrap_err().to_string();
+    assert!(error.contains("its regular expressions cost 66600: "), "{error}");
+    fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
