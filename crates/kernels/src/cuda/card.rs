@@ -1,4 +1,4 @@
-//! A card as a [`Machine`]: memory and kernels of the driver, compiled when the first operation wants them, and products of
+//! A card as a [`super::machine::Machine`]: memory and kernels of the driver, compiled when the first operation wants them, and products of
 //! cuBLASLt.
 
 use std::{
@@ -13,14 +13,12 @@ use cudarc::driver::result::{
 
 use super::{
     Unusable,
-    array::Arguments,
     compile::{CompileError, compile},
     device::{Device, Function, Module},
-    gathering::{Asked, Gathering, Start},
+    gathering::{Asked, Direct, Gathering, Start},
     graph::Graph,
     kept::compile_kept,
     launch::Launch,
-    machine::{Machine, Product},
     parameters::Address,
     products::Products,
     refused,
@@ -86,23 +84,6 @@ impl OpenCard {
         functions.insert((launch.kernel, head_width), (Arc::clone(&module), function));
         Ok((module, function))
     }
-
-    fn gathering(&self) -> MutexGuard<'_, Gathering<Graph>> {
-        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Starts what was gathered, before something that can't wait.
-    fn enter(&self) -> Result<(), Unusable> {
-        self.gathering().interrupt(self)?;
-        self.device.enter()
-    }
-
-    fn release(&self, memory: Address) {
-        // What could not be given back is left to the driver's own end.
-        let _ = self.device.enter();
-        // SAFETY: it was allocated, and what uses it has been started; the driver waits for that.
-        let _ = unsafe { free_sync(memory) };
-    }
 }
 
 impl Start for OpenCard {
@@ -132,7 +113,11 @@ impl Start for OpenCard {
     }
 }
 
-impl Machine for OpenCard {
+impl Direct for OpenCard {
+    fn gathering(&self) -> MutexGuard<'_, Gathering<Graph>> {
+        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn allocate(&self, bytes: usize) -> Result<Address, Unusable> {
         self.device.enter()?;
         // SAFETY: what is there is read by nobody before it is written.
@@ -149,64 +134,34 @@ impl Machine for OpenCard {
     }
 
     unsafe fn free(&self, memory: Address) {
-        let freed = self.gathering().take_freed(memory);
-        if let Some(memory) = freed {
-            self.release(memory);
-        }
+        // What could not be given back is left to the driver's own end.
+        let _ = self.device.enter();
+        // SAFETY: the caller vouches for the memory; the driver waits for what uses it.
+        let _ = unsafe { free_sync(memory) };
     }
 
     unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), Unusable> {
-        self.enter()?;
+        self.device.enter()?;
         // SAFETY: the caller vouches for the memory; bytes of pageable memory are read before the call returns.
         unsafe { memcpy_htod_async(to, bytes, self.device.stream()) }.map_err(refused("a copy to it"))
     }
 
     unsafe fn download(&self, bytes: &mut [u8], from: Address) -> Result<(), Unusable> {
-        self.enter()?;
+        self.device.enter()?;
         // SAFETY: as above; nobody looks at the bytes before all is done.
         unsafe { memcpy_dtoh_async(bytes, from, self.device.stream()) }.map_err(refused("a copy from it"))?;
         self.device.synchronize()
     }
 
     unsafe fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<(), Unusable> {
-        self.enter()?;
+        self.device.enter()?;
         // SAFETY: the caller vouches for the memory.
         unsafe { memcpy_dtod_async(to, from, bytes, self.device.stream()) }.map_err(refused("a copy within it"))
     }
 
     unsafe fn clear(&self, memory: Address, bytes: usize) -> Result<(), Unusable> {
-        self.enter()?;
+        self.device.enter()?;
         // SAFETY: the caller vouches for the memory.
         unsafe { memset_d8_async(memory, 0, bytes, self.device.stream()) }.map_err(refused("to clear memory"))
-    }
-
-    unsafe fn start(&self, head_width: usize, launch: &Launch, arguments: Arguments) -> Result<(), Unusable> {
-        let asked = Asked::Kernel { head_width, launch: *launch, arguments };
-        let asked = self.gathering().take(asked);
-        asked.map_or(Ok(()), |asked| self.start_one(&asked))
-    }
-
-    unsafe fn multiply(&self, product: &Product) -> Result<(), Unusable> {
-        let asked = self.gathering().take(Asked::Product(*product));
-        asked.map_or(Ok(()), |asked| self.start_one(&asked))
-    }
-
-    fn gather(&self) {
-        self.gathering().begin();
-    }
-
-    fn start_gathered(&self) -> Result<(), Unusable> {
-        self.gathering().end(self)
-    }
-
-    fn forget_gathered(&self) {
-        let freed = self.gathering().forget();
-        for memory in freed {
-            self.release(memory);
-        }
-    }
-
-    fn repeated(&self) -> usize {
-        self.gathering().repeated()
     }
 }

@@ -17,10 +17,10 @@ use std::{
 
 use super::{
     Unusable,
-    array::{Arguments, Bf16},
-    gathering::{Asked, Gathering, Start},
+    array::Bf16,
+    gathering::{Asked, Direct, Gathering, Start},
     launch::Launch,
-    machine::{Machine, Product, Side},
+    machine::{Product, Side},
     parameters::Address,
     sources::{SOURCES, Source, Width, definitions, source_of},
 };
@@ -133,17 +133,6 @@ impl Emulation {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn gathering(&self) -> MutexGuard<'_, Gathering<()>> {
-        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn release(&self, memory: Address) {
-        let mut all = self.memory();
-        if let Some((_, bytes)) = all.pages.remove(&memory) {
-            all.bytes -= bytes;
-        }
-    }
-
     /// Most bytes that were in use at a time since the last call.
     pub fn largest_bytes(&self) -> usize {
         let mut memory = self.memory();
@@ -154,7 +143,7 @@ impl Emulation {
     /// Runs a kernel of a source for one head width, 0 where it is for any; `turns` below 3 is the order of the threads.
     ///
     /// # Safety
-    /// As [`Machine::start`], with memory of the host.
+    /// As [`super::machine::Machine::start`], with memory of the host.
     pub unsafe fn run(&self, head_width: usize, launch: &Launch, arguments: &mut [*mut c_void], turns: usize) {
         let source = source_of(launch.kernel);
         let head_width = if source.width == Width::Head { head_width } else { 0 };
@@ -176,95 +165,6 @@ impl Emulation {
         let shared_bytes = launch.shared_bytes;
         // SAFETY: the arguments are those of the kernel; what it does beside its arrays ends the program.
         unsafe { emulate(name.as_ptr(), entry, arguments.as_mut_ptr(), columns, rows, threads, shared_bytes, turns) };
-    }
-}
-
-impl Machine for Emulation {
-    fn allocate(&self, bytes: usize) -> Result<Address, Unusable> {
-        let around = bytes.next_multiple_of(PAGE_BYTES);
-        let pages = Pages::new(around);
-        // Not a number in any format.
-        // SAFETY: all of it can be written.
-        unsafe { ptr::write_bytes(pages.first(), 0xff, around) };
-        let start = (pages.first() as usize + around - bytes.next_multiple_of(ALIGNMENT)) as Address;
-        let mut memory = self.memory();
-        memory.pages.insert(start, (pages, bytes));
-        memory.bytes += bytes;
-        memory.largest = memory.largest.max(memory.bytes);
-        Ok(start)
-    }
-
-    fn free_bytes(&self) -> Result<usize, Unusable> {
-        Ok(MEMORY_BYTES)
-    }
-
-    fn block_bytes_max(&self) -> Result<usize, Unusable> {
-        Ok(BLOCK_BYTES)
-    }
-
-    unsafe fn free(&self, memory: Address) {
-        let freed = self.gathering().take_freed(memory);
-        if let Some(memory) = freed {
-            self.release(memory);
-        }
-    }
-
-    unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), Unusable> {
-        self.gathering().interrupt(self)?;
-        // SAFETY: the caller vouches for the memory, which is no other's.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to as *mut u8, bytes.len()) };
-        Ok(())
-    }
-
-    unsafe fn download(&self, bytes: &mut [u8], from: Address) -> Result<(), Unusable> {
-        self.gathering().interrupt(self)?;
-        // SAFETY: as above.
-        unsafe { ptr::copy_nonoverlapping(from as *const u8, bytes.as_mut_ptr(), bytes.len()) };
-        Ok(())
-    }
-
-    unsafe fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<(), Unusable> {
-        self.gathering().interrupt(self)?;
-        // SAFETY: as above.
-        unsafe { ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
-        Ok(())
-    }
-
-    unsafe fn clear(&self, memory: Address, bytes: usize) -> Result<(), Unusable> {
-        self.gathering().interrupt(self)?;
-        // SAFETY: as above.
-        unsafe { ptr::write_bytes(memory as *mut u8, 0, bytes) };
-        Ok(())
-    }
-
-    unsafe fn start(&self, head_width: usize, launch: &Launch, arguments: Arguments) -> Result<(), Unusable> {
-        let asked = Asked::Kernel { head_width, launch: *launch, arguments };
-        let asked = self.gathering().take(asked);
-        asked.map_or(Ok(()), |asked| self.start_one(&asked))
-    }
-
-    unsafe fn multiply(&self, product: &Product) -> Result<(), Unusable> {
-        let asked = self.gathering().take(Asked::Product(*product));
-        asked.map_or(Ok(()), |asked| self.start_one(&asked))
-    }
-
-    fn gather(&self) {
-        self.gathering().begin();
-    }
-
-    fn start_gathered(&self) -> Result<(), Unusable> {
-        self.gathering().end(self)
-    }
-
-    fn forget_gathered(&self) {
-        let freed = self.gathering().forget();
-        for memory in freed {
-            self.release(memory);
-        }
-    }
-
-    fn repeated(&self) -> usize {
-        self.gathering().repeated()
     }
 }
 
@@ -295,10 +195,69 @@ impl Start for Emulation {
     }
 }
 
+impl Direct for Emulation {
+    fn gathering(&self) -> MutexGuard<'_, Gathering<()>> {
+        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<Address, Unusable> {
+        let around = bytes.next_multiple_of(PAGE_BYTES);
+        let pages = Pages::new(around);
+        // Not a number in any format.
+        // SAFETY: all of it can be written.
+        unsafe { ptr::write_bytes(pages.first(), 0xff, around) };
+        let start = (pages.first() as usize + around - bytes.next_multiple_of(ALIGNMENT)) as Address;
+        let mut memory = self.memory();
+        memory.pages.insert(start, (pages, bytes));
+        memory.bytes += bytes;
+        memory.largest = memory.largest.max(memory.bytes);
+        Ok(start)
+    }
+
+    fn free_bytes(&self) -> Result<usize, Unusable> {
+        Ok(MEMORY_BYTES)
+    }
+
+    fn block_bytes_max(&self) -> Result<usize, Unusable> {
+        Ok(BLOCK_BYTES)
+    }
+
+    unsafe fn free(&self, memory: Address) {
+        let mut all = self.memory();
+        if let Some((_, bytes)) = all.pages.remove(&memory) {
+            all.bytes -= bytes;
+        }
+    }
+
+    unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), Unusable> {
+        // SAFETY: the caller vouches for the memory, which is no other's.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to as *mut u8, bytes.len()) };
+        Ok(())
+    }
+
+    unsafe fn download(&self, bytes: &mut [u8], from: Address) -> Result<(), Unusable> {
+        // SAFETY: as above.
+        unsafe { ptr::copy_nonoverlapping(from as *const u8, bytes.as_mut_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    unsafe fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<(), Unusable> {
+        // SAFETY: as above.
+        unsafe { ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
+        Ok(())
+    }
+
+    unsafe fn clear(&self, memory: Address, bytes: usize) -> Result<(), Unusable> {
+        // SAFETY: as above.
+        unsafe { ptr::write_bytes(memory as *mut u8, 0, bytes) };
+        Ok(())
+    }
+}
+
 /// A product as a plain loop.
 ///
 /// # Safety
-/// As [`Machine::multiply`], with memory of the host.
+/// As [`super::machine::Machine::multiply`], with memory of the host.
 unsafe fn multiply(product: &Product) {
     let &Product { out, base, left, right, rows, columns, inner } = product;
     // SAFETY: the caller vouches for sides and result as long as the shape says; nobody else has them.

@@ -5,7 +5,15 @@
 //! What a step asks for is gathered anew every time, and a graph is started in its place only where both are equal: kernel
 //! for kernel, size for size, address for address. So no graph reaches memory that its step does not.
 
-use super::{Unusable, array::Arguments, launch::Launch, machine::Product, parameters::Address};
+use std::{fmt::Debug, sync::MutexGuard};
+
+use super::{
+    Unusable,
+    array::Arguments,
+    launch::Launch,
+    machine::{Machine, Product},
+    parameters::Address,
+};
 
 /// Graphs that are kept; beyond them the oldest goes. As 512 sequences end one by one, their rows and tiles fill up to 64 pairs
 /// of counts.
@@ -31,6 +39,7 @@ pub(super) struct Gathering<G> {
     last: Vec<Asked>,
     /// Steps with their graphs, oldest first.
     kept: Vec<(Vec<Asked>, G)>,
+    /// Steps that were started by a graph.
     repeated: usize,
 }
 
@@ -55,15 +64,116 @@ pub(super) trait Start {
     fn repeat(&self, graph: &Self::Graph, step: &[Asked]) -> Result<(), Unusable>;
 }
 
+/// A machine that does at once what it is asked for; as a [`Machine`], whose functions these are, it gathers first.
+pub(super) trait Direct: Start + Debug + Send + Sync {
+    fn gathering(&self) -> MutexGuard<'_, Gathering<Self::Graph>>;
+
+    fn allocate(&self, bytes: usize) -> Result<Address, Unusable>;
+
+    fn free_bytes(&self) -> Result<usize, Unusable>;
+
+    fn block_bytes_max(&self) -> Result<usize, Unusable>;
+
+    unsafe fn free(&self, memory: Address);
+
+    unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), Unusable>;
+
+    unsafe fn download(&self, bytes: &mut [u8], from: Address) -> Result<(), Unusable>;
+
+    unsafe fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<(), Unusable>;
+
+    unsafe fn clear(&self, memory: Address, bytes: usize) -> Result<(), Unusable>;
+}
+
+/// Gathers a kernel or a product, or starts it where nothing is gathered.
+fn ask(machine: &impl Direct, asked: Asked) -> Result<(), Unusable> {
+    let asked = machine.gathering().take(asked);
+    asked.map_or(Ok(()), |asked| machine.start_one(&asked))
+}
+
+impl<M: Direct> Machine for M {
+    fn allocate(&self, bytes: usize) -> Result<Address, Unusable> {
+        Direct::allocate(self, bytes)
+    }
+
+    fn free_bytes(&self) -> Result<usize, Unusable> {
+        Direct::free_bytes(self)
+    }
+
+    fn block_bytes_max(&self) -> Result<usize, Unusable> {
+        Direct::block_bytes_max(self)
+    }
+
+    unsafe fn free(&self, memory: Address) {
+        let freed = self.gathering().take_freed(memory);
+        if let Some(memory) = freed {
+            // SAFETY: the caller vouches for the same.
+            unsafe { Direct::free(self, memory) };
+        }
+    }
+
+    unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), Unusable> {
+        self.gathering().interrupt(self)?;
+        // SAFETY: as above.
+        unsafe { Direct::upload(self, to, bytes) }
+    }
+
+    unsafe fn download(&self, bytes: &mut [u8], from: Address) -> Result<(), Unusable> {
+        self.gathering().interrupt(self)?;
+        // SAFETY: as above.
+        unsafe { Direct::download(self, bytes, from) }
+    }
+
+    unsafe fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<(), Unusable> {
+        self.gathering().interrupt(self)?;
+        // SAFETY: as above.
+        unsafe { Direct::copy(self, to, from, bytes) }
+    }
+
+    unsafe fn clear(&self, memory: Address, bytes: usize) -> Result<(), Unusable> {
+        self.gathering().interrupt(self)?;
+        // SAFETY: as above.
+        unsafe { Direct::clear(self, memory, bytes) }
+    }
+
+    unsafe fn start(&self, head_width: usize, launch: &Launch, arguments: Arguments) -> Result<(), Unusable> {
+        ask(self, Asked::Kernel { head_width, launch: *launch, arguments })
+    }
+
+    unsafe fn multiply(&self, product: &Product) -> Result<(), Unusable> {
+        ask(self, Asked::Product(*product))
+    }
+
+    fn gather(&self) {
+        self.gathering().begin();
+    }
+
+    fn start_gathered(&self) -> Result<(), Unusable> {
+        self.gathering().end(self)
+    }
+
+    fn forget_gathered(&self) {
+        let freed = self.gathering().forget();
+        for memory in freed {
+            // SAFETY: whoever gave it back vouched for it.
+            unsafe { Direct::free(self, memory) };
+        }
+    }
+
+    fn repeated(&self) -> usize {
+        self.gathering().repeated
+    }
+}
+
 impl<G> Gathering<G> {
     /// Gathers from here on.
-    pub(super) fn begin(&mut self) {
+    fn begin(&mut self) {
         assert!(!self.is_on, "a step within another one");
         self.is_on = true;
     }
 
     /// Takes in what is asked for, or returns it where nothing is gathered.
-    pub(super) fn take(&mut self, asked: Asked) -> Option<Asked> {
+    fn take(&mut self, asked: Asked) -> Option<Asked> {
         if !self.is_on {
             return Some(asked);
         }
@@ -72,7 +182,7 @@ impl<G> Gathering<G> {
     }
 
     /// Takes in memory that is given back, or returns it where nothing is gathered.
-    pub(super) fn take_freed(&mut self, memory: Address) -> Option<Address> {
+    fn take_freed(&mut self, memory: Address) -> Option<Address> {
         if !self.is_on {
             return Some(memory);
         }
@@ -81,13 +191,13 @@ impl<G> Gathering<G> {
     }
 
     /// Starts what was gathered until now, and gathers no more until the next step: something comes that can't wait.
-    pub(super) fn interrupt(&mut self, machine: &impl Start<Graph = G>) -> Result<(), Unusable> {
+    fn interrupt(&mut self, machine: &impl Start<Graph = G>) -> Result<(), Unusable> {
         self.is_on = false;
         self.asked.drain(..).try_for_each(|asked| machine.start_one(&asked))
     }
 
     /// Starts what was gathered, by its graph from the second time on.
-    pub(super) fn end(&mut self, machine: &impl Start<Graph = G>) -> Result<(), Unusable> {
+    fn end(&mut self, machine: &impl Start<Graph = G>) -> Result<(), Unusable> {
         self.is_on = false;
         if self.asked.is_empty() {
             return Ok(());
@@ -117,15 +227,10 @@ impl<G> Gathering<G> {
     }
 
     /// Forgets what was gathered, if anything is, and returns memory to give back.
-    pub(super) fn forget(&mut self) -> Vec<Address> {
+    fn forget(&mut self) -> Vec<Address> {
         self.is_on = false;
         self.asked.clear();
         std::mem::take(&mut self.freed)
-    }
-
-    /// Steps that were started by a graph.
-    pub(super) fn repeated(&self) -> usize {
-        self.repeated
     }
 }
 
@@ -203,7 +308,7 @@ mod tests {
         assert_eq!(step(&mut gathering, &log, &[1, 2]), [format!("repeat {graph}")]);
         assert_eq!(step(&mut gathering, &log, &[1]), ["start gate_forward([1])"]);
         assert_eq!(step(&mut gathering, &log, &[]), [""; 0]);
-        assert_eq!(gathering.repeated(), 3);
+        assert_eq!(gathering.repeated, 3);
     }
 
     #[test]
@@ -233,7 +338,7 @@ mod tests {
             gathering.end(&log).expect("nothing is refused");
             assert_eq!(gathering.forget(), [7]);
         }
-        assert_eq!((log.taken(), gathering.repeated()), (Vec::new(), 0));
+        assert_eq!((log.taken(), gathering.repeated), (Vec::new(), 0));
     }
 
     #[test]

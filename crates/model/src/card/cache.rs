@@ -3,10 +3,7 @@
 //! A sequence that has one new token is decoded from its pages. Any other, a prompt or a completion that comes back, is
 //! computed from its beginning, since its keys are needed beside one another; it gives the same bits.
 
-use std::{
-    iter,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kernels::{
     attention::Tree,
@@ -317,10 +314,11 @@ impl CardModel {
     fn decode(&self, chunks: &mut [&mut CardChunk<'_>], pages: &mut CardPages, sampler: &mut CardSampler) {
         let CardSampler { state, scratch, cached, slots, .. } = sampler;
         let rows = decoded_rows(chunks.len());
-        let filled = |numbers: Vec<u32>| numbers.into_iter().chain(iter::repeat(0)).take(rows).collect::<Vec<_>>();
-        let tokens = filled(chunks.iter().map(|chunk| chunk.tokens[0]).collect());
-        let positions = filled(chunks.iter().map(|chunk| chunk.first_position() as u32).collect());
+        let mut tokens: Vec<u32> = chunks.iter().map(|chunk| chunk.tokens[0]).collect();
+        let mut positions: Vec<u32> = chunks.iter().map(|chunk| chunk.first_position() as u32).collect();
         let mut new: Vec<i32> = chunks.iter_mut().flat_map(|chunk| chunk.own.grow(chunk.tokens)).collect();
+        tokens.resize(rows, 0);
+        positions.resize(rows, 0);
         new.resize(rows, NOWHERE);
         slots.set(&new);
         scratch.set(&tokens, &positions);

@@ -70,20 +70,18 @@ fn read_columns(file: File, wanted: &[&str]) -> Result<Vec<Row>, ParquetError> {
 }
 
 /// Bytes that rows may still take. A text that many rows have stands in a file once, and a thousand rows of it take three
-/// bytes: nothing but this bounds what comes of a small file.
+/// bytes: nothing but this bounds what comes of a small file, at as much as deflate makes of a byte.
 struct Allowance {
     left: u64,
     file_bytes: u64,
 }
 
 impl Allowance {
-    /// What a byte may become: as much as deflate makes of it.
-    const RATIO_MAX: u64 = 1_033;
     /// About what a row takes beside its texts.
     const ROW_BYTES: u64 = 1024;
 
     fn new(file_bytes: u64) -> Self {
-        Self { left: file_bytes.saturating_mul(Self::RATIO_MAX), file_bytes }
+        Self { left: file_bytes.saturating_mul(pages::DEFLATE_RATIO_MAX), file_bytes }
     }
 
     fn take(&mut self, row: &Row) -> Result<(), String> {
@@ -93,7 +91,7 @@ impl Allowance {
         });
         let left = self.left.checked_sub(Self::ROW_BYTES + texts.sum::<u64>());
         self.left = left.ok_or_else(|| {
-            let (ratio, bytes) = (Self::RATIO_MAX, self.file_bytes);
+            let (ratio, bytes) = (pages::DEFLATE_RATIO_MAX, self.file_bytes);
             format!("at row {} its rows take more than {ratio} times its {bytes} bytes", row.number)
         })?;
         Ok(())

@@ -44,6 +44,11 @@ impl Shape {
     }
 }
 
+/// What field `number` must be; none where nobody knows it.
+fn shape_of(fields: Fields, number: i64) -> Option<Shape> {
+    fields.iter().find(|(known, _)| *known == number).map(|(_, shape)| *shape)
+}
+
 /// What is left of a value in the compact protocol. Every function returns nothing where the bytes are none.
 pub(super) struct Compact<'a> {
     rest: &'a [u8],
@@ -112,12 +117,7 @@ impl<'a> Compact<'a> {
 
     /// Passes over the value of field `number` among `fields`, which is said to be of type `kind`.
     pub(super) fn pass_field(&mut self, fields: Fields, number: i64, kind: u8) -> Option<()> {
-        self.pass_one_of(fields, (number, kind), DEPTH_MAX)
-    }
-
-    fn pass_one_of(&mut self, fields: Fields, (number, kind): (i64, u8), depth: usize) -> Option<()> {
-        let shape = fields.iter().find(|(known, _)| *known == number).map(|(_, shape)| *shape);
-        self.pass(kind, shape, depth)
+        self.pass(kind, shape_of(fields, number), DEPTH_MAX)
     }
 
     /// Passes over a field's value of type `kind`, which must be of `shape` where there is one.
@@ -142,7 +142,7 @@ impl<'a> Compact<'a> {
             }
             12 => {
                 let fields = if let Some(Shape::Struct(fields)) = shape { fields } else { &[] };
-                self.each_field(|compact, number, kind| compact.pass_one_of(fields, (number, kind), depth))
+                self.each_field(|compact, number, kind| compact.pass(kind, shape_of(fields, number), depth))
             }
             // Parquet has no sets, maps or UUIDs.
             _ => None,

@@ -87,8 +87,11 @@ fn check_chunk(file: &File, column: &ColumnChunkMetaData) -> Result<(), String> 
     Ok(())
 }
 
-/// How many bytes one compressed byte becomes at most, or somewhat more: 21.3 under snappy, whose copies of 3 bytes give 64;
-/// 1,032 under deflate (<https://zlib.net/zlib_tech.html>). The rest is not read.
+/// Somewhat more than the 1,032 bytes that deflate makes of one at most (<https://zlib.net/zlib_tech.html>).
+pub(super) const DEFLATE_RATIO_MAX: u64 = 1_033;
+
+/// How many bytes one compressed byte becomes at most, or somewhat more: 21.3 under snappy, whose copies of 3 bytes give 64.
+/// What is compressed otherwise than by these two is not read.
 fn ratio_max(compression: Compression) -> i64 {
     match compression {
         Compression::UNCOMPRESSED => 1,
@@ -98,7 +101,7 @@ fn ratio_max(compression: Compression) -> i64 {
         | Compression::BROTLI(_)
         | Compression::LZ4
         | Compression::ZSTD(_)
-        | Compression::LZ4_RAW => 1_033,
+        | Compression::LZ4_RAW => DEFLATE_RATIO_MAX.cast_signed(),
     }
 }
 
