@@ -143,13 +143,25 @@ pub fn sync_directory(path: &Path) -> Result<(), RecordError> {
 
 /// Gives the directory `from` the name `to` beside it, in place of what has it, and syncs their parent.
 ///
+/// What had the name loses it whole, and is removed after that: a crash leaves no half of it under `to`.
+///
 /// # Errors
 /// [`RecordError::Io`] naming the directory.
 pub fn rename_directory(from: &Path, to: &Path) -> Result<(), RecordError> {
-    remove_directory(to)?;
-    let failed = |source| RecordError::Io { action: "rename", path: from.to_owned(), source };
-    fs::rename(from, to).map_err(failed)?;
-    sync_directory(parent(to))
+    let mut replaced = to.as_os_str().to_owned();
+    replaced.push(".replaced");
+    let replaced = Path::new(&replaced);
+    remove_directory(replaced)?;
+    if to.exists() {
+        rename(to, replaced)?;
+    }
+    rename(from, to)?;
+    sync_directory(parent(to))?;
+    remove_directory(replaced)
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), RecordError> {
+    fs::rename(from, to).map_err(|source| RecordError::Io { action: "rename", path: from.to_owned(), source })
 }
 
 /// Removes the directory `path` with all in it, where it exists.

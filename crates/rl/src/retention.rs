@@ -79,7 +79,7 @@ pub(crate) fn prune(run: &RunDirectory, settings: &CheckpointSettings) -> Result
 }
 
 fn remove(run: &RunDirectory, steps: &[u64]) -> Result<(), RlError> {
-    Ok(steps.iter().try_for_each(|&step| write::remove_directory(&checkpoint::path(run, step)))?)
+    steps.iter().try_for_each(|&step| checkpoint::remove(run, step))
 }
 
 fn candidates(run: &RunDirectory) -> Result<Vec<Candidate>, RlError> {

@@ -263,6 +263,25 @@ fn checkpoints_are_kept_as_the_config_says_and_within_its_bytes() {
     assert!(refused.contains("`checkpoint.keep_best` is 1, and nothing is evaluated; add [evaluation]"), "{refused}");
 }
 
+#[test]
+fn what_a_crash_left_of_checkpoints_is_removed_when_the_run_goes_on() {
+    let world = World::new();
+    let kept = |name: &str, keep_last: u32| {
+        world.run(name, &["train.steps=4", &format!("checkpoint={{every_steps=1,keep_last={keep_last}}}")])
+    };
+    let (run, all) = (kept("run", 2), kept("all", 0));
+    let before = files_under(run.root());
+    // As between the newest checkpoint and the removal of the first, and within the removal of the second.
+    fs::rename(checkpoint::path(&all, 1), checkpoint::path(&run, 1)).unwrap();
+    for part in ["step-000002.partial", "step-000002.partial.replaced"] {
+        write::create_directory(&run.checkpoints().join(part)).unwrap();
+        fs::copy(checkpoint::path(&all, 2).join("config.json"), run.checkpoints().join(part).join("config.json"))
+            .unwrap();
+    }
+    finish(&mut world.resume("run").unwrap());
+    assert!(files_under(run.root()) == before, "the resumed run left what the crash did");
+}
+
 /// Writes the policy with the parameter `name` changed, as the one that runs start from.
 fn inject(world: &World, name: &str, change: impl Fn(&mut Parameter)) {
     let mut policy = ModelDirectory::open(&world.model(), Compute::F32).unwrap();

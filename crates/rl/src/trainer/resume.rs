@@ -19,6 +19,7 @@ use crate::{
     lora,
     optimizer::Optimizer,
     problem_queue::ProblemQueue,
+    retention,
     warning::RiskWatch,
 };
 
@@ -85,6 +86,8 @@ impl Trainer {
         run.rewind_faults(progress.step, progress.detours)?;
         run.rewind(progress.step)?;
         checkpoint::forget_after(&run, progress.step)?;
+        // A crash between the newest checkpoint and the removal of older ones left more than are kept.
+        retention::prune(&run, &setup.config.checkpoint)?;
         let trainer = setup.trainer((run, lock), (optimizer, reference), progress)?;
         Ok(Self { passed_over, ..trainer })
     }
