@@ -143,28 +143,48 @@ pub fn sync_directory(path: &Path) -> Result<(), RecordError> {
 
 /// Gives the directory `from` the name `to` beside it, in place of what has it, and syncs their parent.
 ///
-/// What had the name loses it whole, and is removed after that: a crash leaves no half of it under `to`.
+/// What had the name is removed as by [`remove_whole`].
 ///
 /// # Errors
 /// [`RecordError::Io`] naming the directory.
 pub fn rename_directory(from: &Path, to: &Path) -> Result<(), RecordError> {
-    let mut replaced = to.as_os_str().to_owned();
-    replaced.push(".replaced");
-    let replaced = Path::new(&replaced);
-    remove_directory(replaced)?;
-    if to.exists() {
-        rename(to, replaced)?;
-    }
+    let removed = set_aside(to)?;
     rename(from, to)?;
     sync_directory(parent(to))?;
-    remove_directory(replaced)
+    remove_directory(&removed)
+}
+
+/// Removes the directory `path` with all in it, where it exists, and what a crash left of an earlier removal.
+///
+/// It is renamed to `path` with `.removed` at the end first, so that a crash leaves no half of it under its name.
+///
+/// # Errors
+/// [`RecordError::Io`] naming the directory.
+pub fn remove_whole(path: &Path) -> Result<(), RecordError> {
+    let removed = set_aside(path)?;
+    if removed.exists() {
+        sync_directory(parent(path))?;
+    }
+    remove_directory(&removed)
+}
+
+/// Renames the directory `path`, where it exists, to that which is returned.
+fn set_aside(path: &Path) -> Result<PathBuf, RecordError> {
+    let mut removed = path.as_os_str().to_owned();
+    removed.push(".removed");
+    let removed = PathBuf::from(removed);
+    remove_directory(&removed)?;
+    if path.exists() {
+        rename(path, &removed)?;
+    }
+    Ok(removed)
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), RecordError> {
     fs::rename(from, to).map_err(|source| RecordError::Io { action: "rename", path: from.to_owned(), source })
 }
 
-/// Removes the directory `path` with all in it, where it exists.
+/// Removes the directory `path` with all in it, where it exists, file by file.
 ///
 /// # Errors
 /// [`RecordError::Io`] naming the directory.

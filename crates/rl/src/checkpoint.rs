@@ -254,24 +254,13 @@ fn load(directory: &Path, start: &Model) -> Result<Restored, RlError> {
 /// [`RlError`] naming the directory.
 pub fn forget_after(run: &RunDirectory, step: u64) -> Result<(), RlError> {
     for later in steps(run)?.into_iter().filter(|later| *later > step) {
-        remove(run, later)?;
+        write::remove_whole(&path(run, later))?;
     }
-    let is_part = |name: &&String| [".partial", ".replaced"].iter().any(|end| name.ends_with(end));
+    let is_part = |name: &&String| [".partial", ".removed"].iter().any(|end| name.ends_with(end));
     for name in write::list(&run.checkpoints())?.iter().filter(is_part) {
         write::remove_directory(&run.checkpoints().join(name))?;
     }
     Ok(())
-}
-
-/// Removes the checkpoint after `step` steps: its name goes first, so that a crash leaves no half of it under it.
-///
-/// # Errors
-/// [`RlError`] naming the directory.
-pub(crate) fn remove(run: &RunDirectory, step: u64) -> Result<(), RlError> {
-    let directory = path(run, step);
-    let partial = directory.with_extension("partial");
-    write::rename_directory(&directory, &partial)?;
-    Ok(write::remove_directory(&partial)?)
 }
 
 /// The directory of the checkpoint after `step` steps.

@@ -79,7 +79,7 @@ pub(crate) fn prune(run: &RunDirectory, settings: &CheckpointSettings) -> Result
 }
 
 fn remove(run: &RunDirectory, steps: &[u64]) -> Result<(), RlError> {
-    steps.iter().try_for_each(|&step| checkpoint::remove(run, step))
+    Ok(steps.iter().try_for_each(|&step| write::remove_whole(&checkpoint::path(run, step)))?)
 }
 
 fn candidates(run: &RunDirectory) -> Result<Vec<Candidate>, RlError> {

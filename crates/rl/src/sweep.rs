@@ -3,12 +3,11 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     path::{Path, PathBuf},
 };
 
 use model::ModelPlace;
-use record::{RunDirectory, read};
+use record::{RecordError, RunDirectory, read, write};
 use serde::Deserialize;
 use toml::Table;
 
@@ -177,11 +176,13 @@ impl SweepRun {
     /// [`RlError`] when its directory holds another run or something else, naming it.
     pub fn standing(&self) -> Result<Standing, RlError> {
         if !self.root.join("run.json").is_file() {
-            if fs::read_dir(&self.root).is_ok_and(|mut entries| entries.next().is_some()) {
-                let message = "holds files and no run; move them away, or choose another directory with --out".into();
-                return Err(RlError::File { path: self.root.clone(), message });
-            }
-            return Ok(Standing::New);
+            return match RunDirectory::refuse_taken(&self.root) {
+                Err(RecordError::Unusable { path, .. }) => {
+                    let message = "holds files and no run; move them away, or choose another directory with --out";
+                    Err(RlError::File { path, message: message.into() })
+                }
+                taken => Ok(taken.map(|()| Standing::New)?),
+            };
         }
         let run = RunDirectory::open(&self.root)?;
         if let Some([asked, recorded]) = self.config.first_difference(&run.config_toml()?) {
@@ -208,13 +209,14 @@ impl SweepRun {
     /// # Errors
     /// [`RlError`] as [`Self::standing`], [`Trainer::start`] and [`Trainer::resume`].
     pub fn trainer(&self, model: &ModelPlace, provenance: &Provenance) -> Result<Trainer, RlError> {
-        match self.standing()? {
-            Standing::Unfinished { step: 0 } => {
-                let failed = |source| RlError::Io { action: "remove", path: self.root.clone(), source };
-                fs::remove_dir_all(&self.root).map_err(failed)?;
+        let standing = self.standing()?;
+        if standing == (Standing::Unfinished { step: 0 }) || !self.root.exists() {
+            write::remove_whole(&self.root)?;
+        }
+        match standing {
+            Standing::New | Standing::Unfinished { step: 0 } => {
                 Trainer::start(self.config.clone(), model, &self.root, provenance)
             }
-            Standing::New => Trainer::start(self.config.clone(), model, &self.root, provenance),
             Standing::Unfinished { .. } | Standing::Finished => {
                 Trainer::resume(&self.root, |_| Ok(model.clone()), provenance.resources.clone())
             }

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fmt::Display,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -111,7 +110,7 @@ impl TaskFiles {
             if log.len() as u64 == config.train.steps && self.start_model(seed).join("model.safetensors").exists() {
                 return Ok(log);
             }
-            remove_directory(&root)?;
+            write::remove_whole(&root)?;
         }
         self.family.write_untrained(&untrained, seed)?;
         let mut log = Vec::new();
@@ -121,7 +120,7 @@ impl TaskFiles {
             watch(metrics)
         })?;
         if (log.len() as u64) < config.train.steps {
-            remove_directory(&root)?;
+            write::remove_whole(&root)?;
         }
         Ok(log)
     }
@@ -273,10 +272,6 @@ fn read_log(path: &Path) -> Result<Vec<SftMetrics>, RlError> {
     let text = read::text(path).map_err(failed)?;
     // A line that a crash tore makes the log shorter, and so the start incomplete.
     Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
-}
-
-fn remove_directory(path: &Path) -> Result<(), RlError> {
-    fs::remove_dir_all(path).map_err(|source| RlError::Io { action: "remove", path: path.into(), source })
 }
 
 #[cfg(test)]

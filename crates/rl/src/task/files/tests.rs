@@ -1,5 +1,7 @@
 //! A task's files: what is there stays, what is half made does not, and the config trains from what was written.
 
+use std::fs;
+
 use tempfile::TempDir;
 
 use super::*;
