@@ -7,14 +7,11 @@ mod remote;
 mod resume;
 mod show;
 
-use std::{
-    fs,
-    path::{Component, Path, PathBuf},
-};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Subcommand, ValueEnum};
-use record::write;
+use record::{EvaluationDirectory, write};
 use rl::{
     Benchmark, NamedBenchmark, ProblemFields,
     device::{self, DeviceSetting, Place},
@@ -243,7 +240,7 @@ fn output_directory(arguments: &MeasureArguments, benchmark: &str) -> Result<Pat
             Path::new("evals").join(format!("{}-{benchmark}-seed{}", model_label(&arguments.model), arguments.seed))
         }
     };
-    let occupied = fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some());
+    let occupied = EvaluationDirectory::is_taken(&directory);
     if occupied && arguments.resume && !directory.join("evaluation.json").is_file() {
         bail!("{} holds files and no evaluation; choose another directory with --out", directory.display());
     }

@@ -123,6 +123,12 @@ impl EvaluationDirectory {
         Ok(directory)
     }
 
+    /// Whether the directory at `root` holds anything but what a start leaves that was killed before it wrote the header.
+    pub fn is_taken(root: &Path) -> bool {
+        let names = write::list(root).unwrap_or_default();
+        names.iter().any(|name| name != "evaluation.json.partial")
+    }
+
     /// Opens the directory at `root`.
     ///
     /// # Errors
