@@ -11,7 +11,8 @@ use clap::Subcommand;
 /// A search.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Search {
-    /// Kills runs at 100 random moments and lets each go on to its end.
+    /// Kills runs at 100 random moments, and runs, evaluations and sweeps before each change of a file, and lets each go
+    /// on to its end.
     Kill,
     /// Damages a checkpoint in 1,000 random ways.
     Checkpoints,

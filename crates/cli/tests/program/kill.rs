@@ -5,7 +5,7 @@
 use std::{
     fs,
     path::Path,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -18,17 +18,25 @@ const SET: [&str; 4] = ["--set", "train.steps=5", "--set", "checkpoint={every_st
 
 /// Moments tried: few in the tests of every day, 100 under `BREVITY_RELIABILITY=long`.
 fn moments() -> usize {
-    if std::env::var("BREVITY_RELIABILITY").is_ok_and(|form| form == "long") { 100 } else { 4 }
+    if is_long() { 100 } else { 4 }
+}
+
+fn is_long() -> bool {
+    std::env::var("BREVITY_RELIABILITY").is_ok_and(|form| form == "long")
 }
 
 /// `brevity train` in the directory `out`: a new run, or the one that is there.
 fn train(scratch: &Scratch, out: &str) -> Child {
-    let mut arguments = [&["--quiet", "train", "config.toml", "--out", out][..], &SET].concat();
+    let mut command = command(scratch, out, &SET);
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts")
+}
+
+fn command(scratch: &Scratch, out: &str, set: &[&str]) -> Command {
+    let mut arguments = [&["--quiet", "train", "config.toml", "--out", out], set].concat();
     if scratch.path(out).join("run.json").exists() {
         arguments.push("--resume");
     }
-    let mut command = scratch.command(&arguments);
-    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts")
+    scratch.command(&arguments)
 }
 
 fn finish(scratch: &Scratch, out: &str) {
@@ -36,7 +44,8 @@ fn finish(scratch: &Scratch, out: &str) {
     assert!(output.status.success(), "{out}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Every file of a run by name; of metrics and header what does not tell the time.
+/// Every file below `root` by name; of metrics and headers what does not tell the time, of reports
+/// and locks nothing.
 fn timeless(root: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     let mut open = vec![root.to_owned()];
@@ -49,10 +58,13 @@ fn timeless(root: &Path) -> Vec<(String, Vec<u8>)> {
             }
             let name = path.strip_prefix(root).expect("a file of the run").display().to_string();
             let bytes = fs::read(&path).expect("a file");
-            files.push((
-                name.clone(),
-                if ["metrics.jsonl", "run.json"].contains(&&*name) { without_times(&bytes) } else { bytes },
-            ));
+            let kept = match path.file_name().and_then(|file| file.to_str()) {
+                Some("evaluation.json" | "metrics.jsonl" | "run.json") => without_times(&bytes),
+                // A report names its directory and shows times; a lock names the last owner where that was killed.
+                Some("lock" | "report.html") => Vec::new(),
+                _ => bytes,
+            };
+            files.push((name, kept));
         }
     }
     files.sort();
@@ -114,4 +126,106 @@ fn a_run_that_is_killed_at_any_moment_goes_on_and_ends_with_the_same_bytes() {
         fs::remove_dir_all(scratch.path(&out)).expect("the run is removed");
     }
     println!("{killed} kills in {attempts} runs, each of which ended with the bytes of the run that was not killed");
+}
+
+/// Kills what `command` starts in a directory of a name, before each change of a file or before some of them, lets it go
+/// on to its end, and compares what it leaves in that directory with what it leaves there when it is not killed.
+///
+/// `going_on` is about how many changes it makes before it computes again.
+#[cfg(target_os = "linux")]
+fn kill_before_changes(scratch: &Scratch, going_on: usize, command: impl Fn(&str) -> Command) {
+    use std::os::unix::process::ExitStatusExt;
+
+    use crate::traced;
+
+    let whole = traced::run(&command("whole"), None);
+    assert!(whole.status.success(), "{}", whole.status);
+    let mut stream = Stream::new(1, Purpose::Selection, [0; 3]);
+    let fatal: Vec<usize> =
+        if is_long() { (0..whole.calls).collect() } else { (0..8).map(|_| stream.below(whole.calls)).collect() };
+    let mut again = 0;
+    for &fatal in &fatal {
+        let out = format!("killed-{fatal}");
+        let killed = traced::run(&command(&out), Some(fatal));
+        assert_eq!(killed.status.signal(), Some(9), "{out}");
+        // One in three is killed again while it finds out where it stood.
+        if stream.below(3) == 0 {
+            let killed = traced::run(&command(&out), Some(stream.below(going_on)));
+            again += usize::from(killed.status.signal() == Some(9));
+        }
+        let ended = command(&out).output().expect("the program ends");
+        assert!(ended.status.success(), "{out}: {}", String::from_utf8_lossy(&ended.stderr));
+        assert_same_runs(&scratch.path("whole"), &scratch.path(&out), &out);
+        fs::remove_dir_all(scratch.path(&out)).expect("the directory is removed");
+    }
+    println!(
+        "killed before {} of {} changes, {again} times again while going on; all ended with the bytes of the one that was \
+         not killed",
+        fatal.len(),
+        whole.calls
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_is_killed_before_any_change_of_a_file_goes_on_and_ends_with_the_same_bytes() {
+    let scratch = Scratch::new();
+    kill_before_changes(&scratch, 24, |out| command(&scratch, out, &SET));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_with_faults_that_is_killed_before_any_change_of_a_file_goes_on_and_ends_with_the_same_bytes() {
+    let scratch = Scratch::new();
+    let set = ["--set", "train.steps=4", "--set", "checkpoint={every_steps=2,keep_last=1}"];
+    assert!(command(&scratch, "measured", &set).output().expect("the program starts").status.success());
+    let metrics = scratch.read("measured/metrics.jsonl");
+    let norm = |line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["gradient_norm"].as_f64();
+    let mut norms: Vec<f64> = metrics.lines().map(|line| norm(line).expect("a number")).collect();
+    norms.sort_by(f64::total_cmp);
+    // One step is above it.
+    let limit = norms[2].midpoint(norms[3]);
+    for remedy in ["return={times_max=9}", "skip={steps_max=4}"] {
+        let faults = format!("train.faults={{gradient_norm_limit={limit:?},remedy={{{remedy}}}}}");
+        let set = [&set[..], &["--set", &faults]].concat();
+        kill_before_changes(&scratch, 24, |out| command(&scratch, out, &set));
+        assert!(!scratch.read("whole/faults.jsonl").is_empty(), "{remedy}");
+        fs::remove_dir_all(scratch.path("whole")).expect("the run is removed");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_evaluation_that_is_killed_before_any_change_of_a_file_goes_on_and_ends_with_the_same_bytes() {
+    let scratch = Scratch::new();
+    kill_before_changes(&scratch, 8, |out| {
+        let mut arguments = vec!["eval", "--model", "model", "--benchmark", "held-out.jsonl", "--field-id", "id"];
+        arguments.extend(["--template", "plain", "--instruction", "", "--extraction", "marker:A", "--samples", "8"]);
+        arguments.extend(["--out", out]);
+        if scratch.path(out).join("evaluation.json").exists() {
+            arguments.push("--resume");
+        }
+        scratch.command(&arguments)
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_sweep_that_is_killed_before_any_change_of_a_file_goes_on_and_ends_with_the_same_bytes() {
+    let scratch = Scratch::new();
+    // One of the runs has checkpoints to go on from, and the other begins again.
+    let arms = r#"
+base = "config.toml"
+seeds = [1]
+
+[[arms]]
+name = "kept"
+set.checkpoint.every_steps = 1
+
+[[arms]]
+name = "lost"
+set.train.shaping.grpo = {}
+"#;
+    scratch.write("sweep.toml", arms.as_bytes());
+    kill_before_changes(&scratch, 24, |out| scratch.command(&["--quiet", "sweep", "sweep.toml", "--out", out]));
 }

@@ -11,4 +11,6 @@ mod refusals;
 mod scratch;
 mod server;
 mod sweep;
+#[cfg(target_os = "linux")]
+mod traced;
 mod verify;
