@@ -143,45 +143,32 @@ pub fn sync_directory(path: &Path) -> Result<(), RecordError> {
 
 /// Gives the directory `from` the name `to` beside it, in place of what has it, and syncs their parent.
 ///
-/// What had the name is removed as by [`remove_whole`].
-///
 /// # Errors
 /// [`RecordError::Io`] naming the directory.
 pub fn rename_directory(from: &Path, to: &Path) -> Result<(), RecordError> {
-    let removed = set_aside(to)?;
-    rename(from, to)?;
-    sync_directory(parent(to))?;
-    remove_directory(&removed)
+    remove_whole(to)?;
+    let failed = |source| RecordError::Io { action: "rename", path: from.to_owned(), source };
+    fs::rename(from, to).map_err(failed)?;
+    sync_directory(parent(to))
 }
 
 /// Removes the directory `path` with all in it, where it exists, and what a crash left of an earlier removal.
 ///
-/// It is renamed to `path` with `.removed` at the end first, so that a crash leaves no half of it under its name.
+/// It is renamed to `path` with `.removed.partial` at the end first, so that a crash leaves no half of it under its name.
 ///
 /// # Errors
 /// [`RecordError::Io`] naming the directory.
 pub fn remove_whole(path: &Path) -> Result<(), RecordError> {
-    let removed = set_aside(path)?;
-    if removed.exists() {
-        sync_directory(parent(path))?;
-    }
-    remove_directory(&removed)
-}
-
-/// Renames the directory `path`, where it exists, to that which is returned.
-fn set_aside(path: &Path) -> Result<PathBuf, RecordError> {
     let mut removed = path.as_os_str().to_owned();
-    removed.push(".removed");
-    let removed = PathBuf::from(removed);
-    remove_directory(&removed)?;
-    if path.exists() {
-        rename(path, &removed)?;
+    removed.push(".removed.partial");
+    let removed = Path::new(&removed);
+    remove_directory(removed)?;
+    match fs::rename(path, removed) {
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+        renamed => renamed.map_err(|source| RecordError::Io { action: "remove", path: path.to_owned(), source })?,
     }
-    Ok(removed)
-}
-
-fn rename(from: &Path, to: &Path) -> Result<(), RecordError> {
-    fs::rename(from, to).map_err(|source| RecordError::Io { action: "rename", path: from.to_owned(), source })
+    sync_directory(parent(path))?;
+    remove_directory(removed)
 }
 
 /// Removes the directory `path` with all in it, where it exists, file by file.

@@ -256,8 +256,7 @@ pub fn forget_after(run: &RunDirectory, step: u64) -> Result<(), RlError> {
     for later in steps(run)?.into_iter().filter(|later| *later > step) {
         write::remove_whole(&path(run, later))?;
     }
-    let is_part = |name: &&String| [".partial", ".removed"].iter().any(|end| name.ends_with(end));
-    for name in write::list(&run.checkpoints())?.iter().filter(is_part) {
+    for name in write::list(&run.checkpoints())?.iter().filter(|name| name.ends_with(".partial")) {
         write::remove_directory(&run.checkpoints().join(name))?;
     }
     Ok(())

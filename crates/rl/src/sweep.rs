@@ -210,6 +210,7 @@ impl SweepRun {
     /// [`RlError`] as [`Self::standing`], [`Trainer::start`] and [`Trainer::resume`].
     pub fn trainer(&self, model: &ModelPlace, provenance: &Provenance) -> Result<Trainer, RlError> {
         let standing = self.standing()?;
+        // Where nothing is, a crash may have left what was being removed.
         if standing == (Standing::Unfinished { step: 0 }) || !self.root.exists() {
             write::remove_whole(&self.root)?;
         }

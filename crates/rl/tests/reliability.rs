@@ -273,7 +273,7 @@ fn what_a_crash_left_of_checkpoints_is_removed_when_the_run_goes_on() {
     let before = files_under(run.root());
     // As between the newest checkpoint and the removal of the first, and within the removal of the second.
     fs::rename(checkpoint::path(&all, 1), checkpoint::path(&run, 1)).unwrap();
-    for part in ["step-000002.removed", "step-000003.partial"] {
+    for part in ["step-000002.removed.partial", "step-000003.partial"] {
         write::create_directory(&run.checkpoints().join(part)).unwrap();
         fs::copy(checkpoint::path(&all, 2).join("config.json"), run.checkpoints().join(part).join("config.json"))
             .unwrap();

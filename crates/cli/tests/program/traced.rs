@@ -108,19 +108,17 @@ fn start(program: &Command) -> Pid {
 }
 
 fn is_entry(thread: Pid) -> bool {
-    const ENTRY: u8 = 1; // PTRACE_SYSCALL_INFO_ENTRY
-    ptrace::syscall_info(thread).is_ok_and(|call| call.op == ENTRY)
+    ptrace::syscall_info(thread).is_ok_and(|call| call.op == libc::PTRACE_SYSCALL_INFO_ENTRY)
 }
 
 /// Whether the system call that `thread` is about to make changes what is on disk.
 fn changes_files(thread: Pid) -> bool {
     // "running" for a thread that was killed meanwhile.
     let call = fs::read_to_string(format!("/proc/{thread}/syscall")).unwrap_or_default();
-    let mut words = call.split(' ');
-    let Some(Ok(number)) = words.next().map(str::parse::<i64>) else { return false };
+    let words: Vec<&str> = call.split(' ').collect();
+    let Ok(number) = words[0].parse::<i64>() else { return false };
     let argument = |index: usize| {
-        let word = call.split(' ').nth(1 + index).expect("six arguments");
-        i64::from_str_radix(word.trim_start_matches("0x"), 16).expect("a hexadecimal number")
+        i64::from_str_radix(words[1 + index].trim_start_matches("0x"), 16).expect("a hexadecimal number")
     };
     match number {
         libc::SYS_openat => argument(2) & i64::from(libc::O_CREAT | libc::O_TRUNC) != 0,

@@ -1,5 +1,5 @@
-//! A card as a [`super::machine::Machine`]: memory and kernels of the driver, compiled when the first operation wants them, and products of
-//! cuBLASLt.
+//! A card as a [`super::machine::Machine`]: memory and kernels of the driver, compiled when the first operation wants them,
+//! and products of cuBLASLt.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
