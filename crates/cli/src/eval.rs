@@ -83,7 +83,7 @@ const FIELDS: &str = "Fields of a problem file";
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct MeasureArguments {
-    /// Model directory, or a hub name such as `Qwen/Qwen3-0.6B`.
+    /// Directory of a model or an adapter, or a hub name such as `Qwen/Qwen3-0.6B`.
     #[arg(long, value_name = "MODEL")]
     model: String,
     /// Benchmark by name, or a problem file that ends in `.jsonl`, `.json` or `.parquet`.

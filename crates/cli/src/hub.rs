@@ -6,11 +6,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use hf_hub::{
-    Cache, CacheRepo, Repo,
-    api::sync::{ApiBuilder, ApiRepo},
-};
-use model::{ModelConfig, ModelDirectory, ModelPlace};
+use hf_hub::{Cache, CacheRepo, Repo, api::sync::ApiBuilder};
+use model::{ModelConfig, ModelDirectory, ModelPlace, shard_names};
 use rl::{
     HubFile,
     config::ComputeType,
@@ -26,10 +23,12 @@ const WEIGHTS: &str = "model.safetensors";
 const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
 const OPTIONAL: [&str; 3] = ["generation_config.json", "tokenizer_config.json", "chat_template.jinja"];
+const ADAPTER_CONFIG: &str = "adapter_config.json";
+const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
-/// The directory of the model that `name` means: a directory, or a hub name such as `Qwen/Qwen3-0.6B`, whose files are
-/// downloaded unless they are in the cache.
-pub(crate) fn model_directory(name: &str, console: &Console) -> Result<PathBuf> {
+/// The directory of the model or adapter that `name` means: a directory, or a hub name such as `Qwen/Qwen3-0.6B`, whose
+/// files are downloaded unless they are in the cache.
+fn model_directory(name: &str, console: &Console) -> Result<PathBuf> {
     let path = Path::new(name);
     if path.is_dir() {
         return Ok(path.to_owned());
@@ -55,12 +54,7 @@ pub(crate) fn model_directory(name: &str, console: &Console) -> Result<PathBuf> 
             Cache::from_env().path().display()
         );
     }
-    download(name, console).with_context(|| {
-        format!(
-            "there is no directory `{name}`, and it cannot be downloaded from the Hugging Face hub; check the spelling \
-             and the network, or download it elsewhere and give the path of its directory"
-        )
-    })
+    download(name, console)
 }
 
 /// Where the model that `name` means lies, as [`model_directory`] finds it: with its base, where it is an adapter.
@@ -131,13 +125,17 @@ fn is_offline() -> bool {
     matches!(variable.as_str(), "1" | "ON" | "YES" | "TRUE")
 }
 
-/// The snapshot in the cache, when it holds weights and everything that is needed beside them.
+/// The snapshot in the cache, when it holds weights and everything that is needed beside them. As in a directory, what has
+/// an adapter's config is an adapter.
 fn cached_directory(cached: &CacheRepo) -> Result<Option<PathBuf>> {
+    if let Some(config) = cached.get(ADAPTER_CONFIG) {
+        return Ok(cached.get(ADAPTER_WEIGHTS).and(config.parent().map(Path::to_owned)));
+    }
     let required = REQUIRED.map(|file| cached.get(file));
     let [Some(config), Some(_)] = required else { return Ok(None) };
     let weights = match (cached.get(WEIGHTS), cached.get(WEIGHTS_INDEX)) {
         (Some(_), _) => true,
-        (None, Some(index)) => shards(&index)?.iter().all(|shard| cached.get(shard).is_some()),
+        (None, Some(index)) => shard_names(&index)?.iter().all(|shard| cached.get(shard).is_some()),
         (None, None) => false,
     };
     Ok(config.parent().filter(|_| weights).map(Path::to_owned))
@@ -149,42 +147,37 @@ fn download(name: &str, console: &Console) -> Result<PathBuf> {
     let api = ApiBuilder::from_env().with_progress(bars).with_retries(2).build()?;
     let repository = api.model(name.to_owned());
     console.note(format!("downloading {name} into {}", Cache::from_env().path().display()));
-    let files: BTreeSet<String> = repository.info()?.siblings.into_iter().map(|file| file.rfilename).collect();
-    let missing = |file: &str| format!("`{name}` holds no {file}; choose a model in the format of transformers");
-    for file in REQUIRED {
-        fetch(&repository, file).with_context(|| missing(file))?;
-    }
-    for file in OPTIONAL.iter().filter(|file| files.contains(**file)) {
-        fetch(&repository, file)?;
-    }
-    let weights = if files.contains(WEIGHTS) {
-        fetch(&repository, WEIGHTS)?
-    } else if files.contains(WEIGHTS_INDEX) {
-        let index = fetch(&repository, WEIGHTS_INDEX)?;
-        for shard in shards(&index)? {
-            fetch(&repository, &shard)?;
-        }
-        index
-    } else {
-        bail!(missing(WEIGHTS));
+    let unreachable = || {
+        format!(
+            "there is no directory `{name}`, and it cannot be downloaded from the Hugging Face hub; check the spelling \
+             and the network, or download it elsewhere and give the path of its directory"
+        )
     };
-    Ok(weights.parent().context("the cache has no directory for the model")?.to_owned())
-}
-
-fn fetch(repository: &ApiRepo, file: &str) -> Result<PathBuf> {
-    repository.get(file).with_context(|| format!("cannot download {file}"))
-}
-
-/// The weight files that an index names, each once.
-fn shards(index: &Path) -> Result<BTreeSet<String>> {
-    let text = record::read::bytes(index).with_context(|| format!("cannot read {}", index.display()))?;
-    let json: serde_json::Value =
-        serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", index.display()))?;
-    let map = json["weight_map"].as_object().with_context(|| format!("{} has no `weight_map`", index.display()))?;
-    map.values()
-        .map(|file| file.as_str().map(str::to_owned))
-        .collect::<Option<_>>()
-        .with_context(|| format!("`weight_map` of {} does not map to file names", index.display()))
+    let files: BTreeSet<String> =
+        repository.info().with_context(unreachable)?.siblings.into_iter().map(|file| file.rfilename).collect();
+    let is_adapter = files.contains(ADAPTER_CONFIG);
+    let format = if is_adapter { "an adapter in the format of PEFT" } else { "a model in the format of transformers" };
+    let fetch = |file: &str| {
+        if !files.contains(file) {
+            bail!("`{name}` holds no {file}; choose {format}");
+        }
+        repository.get(file).with_context(|| format!("cannot download {file}")).with_context(unreachable)
+    };
+    let last = if is_adapter {
+        fetch(ADAPTER_CONFIG)?;
+        fetch(ADAPTER_WEIGHTS)?
+    } else {
+        REQUIRED.into_iter().try_for_each(|file| fetch(file).map(drop))?;
+        OPTIONAL.into_iter().filter(|file| files.contains(*file)).try_for_each(|file| fetch(file).map(drop))?;
+        if files.contains(WEIGHTS) || !files.contains(WEIGHTS_INDEX) {
+            fetch(WEIGHTS)?
+        } else {
+            let index = fetch(WEIGHTS_INDEX)?;
+            shard_names(&index)?.iter().try_for_each(|shard| fetch(shard).map(drop))?;
+            index
+        }
+    };
+    Ok(last.parent().context("the cache has no directory for the model")?.to_owned())
 }
 
 #[cfg(test)]
@@ -249,6 +242,9 @@ mod tests {
         put(&snapshot.join("1.safetensors"), "");
         assert_eq!(cached_directory(&cached).unwrap(), None);
         put(&snapshot.join("2.safetensors"), "");
-        assert_eq!(cached_directory(&cached).unwrap(), Some(snapshot));
+        assert_eq!(cached_directory(&cached).unwrap(), Some(snapshot.clone()));
+        put(&snapshot.join(WEIGHTS_INDEX), r#"{"weight_map": {"x": "../../../x.safetensors"}}"#);
+        let refused = cached_directory(&cached).unwrap_err().to_string();
+        assert!(refused.contains("`../../../x.safetensors`; it must be the name of a file beside"), "{refused}");
     }
 }

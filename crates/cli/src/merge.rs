@@ -19,7 +19,7 @@ The result is a whole model that needs neither the adapter nor its base.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Directory of the adapter, with adapter_config.json, as `brevity train` and peft leave it.
+    /// Directory of the adapter, with adapter_config.json, as `brevity train` and peft leave it, or its hub name.
     #[arg(value_name = "ADAPTER")]
     adapter: String,
     /// The model directory to make; it must not be there yet.

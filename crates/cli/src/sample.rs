@@ -34,7 +34,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Arguments {
-    /// Model directory, or a hub name such as `Qwen/Qwen3-0.6B`.
+    /// Directory of a model or an adapter, or a hub name such as `Qwen/Qwen3-0.6B`.
     #[arg(long, value_name = "MODEL")]
     model: String,
     /// What to complete, one after the other; `-` reads standard input.

@@ -41,6 +41,6 @@ pub use memory::{BatchRows, product_bytes};
 pub use merge::{MergeSummary, merge};
 pub use network::Model;
 pub use parameters::{Parameter, ParameterShape, Tensors, parameter_shapes};
-pub use safetensors::{StoredType, TensorFiles, TensorView, write_tensors};
+pub use safetensors::{StoredType, TensorFiles, TensorView, shard_names, write_tensors};
 pub use tokenizer::{TextStream, Tokenizer};
 pub use training::{Batch, Target, TrainerWorkspace};

@@ -383,6 +383,14 @@ fn open_shard(path: PathBuf) -> Result<(Shard, BTreeMap<String, TensorInfo>), Mo
     Ok((Shard { values_start: 8 + header_bytes, path, file }, tensors))
 }
 
+/// Names of the files, which lie beside it, that the index of a sharded model places tensors in.
+///
+/// # Errors
+/// [`ModelError`] when `index` cannot be read, is no index, or names what does not lie beside it.
+pub fn shard_names(index: &Path) -> Result<BTreeSet<String>, ModelError> {
+    Ok(read_index(index)?.into_values().collect())
+}
+
 /// Reads the index of a sharded model: tensor name → file name.
 fn read_index(path: &Path) -> Result<BTreeMap<String, String>, ModelError> {
     #[derive(serde::Deserialize)]

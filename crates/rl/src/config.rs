@@ -78,7 +78,8 @@ pub struct RunConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSettings {
-    /// A directory in Hugging Face layout, or a hub name such as `Qwen/Qwen3-0.6B`.
+    /// The directory of a model in Hugging Face layout or of an adapter in that of PEFT, or its hub name, such as
+    /// `Qwen/Qwen3-0.6B`.
     pub path: String,
     /// Largest memory that the run may plan for, bytes; 0 takes what the machine has available at the start. What does
     /// not fit costs time and changes no number, as [`crate::estimate::plan`] decides; a run that does not fit even so is

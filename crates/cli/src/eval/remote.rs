@@ -87,7 +87,7 @@ fn prepare(remote: &Remote<'_>, benchmark: &Benchmark, console: &Console) -> Res
     let Remote { arguments, engine: options, url } = remote;
     let (tokenizer, chat, tokenizer_path) = match &options.tokenizer {
         Some(name) => {
-            let path = hub::model_directory(name, console)?;
+            let path = hub::model_place(name, console)?.base;
             (Some(Arc::new(Tokenizer::open(&path)?)), ChatTemplate::open(&path)?, Some(path))
         }
         None => (None, None, None),

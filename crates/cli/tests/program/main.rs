@@ -4,6 +4,7 @@ mod commands;
 mod devices;
 mod disk;
 mod engine;
+mod hub;
 mod kill;
 mod long;
 mod memory;
