@@ -106,6 +106,7 @@ const SHARED: &str = "{% set ns = namespace(a=[1], b=[1]) %}\
                       {% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}{% set ns.b = [ns.b, ns.b] %}{% endfor %}";
 const TOO_HEAVY: &str = "a value is not to be walked through, with all it holds above 65536 values";
 const NO_END: &str = "does not end within";
+const FOREIGN_KEY: &str = "a text for `format` has a key beyond ASCII; take the value before it";
 
 /// Fails where `rest`, after lists that hold one another, is not refused for `cause`.
 fn assert_refused(rest: &str, cause: &str) {
@@ -188,6 +189,9 @@ fn a_template_that_would_fill_memory_is_refused() {
         ("{{ '{:.9999999999999}'.format(1.5) }}", "a text for `format` has a number of more than 4 digits"),
         ("{{ ('{0}' * 4000).format('x' * 4000) }}", "`format` is to make a text of more than 4194304 bytes"),
         ("{{ '%9999999999999d' | format(1) }}", NO_END),
+        ("{{ 'ü {{{0.a[x][ключ]}'.format(1) }}", FOREIGN_KEY),
+        ("{{ '{a[ю'.format(1) }}", FOREIGN_KEY),
+        ("{{ '%% %(ключ)s' | format(a=1) }}", FOREIGN_KEY),
         ("{{ [1] | batch(1000000000, 'x') }}", NO_END),
         ("{{ [1] | slice(1000000000, 'x') }}", NO_END),
         ("{{ ('x\n' * 4000) | indent(4000) }}", NO_END),
@@ -265,6 +269,8 @@ fn what_templates_do_with_lists_is_what_it_is_in_python() {
             "1",
         ),
         ("{{ 'a-b'.split('-')[-1].upper() * 2 }}", "BB"),
+        ("{{ '[ю] {{[ю]}} {0[a]:ю>2}'.format({'a': 1}) }}", "[ю] {[ю]} ю1"),
+        ("{{ '%(a)s (ю) %%(ю)' | format(a=1) }}", "1 (ю) %(ю)"),
     ] {
         assert_eq!(rendered("lists", source, &conversation(), &json!({})).as_deref(), Ok(expected), "{source}");
     }

@@ -12,10 +12,10 @@ use std::{
 };
 
 use minijinja::{
-    Environment, Error, ErrorKind, State, Template, Value,
+    Environment, Error, ErrorKind, State, Template, Value, filters,
     machinery::{self, Instruction, Instructions},
     syntax::SyntaxConfig,
-    value::{DynObject, Object, ObjectRepr, ValueKind},
+    value::{DynObject, Object, ObjectRepr, Rest, ValueKind, ValueOrKwargs},
 };
 use minijinja_contrib::pycompat::unknown_method_callback;
 
@@ -53,6 +53,7 @@ pub(super) fn prepare(environment: &mut Environment<'_>) {
         environment.add_global(name, Value::from_object(call));
     }
     environment.set_unknown_method_callback(python_method);
+    environment.add_filter("format", printf);
 }
 
 /// Refuses a template that repeats a list it writes down: the compiler works out what is constant, without fuel, so that
@@ -283,6 +284,7 @@ fn python_method(state: &mut State<'_, '_>, value: &Value, method: &str, argumen
         ("replace", [old, ..]) => text.len() + bytes * text.matches(old.as_str().unwrap_or_default()).count(),
         ("join", [items, ..]) => text.len() * items.len().unwrap_or_default(),
         ("format", _) => {
+            FIELDS.refuse_foreign_keys(text)?;
             let digits = text.split(|character: char| !character.is_ascii_digit()).map(str::len).max();
             if digits.unwrap_or_default() > WIDTH_DIGITS_MAX {
                 return Err(refused(format!(
@@ -300,4 +302,56 @@ fn python_method(state: &mut State<'_, '_>, value: &Value, method: &str, argumen
         return Err(refused(format!("`{method}` is to make a text of more than {TEXT_BYTES_MAX} bytes")));
     }
     unknown_method_callback(state, value, method, arguments)
+}
+
+/// The engine's filter of this name, `'%(name)s' | format(name=1)`.
+fn printf(state: &mut State<'_, '_>, text: &Value, arguments: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+    CONVERSIONS.refuse_foreign_keys(text.as_str().unwrap_or_default())?;
+    filters::format(state, text, arguments)
+}
+
+/// How a text for `format` writes the keys of what it takes.
+struct Keys {
+    /// What a field begins with; twice it stands for itself.
+    mark: char,
+    brackets: [char; 2],
+    /// What may stand before a key.
+    is_name: fn(char) -> bool,
+}
+
+/// `{name[key].name}` of `str.format`.
+const FIELDS: Keys = Keys {
+    mark: '{',
+    brackets: ['[', ']'],
+    is_name: |character| character.is_ascii_alphanumeric() || matches!(character, '_' | '.'),
+};
+/// `%(key)s` of the filter.
+const CONVERSIONS: Keys = Keys { mark: '%', brackets: ['(', ')'], is_name: |_| false };
+
+impl Keys {
+    /// Refuses keys beyond ASCII, which the engine passes over byte by byte, to panic within a character.
+    fn refuse_foreign_keys(&self, text: &str) -> Result<(), Error> {
+        let mut rest = text;
+        while let Some((_, field)) = rest.split_once(self.mark) {
+            rest = match field.strip_prefix(self.mark) {
+                Some(literal) => literal,
+                None => self.after_keys(field)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// What follows the keys that `field` begins with.
+    fn after_keys<'a>(&self, field: &'a str) -> Result<&'a str, Error> {
+        let [open, close] = self.brackets;
+        let mut rest = field.trim_start_matches(self.is_name);
+        while let Some(keyed) = rest.strip_prefix(open) {
+            let (key, after) = keyed.split_once(close).unwrap_or((keyed, ""));
+            if !key.is_ascii() {
+                return Err(refused("a text for `format` has a key beyond ASCII; take the value before it"));
+            }
+            rest = after.trim_start_matches(self.is_name);
+        }
+        Ok(rest)
+    }
 }
