@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::ValueEnum;
 use model::{ImportSummary, StoredType, import};
+use record::shell_word;
 
-use crate::{Outcome, console::Console, options::shell_word, table::labelled};
+use crate::{Outcome, console::Console, table::labelled};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use model::{MergeSummary, merge};
-use record::write;
+use record::{shell_word, write};
 
-use crate::{Outcome, console::Console, hub, options::shell_word, table::labelled};
+use crate::{Outcome, console::Console, hub, table::labelled};
 
 const EXAMPLES: &str = "\
 Examples:

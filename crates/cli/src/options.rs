@@ -1,7 +1,5 @@
 //! Values of options that several commands read: their ranges and their spelling.
 
-use std::path::Path;
-
 use clap::ValueEnum;
 use rl::config::{ComputeType, Template};
 use verify::Extraction;
@@ -69,13 +67,6 @@ pub(crate) fn extraction(text: &str) -> Result<Extraction, String> {
     }
 }
 
-/// `path` as a word that a shell reads back as one.
-pub(crate) fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |character: char| character.is_alphanumeric() || "/._-+=:,@".contains(character);
-    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,11 +94,5 @@ mod tests {
         assert_eq!(positive("64"), Ok(64));
         assert_eq!(extraction("auto"), Ok(Extraction::Auto {}));
         assert_eq!(extraction("marker:A"), Ok(Extraction::Marker { marker: "A".into() }));
-    }
-
-    #[test]
-    fn paths_are_quoted_for_a_shell_where_they_need_it() {
-        assert_eq!(shell_word(Path::new("runs/top-lambda-seed0")), "runs/top-lambda-seed0");
-        assert_eq!(shell_word(Path::new("my runs/it's")), r"'my runs/it'\''s'");
     }
 }

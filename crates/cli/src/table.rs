@@ -1,7 +1,11 @@
 //! Columns of text, aligned. Numbers as people read them.
 
-/// Rows of cells, the first column to the left and the others to the right, two spaces apart.
+/// Longest cell of a table; names may come from a file that is anyone's.
+const CELL_CHARACTERS_MAX: usize = 200;
+
+/// Rows of cells, the first column to the left and the others to the right, two spaces apart; long cells are clipped.
 pub(crate) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| clipped(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let cell_width = |row: &Vec<String>, column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
     let widths: Vec<usize> =
@@ -13,6 +17,13 @@ pub(crate) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
+}
+
+fn clipped(cell: &str) -> String {
+    match cell.char_indices().nth(CELL_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &cell[..end]),
+        None => cell.to_owned(),
+    }
 }
 
 /// A name with what it names, two spaces apart, the names as wide as the widest.
@@ -34,6 +45,13 @@ pub(crate) fn counted(count: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_of_any_length_is_clipped() {
+        let rows = [vec!["é".repeat(70_000), "x".to_owned()], vec!["é".repeat(200), "y".to_owned()]];
+        let whole = "é".repeat(200);
+        assert_eq!(aligned(&rows), [format!("{whole}…  x"), format!("{whole}   y")]);
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

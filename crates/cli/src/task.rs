@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
+use record::shell_word;
 use rl::{
     sft::SftMetrics,
     task::{FAMILIES, Family, TaskFiles},
@@ -19,7 +20,6 @@ use crate::{
     Outcome,
     console::Console,
     machine,
-    options::shell_word,
     progress::{Progress, WorkBar},
     table::{aligned, counted, labelled, percent},
 };

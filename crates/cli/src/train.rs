@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use model::{ModelError, ModelPlace, cuda::Unusable};
-use record::{Decline, FaultOutcome, FaultRecord, RecordError, StepMetrics};
+use record::{Decline, FaultOutcome, FaultRecord, RecordError, StepMetrics, shell_word};
 use rl::{
     RlError,
     config::{DeviceSetting, RunConfig, read_config},
@@ -23,7 +23,6 @@ use crate::{
     Outcome,
     console::Console,
     hub, machine,
-    options::shell_word,
     progress::{CompletionBar, Progress, StepBar},
     table::{aligned, counted, labelled, percent},
 };

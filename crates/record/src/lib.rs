@@ -16,6 +16,7 @@ mod rollout;
 mod run_directory;
 mod run_lock;
 mod schema;
+mod shell;
 pub mod write;
 
 pub use error::RecordError;
@@ -35,3 +36,4 @@ pub use rollout::{RolloutRecord, StopReason};
 pub use run_directory::{RunDirectory, RunHeader, STEPS_MAX};
 pub use run_lock::RunLock;
 pub use schema::{EVALUATION_SCHEMA_VERSION, SCHEMA_VERSION, Versioned};
+pub use shell::shell_word;

@@ -101,7 +101,7 @@ impl RunDirectory {
     /// # Errors
     /// [`RecordError`] when `run.json` is missing, malformed or of another schema version.
     pub fn open(root: &Path) -> Result<Self, RecordError> {
-        let remedy = format!("run `brevity convert {}` to make it one of this version", root.display());
+        let remedy = format!("run `brevity convert {}` to make it one of this version", crate::shell_word(root));
         Versioned::read(&root.join(HEADER))?.refuse_other(root, SCHEMA_VERSION, &remedy)?;
         Ok(Self { root: root.to_owned() })
     }
@@ -127,9 +127,10 @@ impl RunDirectory {
     /// `config.toml`, the resolved config as text.
     ///
     /// # Errors
-    /// [`RecordError::Io`].
+    /// [`RecordError::Unusable`] when it is a link, because reports show it whole; [`RecordError::Io`].
     pub fn config_toml(&self) -> Result<String, RecordError> {
         let path = self.root.join("config.toml");
+        write::refuse_link(&path)?;
         crate::read::text(&path).map_err(|source| RecordError::Io { action: "read", path, source })
     }
 

@@ -340,6 +340,11 @@ pub(crate) fn from_table<T: DeserializeOwned>(table: toml::Table) -> Result<T, S
         .map_err(|error| format!("setting `{}`: {}", error.path(), error.inner().to_string().trim_end()))
 }
 
+/// Whether `name` names a file, or a part of its name, in whatever directory, and is short enough to be shown.
+pub(crate) fn is_file_name(name: &str) -> bool {
+    (1..=100).contains(&name.len()) && !name.starts_with('.') && !name.contains(['/', '\\', '\0'])
+}
+
 impl RunConfig {
     /// Name of the run in reports.
     pub fn arm(&self) -> &str {
@@ -383,6 +388,9 @@ impl RunConfig {
     /// # Errors
     /// [`RlError::Setting`] naming the first setting that is out of range.
     pub fn check(&self) -> Result<(), RlError> {
+        if let Some(arm) = self.arm.as_ref().filter(|arm| !is_file_name(arm)) {
+            return setting("arm", format!("is \"{arm}\", which is no file name; use letters, digits, `-` and `_`"));
+        }
         let RolloutSettings { prompts_per_step, group_size, completion_tokens_max, sequences_max, .. } = self.rollout;
         let counts = [
             ("rollout.prompts_per_step", prompts_per_step, 1, 1 << 20),
@@ -446,7 +454,7 @@ impl EvaluationConfig {
         if self.completion_tokens_max == Some(0) {
             return setting("evaluation.completion_tokens_max", "is 0; it must be at least 1".into());
         }
-        if let Some(name) = self.name.as_ref().filter(|name| name.is_empty() || name.contains(['/', '\\'])) {
+        if let Some(name) = self.name.as_ref().filter(|name| !is_file_name(name)) {
             let message = format!("is \"{name}\", which is no file name; use letters, digits, `-` and `_`");
             return setting("evaluation.name", message);
         }

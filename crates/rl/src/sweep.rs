@@ -13,7 +13,7 @@ use toml::Table;
 
 use crate::{
     RlError, checkpoint,
-    config::{ComputeType, RunConfig, from_table, merge, parse_config},
+    config::{ComputeType, RunConfig, from_table, is_file_name, merge, parse_config},
     trainer::{Provenance, Trainer},
 };
 
@@ -89,7 +89,6 @@ impl Sweep {
         if let Some(name) = repeated(self.arms.iter().map(|arm| &arm.name)) {
             return Err(format!("two arms have the name \"{name}\"; give each its own"));
         }
-        let is_file_name = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
         match self.arms.iter().find(|arm| !is_file_name(&arm.name)) {
             Some(arm) => {
                 Err(format!("the arm name \"{}\" is no file name; use letters, digits, `-` and `_`", arm.name))

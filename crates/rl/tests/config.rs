@@ -94,6 +94,8 @@ fn a_value_out_of_range_is_refused_with_setting_value_and_range() {
             "`model.lora.targets` is empty; name some of q_proj, k_proj, v_proj, o_proj, gate_proj",
         ),
         ("model.lora={targets=[\"up_proj\",\"up_proj\"]}", "`model.lora.targets` names up_proj twice; name it once"),
+        ("arm=\"../x\"", "`arm` is \"../x\", which is no file name; use letters, digits, `-` and `_`"),
+        ("arm=\"..\"", "`arm` is \"..\", which is no file name"),
         ("rollout.prompts_per_step=0", "`rollout.prompts_per_step` is 0; it must be between 1 and 1048576"),
         ("rollout.group_size=1", "`rollout.group_size` is 1; it must be between 2 and 65536"),
         ("rollout.completion_tokens_max=0", "`rollout.completion_tokens_max` is 0; it must be between 1 and 16777216"),

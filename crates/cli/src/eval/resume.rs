@@ -6,11 +6,11 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use record::{EvaluationDirectory, EvaluationHeader, EvaluationRecord, RecordLog, setting_difference};
+use record::{EvaluationDirectory, EvaluationHeader, EvaluationRecord, RecordLog, setting_difference, shell_word};
 use rl::Problem;
 use verify::Gold;
 
-use crate::{INTERRUPTED, console::Console, machine, options::shell_word, table::counted};
+use crate::{INTERRUPTED, console::Console, machine, table::counted};
 
 /// What an evaluation that is in the directory means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
