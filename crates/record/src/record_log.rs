@@ -27,9 +27,10 @@ impl RecordLog {
     /// Opens the log at `path`, which is made where it is not there. A last line that a crash tore is cut off.
     ///
     /// # Errors
-    /// [`RecordError::Unusable`] when another program writes to it; [`RecordError::Io`].
+    /// [`RecordError::Unusable`] when another program writes to it, or it is a link; [`RecordError::Io`].
     pub(crate) fn open(path: &Path) -> Result<Self, RecordError> {
         let failed = |source| RecordError::Io { action: "open", path: path.to_owned(), source };
+        crate::write::refuse_link(path)?;
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(path).map_err(failed)?;
         lock(&file, path)?;
         let bytes = whole_lines_bytes(&mut file).map_err(failed)?;

@@ -21,10 +21,11 @@ impl RunLock {
     /// The name of the file that is locked, which is empty while nobody writes the run.
     pub const NAME: &str = "lock";
 
-    /// Takes the lock of the run directory `root`.
+    /// Takes the lock of the run directory `root`, whose parts must be directories of its own, because the owner writes
+    /// and removes files there.
     ///
     /// # Errors
-    /// [`RecordError::Unusable`] naming the program that holds it; [`RecordError::Io`].
+    /// [`RecordError::Unusable`] naming the program that holds it, or a part that is a link; [`RecordError::Io`].
     pub fn take(root: &Path) -> Result<Self, RecordError> {
         let path = root.join(Self::NAME);
         let failed = |source| RecordError::Io { action: "lock", path: path.clone(), source };
@@ -44,11 +45,21 @@ impl RunLock {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
+        refuse_linked_parts(root)?;
         file.set_len(0).map_err(failed)?;
         file.write_all(format!("program {} on {}\n", std::process::id(), host()).as_bytes()).map_err(failed)?;
         write::sync_directory(root)?;
         Ok(Self { file })
     }
+}
+
+/// Refuses links in place of the directories of a run, and of its checkpoints.
+fn refuse_linked_parts(root: &Path) -> Result<(), RecordError> {
+    let parts = ["rollouts", "evaluations", "faults", "checkpoints"].map(|part| root.join(part));
+    parts.iter().try_for_each(|part| write::refuse_link(part))?;
+    let [.., checkpoints] = &parts;
+    let names = if checkpoints.is_dir() { write::list(checkpoints)? } else { Vec::new() };
+    names.iter().try_for_each(|name| write::refuse_link(&checkpoints.join(name)))
 }
 
 impl Drop for RunLock {

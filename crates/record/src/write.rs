@@ -226,7 +226,7 @@ pub fn json_lines<T: Serialize>(rows: &[T]) -> Vec<u8> {
 /// [`RecordError::Unusable`] naming the link.
 pub(crate) fn refuse_link(path: &Path) -> Result<(), RecordError> {
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
-        let message = "is a link, and may lead out of its directory; replace it by the file".into();
+        let message = "is a link, and may lead out of its directory; replace it by what it leads to".into();
         return Err(RecordError::Unusable { path: path.to_owned(), message });
     }
     Ok(())

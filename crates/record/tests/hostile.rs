@@ -116,12 +116,39 @@ fn names_and_links_that_lead_out_of_a_run_directory_are_refused() {
     }
     let message = run.append_metrics(&metrics).expect_err("a link").to_string();
     assert!(
-        message.ends_with("metrics.jsonl: is a link, and may lead out of its directory; replace it by the file"),
+        message
+            .ends_with("metrics.jsonl: is a link, and may lead out of its directory; replace it by what it leads to"),
         "{message}"
     );
     let message = RunLock::take(run.root()).expect_err("a link").to_string();
     assert!(message.contains("lock: is a link"), "{message}");
     write::replace(&run.root().join("metrics.jsonl"), b"").expect("a file in place of both links");
+
+    write::remove(&run.root().join("lock")).expect("the link is removed");
+    for part in ["rollouts", "evaluations", "faults", "checkpoints", "checkpoints/step-000001"] {
+        let path = run.root().join(part);
+        let aside = root.join("aside");
+        let is_there = path.exists();
+        if is_there {
+            fs::rename(&path, &aside).expect("the part is moved aside");
+        } else {
+            write::create_directory(path.parent().expect("a directory")).expect("a directory");
+        }
+        symlink(&root, &path).expect("a link");
+        let message = RunLock::take(run.root()).expect_err("a link").to_string();
+        assert!(message.contains(&format!("{part}: is a link")), "{message}");
+        write::remove(&path).expect("the link is removed");
+        if is_there {
+            fs::rename(&aside, &path).expect("the part is moved back");
+        }
+    }
+    drop(RunLock::take(run.root()).expect("no link is left"));
+
+    let config = run.root().join("config.toml");
+    write::remove(&config).expect("the file is removed");
+    symlink(&outside, &config).expect("a link");
+    let message = run.config_toml().expect_err("a link").to_string();
+    assert!(message.contains("config.toml: is a link"), "{message}");
     assert_eq!(fs::read(&outside).expect("the file outside"), b"mine");
 }
 

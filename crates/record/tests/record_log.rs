@@ -91,6 +91,19 @@ fn a_log_of_nothing_but_a_torn_line_is_empty() {
 }
 
 #[test]
+fn a_log_of_records_that_is_a_link_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = EvaluationDirectory::create(&root.path().join("evaluation"), &header()).unwrap();
+    let outside = root.path().join("outside");
+    write::replace(&outside, b"a line without an end").unwrap();
+    write::remove(&directory.records_path()).unwrap();
+    std::os::unix::fs::symlink(&outside, directory.records_path()).unwrap();
+    let refused = directory.log().unwrap_err().to_string();
+    assert!(refused.contains("records.jsonl: is a link"), "{refused}");
+    assert_eq!(fs::read(&outside).unwrap(), b"a line without an end");
+}
+
+#[test]
 fn a_second_writer_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let directory = EvaluationDirectory::create(root.path(), &header()).unwrap();
