@@ -133,6 +133,7 @@ pub fn fine_tune(
     mut watch: impl FnMut(&SftMetrics) -> bool,
 ) -> Result<PathBuf, RlError> {
     config.check()?;
+    refuse_taken(root)?;
     let compute = device::compute(config.device, config.compute);
     let place = Place::new(config.device, compute, &resources.into())?;
     let adapter = lora::adapter_settings(&config.model, model)?;
@@ -149,10 +150,6 @@ pub fn fine_tune(
     let rows = |demonstration: &TokenizedDemonstration| demonstration.prompt.len() + demonstration.completion.len() - 1;
     let plan = plan(demonstrations.iter().map(rows).max().unwrap_or(1))?;
     let log = root.join("sft.jsonl");
-    if log.exists() {
-        let message = "holds an earlier fine-tuning; choose another directory".into();
-        return Err(RlError::File { path: root.into(), message });
-    }
     write::create_directory(root)?;
     let resolved = SftConfig { compute: Some(compute.into()), ..config.clone() };
     let text = toml::to_string(&resolved).expect("a config serialises to TOML");
@@ -198,6 +195,20 @@ pub fn fine_tune(
     let trained = root.join("model");
     write_directory(&source.model, &source.path, &trained, source.stored)?;
     Ok(trained)
+}
+
+/// Refuses a directory that holds anything but what a start that was cut short left, or the untrained model of a task.
+fn refuse_taken(root: &Path) -> Result<(), RlError> {
+    let refused = |message: &str| Err(RlError::File { path: root.into(), message: message.into() });
+    let names = if root.exists() { write::list(root)? } else { Vec::new() };
+    if names.iter().any(|name| name == "sft.jsonl") {
+        return refused("holds an earlier fine-tuning, which cannot go on; choose another directory, or remove it");
+    }
+    let harmless = ["config.toml", "config.toml.partial", "untrained"];
+    if names.iter().any(|name| !harmless.contains(&name.as_str())) {
+        return refused("is not empty; choose another directory");
+    }
+    Ok(())
 }
 
 fn group_part(demonstration: &TokenizedDemonstration) -> GroupPart<'_> {

@@ -373,6 +373,9 @@ optimizer = { learning_rate = 3e-3 }
     assert_eq!(ran.stdout.trim(), "<q> a 10 A 10");
 
     scratch.refuse(&["sft", "sft.toml", "--out", "tuned"], 1, &["holds an earlier fine-tuning", "choose another"]);
+    for taken in ["model", "."] {
+        scratch.refuse(&["sft", "sft.toml", "--out", taken], 1, &["is not empty", "choose another"]);
+    }
     scratch.write("demonstrations.jsonl", b"{\"prompt\": \"9 +7 :\", \"completion\": \"A 1\"}\n");
     scratch.refuse(&["sft", "sft.toml", "--out", "other"], 1, &["cannot encode \"9 +7 :\""]);
 }
@@ -381,6 +384,25 @@ optimizer = { learning_rate = 3e-3 }
 fn the_demo_refuses_a_directory_that_holds_files() {
     let scratch = Scratch::new();
     scratch.refuse(&["demo", "--out", "model"], 1, &["error: model: is not empty\n", "hint: choose another directory"]);
+}
+
+#[test]
+fn a_start_of_a_task_that_was_killed_before_its_first_step_begins_again() {
+    let scratch = Scratch::new();
+    let task = ["--quiet", "task", "ring", "--out", "ring", "--seeds", "0"];
+    let until = |file: &str| {
+        let mut program = scratch.command(&task).spawn().expect("the program starts");
+        while !scratch.path(file).exists() {
+            assert!(program.try_wait().expect("its state").is_none(), "it ended without {file}");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        program.kill().expect("it is killed");
+        program.wait().expect("it ends");
+    };
+    until("ring/start-seed0/config.toml");
+    let log = scratch.path("ring/start-seed0/sft.jsonl");
+    record::write::remove(&log).expect("a log of a step that came before the kill");
+    until("ring/start-seed0/sft.jsonl");
 }
 
 #[test]

@@ -106,7 +106,9 @@ impl TaskFiles {
         let config = self.start_config(seed, &untrained);
         // Steps of an earlier fine-tuning with the same settings; `fine_tune` refuses one with others.
         if read_config::<SftConfig>(&root.join("config.toml"), &[]).is_ok_and(|there| there == config) {
-            let log = read_log(&root.join("sft.jsonl"))?;
+            let log = root.join("sft.jsonl");
+            // None where a kill came before the first step.
+            let log = if log.exists() { read_log(&log)? } else { Vec::new() };
             if log.len() as u64 == config.train.steps && self.start_model(seed).join("model.safetensors").exists() {
                 return Ok(log);
             }
