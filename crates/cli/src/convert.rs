@@ -26,7 +26,11 @@ pub(crate) struct Arguments {
 /// Runs `brevity convert`.
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     for root in &arguments.runs {
-        for unknown in rl::convert::convert(root, local_model)? {
+        let Some(unknown) = rl::convert::convert(root, local_model)? else {
+            console.note(format!("{} is of this version already", root.display()));
+            continue;
+        };
+        for unknown in unknown {
             console.warning(format!("{}: {unknown}", root.display()));
         }
         console.result(root.display())?;

@@ -25,20 +25,24 @@ use crate::{
 };
 
 /// Makes the run directory `root`, of schema 1 or 2, one of this version. `resolve` finds the model that it started
-/// from. Returns what could not be known.
+/// from. Returns what could not be known, or nothing of a run that is of this version already.
 ///
 /// # Errors
 /// [`RlError`] when `root` is of another version, a file of it is malformed, or it cannot be written; the same call
 /// begins anew then.
-pub fn convert(root: &Path, resolve: impl Fn(&str) -> Result<PathBuf, RlError>) -> Result<Vec<String>, RlError> {
+pub fn convert(
+    root: &Path,
+    resolve: impl Fn(&str) -> Result<PathBuf, RlError>,
+) -> Result<Option<Vec<String>>, RlError> {
     let header = root.join("run.json");
     let schema = Versioned::read(&header)?.schema;
+    if schema == Some(SCHEMA_VERSION) {
+        return Ok(None);
+    }
     if !matches!(schema, Some(1 | 2)) {
         let found = schema.map_or("none".to_owned(), |schema| schema.to_string());
-        let message = match schema {
-            Some(SCHEMA_VERSION) => format!("is of schema {SCHEMA_VERSION} already; use it as it is"),
-            _ => format!("is of schema {found}, and schemas 1 and 2 are converted; use a later version of brevity"),
-        };
+        let message =
+            format!("is of schema {found}, and schemas 1 and 2 are converted; use a later version of brevity");
         return Err(RlError::File { path: root.to_owned(), message });
     }
     let _lock = RunLock::take(root)?;
@@ -63,7 +67,7 @@ pub fn convert(root: &Path, resolve: impl Fn(&str) -> Result<PathBuf, RlError>) 
     write::replace_json(&header, &converted)?;
     let run = RunDirectory::open(root)?;
     run.metrics()?;
-    Ok(unknown)
+    Ok(Some(unknown))
 }
 
 /// The files that decide numbers as they are now; and what is not there, without which the run cannot be resumed.
