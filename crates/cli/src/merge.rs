@@ -30,15 +30,20 @@ pub(crate) struct Arguments {
 /// Runs `brevity merge`.
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let Arguments { adapter, out } = arguments;
-    if out.exists() {
-        bail!("`{}` is there already; give a directory that is not, or remove it", out.display());
-    }
-    let place = hub::model_place(adapter, console)?;
-    console.note(format!("reading {adapter}"));
+    // Without a slash at its end, which would put what is written inside.
+    let out = &out.components().collect::<PathBuf>();
     let mut partial = out.clone().into_os_string();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
-    write::remove_directory(&partial)?;
+    if out.exists() {
+        bail!("`{}` is there already; give a directory that is not, or remove it", out.display());
+    }
+    if partial.exists() {
+        let partial = partial.display();
+        bail!("`{partial}` is there already, where the model is written first; give another --out, or remove it");
+    }
+    let place = hub::model_place(adapter, console)?;
+    console.note(format!("reading {adapter}"));
     let merged = merge(&place, &partial).with_context(|| format!("cannot merge `{adapter}`"));
     let MergeSummary { adapted, parameters, stored } = match merged {
         Ok(summary) => summary,
@@ -49,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
         }
     };
     write::sync_directory(&partial)?;
-    write::rename_directory(&partial, out)?;
+    write::rename_new(&partial, out)?;
     let rows = [
         ("base", place.base.display().to_string()),
         ("adapted", format!("{adapted} matrices")),

@@ -147,6 +147,14 @@ pub fn sync_directory(path: &Path) -> Result<(), RecordError> {
 /// [`RecordError::Io`] naming the directory.
 pub fn rename_directory(from: &Path, to: &Path) -> Result<(), RecordError> {
     remove_whole(to)?;
+    rename_new(from, to)
+}
+
+/// Gives the directory `from` the name `to` beside it, which nothing has but an empty directory, and syncs their parent.
+///
+/// # Errors
+/// [`RecordError::Io`] naming the directory.
+pub fn rename_new(from: &Path, to: &Path) -> Result<(), RecordError> {
     let failed = |source| RecordError::Io { action: "rename", path: from.to_owned(), source };
     fs::rename(from, to).map_err(failed)?;
     sync_directory(parent(to))

@@ -77,6 +77,16 @@ fn an_adapter_of_the_hub_is_downloaded_with_its_base_once() {
     let again = sample(&scratch, "tiny/adapter", None);
     assert_eq!((again.code, &again.stdout), (Some(0), &first.stdout), "{}", again.stderr);
     assert_eq!(server.received().len(), asked.len());
+
+    scratch.write("merged.partial/mine", b"mine");
+    let merge = ["merge", "tiny/adapter", "--out", "merged/"];
+    scratch.refuse(&merge, 1, &["`merged.partial` is there already", "give another --out, or remove it"]);
+    assert_eq!(scratch.read("merged.partial/mine"), "mine");
+    record::write::remove_directory(&scratch.path("merged.partial")).expect("it is removed");
+    scratch.succeed(&merge);
+    assert!(scratch.path("merged/model.safetensors").exists() && !scratch.path("merged.partial").exists());
+    scratch.refuse(&merge, 1, &["`merged` is there already"]);
+
     let base = sample(&scratch, "tiny/base", None);
     assert_eq!(base.code, Some(0), "{}", base.stderr);
     assert_ne!(base.stdout, first.stdout, "the adapter changes what is written");
