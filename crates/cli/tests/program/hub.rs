@@ -77,6 +77,19 @@ fn an_adapter_of_the_hub_is_downloaded_with_its_base_once() {
     let again = sample(&scratch, "tiny/adapter", None);
     assert_eq!((again.code, &again.stdout), (Some(0), &first.stdout), "{}", again.stderr);
     assert_eq!(server.received().len(), asked.len());
+    let base = sample(&scratch, "tiny/base", None);
+    assert_eq!(base.code, Some(0), "{}", base.stderr);
+    assert_ne!(base.stdout, first.stdout, "the adapter changes what is written");
+}
+
+#[test]
+fn a_merge_takes_no_place_that_is_taken_and_removes_nothing() {
+    let scratch = Scratch::new();
+    let files = repositories(&scratch);
+    let server = Server::start(move |received| hub(&files, received));
+    // From here on the adapter and its base are in the cache.
+    let downloaded = sample(&scratch, "tiny/adapter", Some(&server));
+    assert_eq!(downloaded.code, Some(0), "{}", downloaded.stderr);
 
     scratch.write("merged.partial/mine", b"mine");
     let merge = ["merge", "tiny/adapter", "--out", "merged/"];
@@ -86,10 +99,6 @@ fn an_adapter_of_the_hub_is_downloaded_with_its_base_once() {
     scratch.succeed(&merge);
     assert!(scratch.path("merged/model.safetensors").exists() && !scratch.path("merged.partial").exists());
     scratch.refuse(&merge, 1, &["`merged` is there already"]);
-
-    let base = sample(&scratch, "tiny/base", None);
-    assert_eq!(base.code, Some(0), "{}", base.stderr);
-    assert_ne!(base.stdout, first.stdout, "the adapter changes what is written");
 }
 
 #[test]
