@@ -52,7 +52,7 @@ const HEADER: &str = "run.json";
 pub const STEPS_MAX: u64 = 1 << 40;
 
 /// Directories that every run directory has from its start.
-const PARTS: [&str; 3] = ["rollouts", "evaluations", "checkpoints"];
+pub(crate) const PARTS: [&str; 3] = ["rollouts", "evaluations", "checkpoints"];
 
 /// A run directory on disk.
 #[derive(Debug, Clone)]

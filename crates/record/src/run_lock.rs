@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use crate::{RecordError, write};
+use crate::{RecordError, run_directory::PARTS, write};
 
 /// Longest note of an owner that is shown.
 const OWNER_BYTES_MAX: u64 = 200;
@@ -30,6 +30,7 @@ impl RunLock {
         let path = root.join(Self::NAME);
         let failed = |source| RecordError::Io { action: "lock", path: path.clone(), source };
         write::refuse_link(&path)?;
+        refuse_linked_parts(root)?;
         let options = OpenOptions::new().create(true).read(true).write(true).truncate(false).to_owned();
         let mut file = options.open(&path).map_err(failed)?;
         match file.try_lock() {
@@ -45,7 +46,6 @@ impl RunLock {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        refuse_linked_parts(root)?;
         file.set_len(0).map_err(failed)?;
         file.write_all(format!("program {} on {}\n", std::process::id(), host()).as_bytes()).map_err(failed)?;
         write::sync_directory(root)?;
@@ -55,10 +55,9 @@ impl RunLock {
 
 /// Refuses links in place of the directories of a run, and of its checkpoints.
 fn refuse_linked_parts(root: &Path) -> Result<(), RecordError> {
-    let parts = ["rollouts", "evaluations", "faults", "checkpoints"].map(|part| root.join(part));
-    parts.iter().try_for_each(|part| write::refuse_link(part))?;
-    let [.., checkpoints] = &parts;
-    let names = if checkpoints.is_dir() { write::list(checkpoints)? } else { Vec::new() };
+    PARTS.into_iter().chain(["faults"]).try_for_each(|part| write::refuse_link(&root.join(part)))?;
+    let checkpoints = root.join("checkpoints");
+    let names = if checkpoints.is_dir() { write::list(&checkpoints)? } else { Vec::new() };
     names.iter().try_for_each(|name| write::refuse_link(&checkpoints.join(name)))
 }
 
