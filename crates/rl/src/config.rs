@@ -345,6 +345,13 @@ pub(crate) fn is_file_name(name: &str) -> bool {
     (1..=100).contains(&name.len()) && !name.starts_with('.') && !name.contains(['/', '\\', '\0'])
 }
 
+fn refuse_no_file_name(field: &'static str, name: Option<&str>) -> Result<(), RlError> {
+    match name.filter(|name| !is_file_name(name)) {
+        Some(name) => setting(field, format!("is \"{name}\", which is no file name; use letters, digits, `-` and `_`")),
+        None => Ok(()),
+    }
+}
+
 impl RunConfig {
     /// Name of the run in reports.
     pub fn arm(&self) -> &str {
@@ -388,9 +395,7 @@ impl RunConfig {
     /// # Errors
     /// [`RlError::Setting`] naming the first setting that is out of range.
     pub fn check(&self) -> Result<(), RlError> {
-        if let Some(arm) = self.arm.as_ref().filter(|arm| !is_file_name(arm)) {
-            return setting("arm", format!("is \"{arm}\", which is no file name; use letters, digits, `-` and `_`"));
-        }
+        refuse_no_file_name("arm", self.arm.as_deref())?;
         let RolloutSettings { prompts_per_step, group_size, completion_tokens_max, sequences_max, .. } = self.rollout;
         let counts = [
             ("rollout.prompts_per_step", prompts_per_step, 1, 1 << 20),
@@ -454,10 +459,7 @@ impl EvaluationConfig {
         if self.completion_tokens_max == Some(0) {
             return setting("evaluation.completion_tokens_max", "is 0; it must be at least 1".into());
         }
-        if let Some(name) = self.name.as_ref().filter(|name| !is_file_name(name)) {
-            let message = format!("is \"{name}\", which is no file name; use letters, digits, `-` and `_`");
-            return setting("evaluation.name", message);
-        }
+        refuse_no_file_name("evaluation.name", self.name.as_deref())?;
         if !(0.0..=100.0).contains(&self.temperature) {
             return setting("evaluation.temperature", format!("is {}; it must be between 0 and 100", self.temperature));
         }
