@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -47,9 +48,7 @@ pub(crate) struct Arguments {
 /// Runs `brevity report`.
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let Arguments { runs, out, title, benchmark } = arguments;
-    if out.is_dir() {
-        bail!("`{}` is a directory; give the page a file name, as in `-o report.html`", out.display());
-    }
+    refuse_no_page(out)?;
     let mut directories = Vec::new();
     for path in runs {
         for run in expanded(path)? {
@@ -58,14 +57,28 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     }
     let options = ReportOptions { title: title.clone(), notes: Vec::new(), benchmark: benchmark.clone() };
     let page = html(&directories, &options)?;
-    if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        write::create_directory(parent)?;
-    }
-    write::replace(out, page.as_bytes())?;
+    write::output(out, page.as_bytes())?;
     print_arms(&directories, benchmark.as_deref(), console)?;
     console.result("")?;
     console.result(out.display())?;
     Ok(Outcome::Done)
+}
+
+/// How every page begins.
+const PAGE_START: &[u8] = b"<!doctype html>";
+
+/// Refuses to write a page in place of something else than a page.
+pub(crate) fn refuse_no_page(out: &Path) -> Result<()> {
+    write::refuse_no_file(out)?;
+    let Ok(file) = fs::File::open(out) else { return Ok(()) };
+    let mut start = Vec::new();
+    file.take(PAGE_START.len() as u64)
+        .read_to_end(&mut start)
+        .with_context(|| format!("cannot read {}", out.display()))?;
+    if !start.is_empty() && !start.eq_ignore_ascii_case(PAGE_START) {
+        bail!("`{}` is there already and is no page; give another file, as in `-o report.html`", out.display());
+    }
+    Ok(())
 }
 
 /// The table of arms, and a warning when some run is still going.

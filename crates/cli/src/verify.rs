@@ -117,7 +117,7 @@ struct Totals {
 /// Runs `brevity verify`.
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let (source, bytes) = open(&arguments.file)?;
-    let mut out = arguments.out.as_deref().map(begin).transpose()?;
+    let mut out = arguments.out.as_deref().map(|out| begin(out, &arguments.file)).transpose()?;
     let mut lines = Lines::new(source, LINE_BYTES_MAX);
     let next = || lines.next_batch().with_context(|| format!("cannot read {}", name(&arguments.file)));
     let bar = bytes.map(|bytes| Progress::new(console).work(0, bytes));
@@ -171,11 +171,12 @@ fn open(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
     Ok((Box::new(file), (bytes > 0).then_some(bytes)))
 }
 
-fn begin(path: &Path) -> Result<Replacement> {
-    if let Some(parent) = path.parent() {
-        write::create_directory(parent)?;
+/// Begins the file of verdicts, which must not be the one that `rows` are read from.
+fn begin(path: &Path, rows: &Path) -> Result<Replacement> {
+    if path.canonicalize().is_ok_and(|path| rows.canonicalize().is_ok_and(|rows| rows == path)) {
+        bail!("`{}` holds the rows, which the verdicts would replace; give --out another file", path.display());
     }
-    Ok(Replacement::begin(path)?)
+    Ok(Replacement::begin_output(path)?)
 }
 
 fn name(path: &Path) -> String {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Subcommand;
 use record::{RunDirectory, write};
 use rl::{
@@ -100,16 +100,21 @@ fn courses(paths: &[PathBuf]) -> Result<Vec<Course>> {
 }
 
 fn run_fit(arguments: &FitArguments, console: &Console) -> Result<Outcome> {
+    let out = &arguments.out;
+    write::refuse_no_file(out)?;
+    if out.exists() {
+        Weights::read(out).context("--out would replace a file that holds no weights; give another")?;
+    }
     let courses = courses(&arguments.runs)?;
     let collapses = courses.iter().filter(|course| course.collapse_step.is_some()).count();
     let from = format!("{}, {} of which collapsed", counted(courses.len(), "run"), collapses);
     let fitted_on = arguments.note.as_ref().map_or_else(|| from.clone(), |note| format!("{from}: {note}"));
     let FitArguments { horizon_steps, ridge, .. } = *arguments;
     let fitted = fit(&courses, &FitSettings { horizon_steps, ridge, fitted_on })?;
-    write::replace(&arguments.out, fitted.weights.to_toml().as_bytes())?;
+    write::output(out, fitted.weights.to_toml().as_bytes())?;
     show(&fitted.left_out, fitted.weights.risk_max, console)?;
     console.result("")?;
-    console.result(arguments.out.display())?;
+    console.result(out.display())?;
     Ok(Outcome::Done)
 }
 

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
+    process,
 };
 
 use flate2::{Compression, write::GzEncoder};
@@ -22,6 +23,29 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
     replacement.finish()
 }
 
+/// As [`replace`], for a file that a user named: see [`Replacement::begin_output`].
+///
+/// # Errors
+/// Those of [`Replacement::begin_output`].
+pub fn output(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
+    let mut replacement = Replacement::begin_output(path)?;
+    replacement.write(bytes)?;
+    replacement.finish()
+}
+
+/// Refuses an output at `path` where something is that is no file, such as a directory, a pipe or a device.
+///
+/// # Errors
+/// [`RecordError::Unusable`] naming it.
+pub fn refuse_no_file(path: &Path) -> Result<(), RecordError> {
+    let message = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => "is a directory; give a file name in it",
+        Ok(metadata) if !metadata.is_file() => "is a device or a pipe, and would be replaced; give the path of a file",
+        Ok(_) | Err(_) => return Ok(()),
+    };
+    Err(RecordError::Unusable { path: path.to_owned(), message: message.into() })
+}
+
 /// A file that is written part by part beside its name, and takes it when it is whole. One that is dropped before it is
 /// finished is removed.
 #[derive(Debug)]
@@ -37,13 +61,30 @@ impl Replacement {
     /// # Errors
     /// [`RecordError::Io`] naming the file.
     pub fn begin(path: &Path) -> Result<Self, RecordError> {
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".partial");
-        let temporary = PathBuf::from(temporary);
+        let temporary = beside(path, ".partial");
         // A leftover goes first, and a link that somebody put there is not followed.
         remove(&temporary)?;
         let file = File::create_new(&temporary).map_err(|source| write_failed(path, source))?;
         Ok(Self { file: BufWriter::new(file), path: path.to_owned(), temporary })
+    }
+
+    /// Begins the file that shall become `path`, which a user named, with the directories that lead to it. Nobody holds a
+    /// lock there: the temporary file takes no name that something has, and other programs may do the same.
+    ///
+    /// # Errors
+    /// [`RecordError::Unusable`] when something else than a file has the name; [`RecordError::Io`].
+    pub fn begin_output(path: &Path) -> Result<Self, RecordError> {
+        refuse_no_file(path)?;
+        create_directory(parent(path))?;
+        for number in 0_u64.. {
+            let temporary = beside(path, &format!(".{}-{number}.partial", process::id()));
+            match File::create_new(&temporary) {
+                Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(write_failed(path, source)),
+                Ok(file) => return Ok(Self { file: BufWriter::new(file), path: path.to_owned(), temporary }),
+            }
+        }
+        unreachable!("no directory has 2^64 files");
     }
 
     /// Adds `bytes` at the end.
@@ -167,16 +208,29 @@ pub fn rename_new(from: &Path, to: &Path) -> Result<(), RecordError> {
 /// # Errors
 /// [`RecordError::Io`] naming the directory.
 pub fn remove_whole(path: &Path) -> Result<(), RecordError> {
-    let mut removed = path.as_os_str().to_owned();
-    removed.push(".removed.partial");
-    let removed = Path::new(&removed);
-    remove_directory(removed)?;
+    end_removal(path)?;
+    let removed = &beside(path, ".removed.partial");
     match fs::rename(path, removed) {
         Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
         renamed => renamed.map_err(|source| RecordError::Io { action: "remove", path: path.to_owned(), source })?,
     }
     sync_directory(parent(path))?;
     remove_directory(removed)
+}
+
+/// Removes what a crash left of an earlier [`remove_whole`] of `path`.
+///
+/// # Errors
+/// [`RecordError::Io`] naming the directory.
+pub fn end_removal(path: &Path) -> Result<(), RecordError> {
+    remove_directory(&beside(path, ".removed.partial"))
+}
+
+/// `path` with `ending` at its end.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
 }
 
 /// Removes the directory `path` with all in it, where it exists, file by file.

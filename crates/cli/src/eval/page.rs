@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use record::{EvaluationDirectory, report::evaluation_page, write};
 
-use crate::{Outcome, console::Console};
+use crate::{Outcome, console::Console, report::refuse_no_page};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,15 +29,10 @@ pub(super) struct Arguments {
 /// Runs `brevity eval page`.
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let directory = EvaluationDirectory::open(&arguments.directory)?;
-    let page = evaluation_page(&directory.header()?, &directory.summary()?, &directory.records()?);
     let out = arguments.out.clone().unwrap_or_else(|| directory.page_path());
-    if out.is_dir() {
-        bail!("`{}` is a directory; give the page a file name, as in `-o page.html`", out.display());
-    }
-    if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        write::create_directory(parent)?;
-    }
-    write::replace(&out, page.as_bytes())?;
+    refuse_no_page(&out)?;
+    let page = evaluation_page(&directory.header()?, &directory.summary()?, &directory.records()?);
+    write::output(&out, page.as_bytes())?;
     console.result(out.display())?;
     Ok(Outcome::Done)
 }
