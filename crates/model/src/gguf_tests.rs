@@ -358,6 +358,14 @@ fn a_directory_with_files_is_not_written_into() {
     assert_eq!(fs::read_dir(&with_slash).unwrap().count(), 5);
     let error = import(&file, &directory, None).unwrap_err().to_string();
     assert!(error.contains("imported: exists and is not empty; remove it or name another directory"), "{error}");
+    for unnamed in [".", "..", "/"].map(Path::new) {
+        let error = import(&file, unnamed, None).unwrap_err().to_string();
+        assert!(error.contains("has no name of its own"), "{error}");
+    }
+    // What another import writes meanwhile, or left when it was killed.
+    fs::create_dir(directory.with_file_name("under.partial")).unwrap();
+    let error = import(&file, &directory.with_file_name("under"), None).unwrap_err().to_string();
+    assert!(error.contains("under.partial: is where the model is written first"), "{error}");
     remove(&directory);
 }
 

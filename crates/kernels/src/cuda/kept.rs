@@ -44,8 +44,8 @@ pub fn compile_kept(
 fn keep(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let unfinished = path.with_extension(format!("{}.part", process::id()));
-    fs::write(&unfinished, bytes)?;
-    fs::rename(&unfinished, path).inspect_err(|_| drop(fs::remove_file(&unfinished)))
+    let kept = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, path));
+    kept.inspect_err(|_| drop(fs::remove_file(&unfinished)))
 }
 
 /// The mark, the checksum of all that follows, the length of the ingredients, the ingredients, and the code.

@@ -55,7 +55,11 @@ pub fn import(file: &Path, directory: &Path, stored: Option<StoredType>) -> Resu
     let mut staging = directory.as_os_str().to_owned();
     staging.push(".partial");
     let staging = PathBuf::from(staging);
-    refuse_occupied(&staging)?;
+    if staging.exists() {
+        let message = "is where the model is written first, and is there already: an import is under way, or was killed; \
+                       wait until it has ended, or remove it";
+        return Err(ModelError::File { path: staging, message: message.to_owned() });
+    }
 
     let source = GgufFile::open(file)?;
     let architecture = Architecture::read(&source).map_err(|message| source.error(message))?;
@@ -70,7 +74,10 @@ pub fn import(file: &Path, directory: &Path, stored: Option<StoredType>) -> Resu
     let stored = stored.unwrap_or_else(|| lossless_type(&source));
 
     let failed = |action, path: &Path, cause| ModelError::Io { action, path: path.to_owned(), source: cause };
-    fs::create_dir_all(&staging).map_err(|cause| failed("create", &staging, cause))?;
+    let parent = staging.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(parent).map_err(|cause| failed("create", parent, cause))?;
+    // Not where another import has made it since then.
+    fs::create_dir(&staging).map_err(|cause| failed("create", &staging, cause))?;
     let written = write_directory(
         &source,
         &staging,
@@ -161,11 +168,21 @@ fn lossless_type(source: &GgufFile) -> StoredType {
     }
 }
 
+/// Refuses a place that a directory beside it cannot be renamed to.
 fn refuse_occupied(directory: &Path) -> Result<(), ModelError> {
-    let is_empty = fs::read_dir(directory).map(|mut entries| entries.next().is_none());
-    if !directory.exists() || is_empty.is_ok_and(|is_empty| is_empty) {
+    let refused = |message: &str| Err(ModelError::File { path: directory.to_owned(), message: message.to_owned() });
+    if directory.file_name().is_none() {
+        return refused("has no name of its own; give the path of a directory that is to be made");
+    }
+    if !directory.exists() {
         return Ok(());
     }
-    let message = "exists and is not empty; remove it or name another directory".to_owned();
-    Err(ModelError::File { path: directory.to_owned(), message })
+    if !fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none()) {
+        return refused("exists and is not empty; remove it or name another directory");
+    }
+    // Where a file system is mounted nothing can be renamed to, and an empty directory is no loss.
+    if fs::remove_dir(directory).is_err() {
+        return refused("cannot be replaced; name a directory that is not there, in it or elsewhere");
+    }
+    Ok(())
 }
