@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Subcommand, ValueEnum};
-use record::{EvaluationDirectory, write};
+use record::{EvaluationDirectory, RunLock, write};
 use rl::{
     Benchmark, NamedBenchmark, ProblemFields,
     device::{self, DeviceSetting, Place},
@@ -187,7 +187,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
 fn run_measure(arguments: &MeasureArguments, engine: &EngineArguments, console: &Console) -> Result<Outcome> {
     let mut benchmark = open_benchmark(arguments, console)?;
     benchmark.problems.truncate(arguments.limit.unwrap_or(usize::MAX));
-    let directory = output_directory(arguments, &benchmark.name)?;
+    let (directory, _lock) = output_directory(arguments, &benchmark.name)?;
     if let Some(url) = &engine.url {
         remote::run(&Remote { arguments, engine, url }, &benchmark, &directory, console)?;
         return Ok(Outcome::Done);
@@ -232,15 +232,24 @@ fn open_benchmark(arguments: &MeasureArguments, console: &Console) -> Result<Ben
     Ok(named.read(&path, arguments.choices_seed)?)
 }
 
-/// Where the evaluation is kept: known, free and writable before hours are spent on it.
-fn output_directory(arguments: &MeasureArguments, benchmark: &str) -> Result<PathBuf> {
+/// Where the evaluation is kept: known, free, writable and locked before hours are spent on it.
+fn output_directory(arguments: &MeasureArguments, benchmark: &str) -> Result<(PathBuf, RunLock)> {
     let directory = match &arguments.out {
         Some(directory) => directory.clone(),
         None => {
             Path::new("evals").join(format!("{}-{benchmark}-seed{}", model_label(&arguments.model), arguments.seed))
         }
     };
-    let occupied = EvaluationDirectory::is_taken(&directory);
+    refuse_taken(arguments, &directory)?;
+    write::create_directory(&directory)?;
+    let lock = RunLock::take(&directory)?;
+    // What has ended since then may have filled it.
+    refuse_taken(arguments, &directory)?;
+    Ok((directory, lock))
+}
+
+fn refuse_taken(arguments: &MeasureArguments, directory: &Path) -> Result<()> {
+    let occupied = EvaluationDirectory::is_taken(directory)?;
     if occupied && arguments.resume && !directory.join("evaluation.json").is_file() {
         bail!("{} holds files and no evaluation; choose another directory with --out", directory.display());
     }
@@ -251,8 +260,7 @@ fn output_directory(arguments: &MeasureArguments, benchmark: &str) -> Result<Pat
             directory.display()
         );
     }
-    write::create_directory(&directory)?;
-    Ok(directory)
+    Ok(())
 }
 
 /// The model's name without what leads to it; a run's model is named after the run.

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use record::shell_word;
+use record::{RunLock, shell_word, write};
 use rl::{
     sft::SftMetrics,
     task::{FAMILIES, Family, TaskFiles},
@@ -150,6 +150,8 @@ fn make(arguments: &MakeArguments, console: &Console) -> Result<Outcome> {
     let progress = Progress::new(console);
     let told = progress.clone();
     machine::watch_for_stop(move || told.line("stopping; press Ctrl-C again to end at once"))?;
+    write::create_directory(&root)?;
+    let _lock = RunLock::take(&root)?;
     let files = TaskFiles::new(family, root.clone(), root.join("start-seed"));
     files.write(seeds, PROBLEM_STEPS)?;
     let config = root.join("train.toml");

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use verify::Extraction;
 
 use crate::{
-    EVALUATION_SCHEMA_VERSION, EvaluationRecord, EvaluationSummary, RecordError, RecordLog, Versioned,
+    EVALUATION_SCHEMA_VERSION, EvaluationRecord, EvaluationSummary, RecordError, RecordLog, RunLock, Versioned,
     lines::{read_json, read_lines},
     write,
 };
@@ -124,9 +124,12 @@ impl EvaluationDirectory {
     }
 
     /// Whether the directory at `root` holds anything but what a start leaves that was killed before it wrote the header.
-    pub fn is_taken(root: &Path) -> bool {
-        let names = write::list(root).unwrap_or_default();
-        names.iter().any(|name| name != "evaluation.json.partial")
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] when the directory cannot be listed.
+    pub fn is_taken(root: &Path) -> Result<bool, RecordError> {
+        let names = if root.exists() { write::list(root)? } else { Vec::new() };
+        Ok(names.iter().any(|name| name != RunLock::NAME && name != "evaluation.json.partial"))
     }
 
     /// Opens the directory at `root`.

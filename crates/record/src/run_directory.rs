@@ -86,9 +86,13 @@ impl RunDirectory {
             return Ok(());
         }
         let unfinished = [RunLock::NAME, "config.toml", "config.toml.partial", "run.json.partial"];
-        for name in write::list(root)? {
+        let names = write::list(root)?;
+        // A start makes the lock first: a config without one is somebody's own.
+        let started = names.iter().any(|name| name == RunLock::NAME);
+        for name in names {
             let is_empty_part = PARTS.contains(&name.as_str()) && write::list(&root.join(&name))?.is_empty();
-            if !is_empty_part && !unfinished.contains(&name.as_str()) {
+            let is_unfinished = started && unfinished.contains(&name.as_str());
+            if !is_empty_part && !is_unfinished {
                 let message = "is not empty; pass --resume to continue the run in it, or choose another directory";
                 return Err(RecordError::Unusable { path: root.to_owned(), message: message.into() });
             }

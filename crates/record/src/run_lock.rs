@@ -1,4 +1,4 @@
-//! One writer for each run directory. The operating system holds the lock and lets go of it however its owner ends.
+//! One writer for each run directory, and for each directory of an evaluation. The operating system holds the lock and lets go of it however its owner ends.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -11,17 +11,17 @@ use crate::{RecordError, run_directory::PARTS, write};
 /// Longest note of an owner that is shown.
 const OWNER_BYTES_MAX: u64 = 200;
 
-/// The right to write a run directory, until it is dropped.
+/// The right to write a directory, until it is dropped.
 #[derive(Debug)]
 pub struct RunLock {
     file: File,
 }
 
 impl RunLock {
-    /// The name of the file that is locked, which is empty while nobody writes the run.
+    /// The name of the file that is locked, which is empty while nobody writes there.
     pub const NAME: &str = "lock";
 
-    /// Takes the lock of the run directory `root`, whose parts must be directories of its own, because the owner writes
+    /// Takes the lock of the directory `root`, whose parts, where it is that of a run, must be directories of its own, because the owner writes
     /// and removes files there.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ impl RunLock {
                 let _ = file.take(OWNER_BYTES_MAX).read_to_end(&mut owner);
                 let owner = String::from_utf8_lossy(&owner);
                 let owner = if owner.is_empty() { "another program" } else { owner.trim_end() };
-                let message = format!("{owner} writes to this run; wait until it has ended, or stop it");
+                let message = format!("{owner} writes to it; wait until it has ended, or stop it");
                 return Err(RecordError::Unusable { path: root.to_owned(), message });
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use model::{Batch, ModelConfig, ModelDirectory, ModelPlace, TrainerWorkspace, write_directory};
-use record::write;
+use record::{RunLock, write};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -151,6 +151,8 @@ pub fn fine_tune(
     let plan = plan(demonstrations.iter().map(rows).max().unwrap_or(1))?;
     let log = root.join("sft.jsonl");
     write::create_directory(root)?;
+    let _lock = RunLock::take(root)?;
+    refuse_taken(root)?;
     let resolved = SftConfig { compute: Some(compute.into()), ..config.clone() };
     let text = toml::to_string(&resolved).expect("a config serialises to TOML");
     write::replace(&root.join("config.toml"), text.as_bytes())?;
@@ -204,7 +206,12 @@ fn refuse_taken(root: &Path) -> Result<(), RlError> {
     if names.iter().any(|name| name == "sft.jsonl") {
         return refused("holds an earlier fine-tuning, which cannot go on; choose another directory, or remove it");
     }
-    let harmless = ["config.toml", "config.toml.partial", "untrained"];
+    // A start makes the lock first: a config without one is somebody's own.
+    let harmless: &[&str] = if names.iter().any(|name| name == RunLock::NAME) {
+        &[RunLock::NAME, "config.toml", "config.toml.partial", "untrained"]
+    } else {
+        &["untrained"]
+    };
     if names.iter().any(|name| !harmless.contains(&name.as_str())) {
         return refused("is not empty; choose another directory");
     }

@@ -215,7 +215,7 @@ fn a_second_writer_is_refused_and_told_who_the_first_is() {
     let refused = message(world.resume("run"));
     let owner = format!("program {} on ", std::process::id());
     assert!(
-        refused.contains(&owner) && refused.ends_with("writes to this run; wait until it has ended, or stop it"),
+        refused.contains(&owner) && refused.ends_with("writes to it; wait until it has ended, or stop it"),
         "{refused}"
     );
     drop(first);

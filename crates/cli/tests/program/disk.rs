@@ -229,7 +229,7 @@ fn a_second_program_is_refused_while_the_first_writes_and_not_after_its_death() 
     }
     let resume = [&start[..], &["--resume"]].concat();
     let owner = format!("error: run: program {} on ", first.id());
-    scratch.refuse(&resume, 1, &[&owner, "writes to this run\n", "hint: wait until it has ended, or stop it"]);
+    scratch.refuse(&resume, 1, &[&owner, "writes to it\n", "hint: wait until it has ended, or stop it"]);
     first.kill().expect("the first is killed");
     first.wait().expect("the first ends");
     assert!(scratch.read("run/lock").starts_with("program "), "its note stays behind");

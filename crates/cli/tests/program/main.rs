@@ -8,6 +8,7 @@ mod hub;
 mod kill;
 mod long;
 mod memory;
+mod outputs;
 mod refusals;
 mod scratch;
 mod server;

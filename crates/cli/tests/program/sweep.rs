@@ -151,7 +151,7 @@ fn an_interrupted_sweep_goes_on_and_ends_as_if_it_had_not_stopped() {
     {
         assert_eq!(child.try_wait().unwrap(), None, "the sweep ended before its first steps");
     }
-    scratch.refuse(&sweep, 1, &["error: out: program ", " writes to this run\n", "hint: wait"]);
+    scratch.refuse(&sweep, 1, &["error: out: program ", " writes to it\n", "hint: wait"]);
     let signalled = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(signalled.success());
     let ran = Ran::from(child.wait_with_output().unwrap());

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Display,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -102,6 +103,7 @@ impl TaskFiles {
     /// [`RlError`] when a file cannot be read or written.
     pub fn start(&self, seed: u64, mut watch: impl FnMut(&SftMetrics) -> bool) -> Result<Vec<SftMetrics>, RlError> {
         let root = self.start_root(seed);
+        write::end_removal(&root)?;
         let untrained = root.join("untrained");
         let config = self.start_config(seed, &untrained);
         // Steps of an earlier fine-tuning with the same settings; `fine_tune` refuses one with others.
@@ -265,7 +267,8 @@ fn write_or_agree(path: &Path, bytes: &[u8]) -> Result<(), RlError> {
             let message = "holds something else than this task; choose another directory with --out".into();
             Err(RlError::File { path: path.into(), message })
         }
-        Err(_) => Ok(write::replace(path, bytes)?),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(write::replace(path, bytes)?),
+        Err(source) => Err(RlError::Io { action: "read", path: path.into(), source }),
     }
 }
 
