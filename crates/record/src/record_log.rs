@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     EvaluationHeader, EvaluationRecord, RecordError,
-    write::{json_lines, lock},
+    write::{self, json_lines, lock},
 };
 
 /// Settings of a header in which one evaluation may differ from the one that it goes on with.
@@ -30,11 +30,13 @@ impl RecordLog {
     /// [`RecordError::Unusable`] when another program writes to it, or it is a link; [`RecordError::Io`].
     pub(crate) fn open(path: &Path) -> Result<Self, RecordError> {
         let failed = |source| RecordError::Io { action: "open", path: path.to_owned(), source };
-        crate::write::refuse_link(path)?;
+        write::refuse_link(path)?;
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(path).map_err(failed)?;
         lock(&file, path)?;
         let bytes = whole_lines_bytes(&mut file).map_err(failed)?;
         file.set_len(bytes).map_err(failed)?;
+        // Its name survives a power failure as its lines do.
+        write::sync_directory(write::parent(path))?;
         Ok(Self { file, path: path.to_owned() })
     }
 

@@ -145,16 +145,19 @@ pub fn remove(path: &Path) -> Result<(), RecordError> {
     }
 }
 
-/// Creates `path` and its parents.
+/// Creates `path` and its parents, and syncs the directories that hold what is new.
 ///
 /// # Errors
 /// [`RecordError::Io`] naming the directory.
 pub fn create_directory(path: &Path) -> Result<(), RecordError> {
+    let is_new = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let new: Vec<&Path> = path.ancestors().take_while(is_new).collect();
     fs::create_dir_all(path).map_err(|source| RecordError::Io {
         action: "create the directory",
         path: path.to_owned(),
         source,
-    })
+    })?;
+    new.into_iter().try_for_each(|path| sync_directory(parent(path)))
 }
 
 /// Locks an open file for this program.
@@ -259,7 +262,7 @@ pub fn list(path: &Path) -> Result<Vec<String>, RecordError> {
 }
 
 /// The directory that holds `path`.
-fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -301,7 +304,9 @@ pub(crate) fn refuse_link(path: &Path) -> Result<(), RecordError> {
 pub fn append_line<T: Serialize>(path: &Path, row: &T) -> Result<(), RecordError> {
     let failed = |source| RecordError::Io { action: "append to", path: path.to_owned(), source };
     refuse_link(path)?;
+    let is_new = !path.exists();
     let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
     file.write_all(&json_lines(std::slice::from_ref(row))).map_err(failed)?;
-    file.sync_data().map_err(failed)
+    file.sync_data().map_err(failed)?;
+    if is_new { sync_directory(parent(path)) } else { Ok(()) }
 }
