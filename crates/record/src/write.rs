@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, BufWriter, Write},
+    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     process,
 };
@@ -112,6 +112,90 @@ impl Drop for Replacement {
     fn drop(&mut self) {
         // After `finish` there is nothing under that name; elsewhere what cannot be removed is no worse than a crash.
         let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+/// A file that grows beside its name, and takes it when it is whole. What there is of it stays when the program ends, and a
+/// later one goes on with it; it is locked for one program at a time.
+#[derive(Debug)]
+pub struct Growing {
+    file: File,
+    path: PathBuf,
+    temporary: PathBuf,
+}
+
+impl Growing {
+    /// Begins the file that shall become `path`, or goes on with what there is of it.
+    ///
+    /// # Errors
+    /// [`RecordError`] naming the file, when it cannot be opened or another program writes to it.
+    pub fn open(path: &Path) -> Result<Self, RecordError> {
+        let mut temporary = path.as_os_str().to_owned();
+        // A name of our own: what another program leaves under its own name would not be gone on with but added to.
+        temporary.push(".brevity.incomplete");
+        let temporary = PathBuf::from(temporary);
+        loop {
+            refuse_link(&temporary)?;
+            let opened = OpenOptions::new().create(true).read(true).append(true).open(&temporary);
+            let file = opened.map_err(|source| write_failed(&temporary, source))?;
+            lock(&file, &temporary)?;
+            // Between opening and locking, another program may have given it its name or removed it.
+            if temporary.exists() {
+                return Ok(Self { file, path: path.to_owned(), temporary });
+            }
+        }
+    }
+
+    /// How many bytes there are.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] naming the file.
+    pub fn bytes(&self) -> Result<u64, RecordError> {
+        Ok(self.file.metadata().map_err(|source| write_failed(&self.temporary, source))?.len())
+    }
+
+    /// Reads what there is, from the beginning.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] naming the file.
+    pub fn reader(&mut self) -> Result<impl Read + use<'_>, RecordError> {
+        self.file.seek(SeekFrom::Start(0)).map_err(|source| write_failed(&self.temporary, source))?;
+        Ok(BufReader::new(&self.file))
+    }
+
+    /// Adds `bytes` at the end.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] naming the file.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
+        self.file.write_all(bytes).map_err(|source| write_failed(&self.temporary, source))
+    }
+
+    /// Drops what there is.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] naming the file.
+    pub fn restart(&mut self) -> Result<(), RecordError> {
+        self.file.set_len(0).map_err(|source| write_failed(&self.temporary, source))
+    }
+
+    /// Syncs the file, gives it its name, and syncs the directory that holds it.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] naming the file.
+    pub fn finish(self) -> Result<(), RecordError> {
+        let failed = |source| write_failed(&self.path, source);
+        self.file.sync_all().map_err(failed)?;
+        fs::rename(&self.temporary, &self.path).map_err(failed)?;
+        sync_directory(parent(&self.path))
+    }
+
+    /// Removes what there is.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] naming the file.
+    pub fn discard(self) -> Result<(), RecordError> {
+        remove(&self.temporary)
     }
 }
 
@@ -309,4 +393,50 @@ pub fn append_line<T: Serialize>(path: &Path, row: &T) -> Result<(), RecordError
     file.write_all(&json_lines(std::slice::from_ref(row))).map_err(failed)?;
     file.sync_data().map_err(failed)?;
     if is_new { sync_directory(parent(path)) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_growing_file_is_gone_on_with_by_one_program_at_a_time_and_appears_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let names = || list(directory.path()).unwrap();
+        let mut first = Growing::open(&path).unwrap();
+        first.write(b"one, ").unwrap();
+        let refused = Growing::open(&path).unwrap_err().to_string();
+        assert!(refused.contains("file.brevity.incomplete: another program writes to it; wait"), "{refused}");
+        drop(first);
+        assert_eq!(names(), ["file.brevity.incomplete"]);
+
+        let mut second = Growing::open(&path).unwrap();
+        assert_eq!(second.bytes().unwrap(), 5);
+        let mut text = String::new();
+        second.reader().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one, ");
+        second.write(b"two").unwrap();
+        second.finish().unwrap();
+        assert_eq!((names(), fs::read_to_string(&path).unwrap()), (vec!["file".to_owned()], "one, two".to_owned()));
+
+        let mut third = Growing::open(&path).unwrap();
+        third.write(b"three").unwrap();
+        third.restart().unwrap();
+        third.write(b"four").unwrap();
+        assert_eq!(third.bytes().unwrap(), 4);
+        third.discard().unwrap();
+        assert_eq!(names(), ["file"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_growing_file_does_not_write_through_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let [path, other] = ["file", "other"].map(|name| directory.path().join(name));
+        std::os::unix::fs::symlink(&other, directory.path().join("file.brevity.incomplete")).unwrap();
+        let refused = Growing::open(&path).unwrap_err().to_string();
+        assert!(refused.contains("is a link, and may lead out of its directory"), "{refused}");
+        assert!(!other.exists());
+    }
 }
