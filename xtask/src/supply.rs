@@ -30,9 +30,6 @@ const LICENCES: [&str; 12] = [
     "Zlib",
 ];
 
-/// Crates under a licence that holds for their own files alone, unchanged as we use them.
-const EXCEPTIONS: [(&str, &str); 1] = [("option-ext", "MPL-2.0")];
-
 /// The one place that dependencies come from.
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
@@ -125,7 +122,7 @@ fn findings(metadata: &Metadata) -> Vec<String> {
     for package in metadata.packages.iter().filter(|package| package.source.is_some()) {
         let Package { id, name, version, license, .. } = package;
         let license = license.as_deref().unwrap_or("none");
-        if !is_allowed(license) && !EXCEPTIONS.contains(&(name.as_str(), license)) {
+        if !is_allowed(license) {
             findings.push(format!("{name} {version} has the licence `{license}`; choose another crate, or allow it"));
         }
         let runs = package.targets.iter().any(|target| target.kind.iter().any(|kind| kind == "custom-build"));

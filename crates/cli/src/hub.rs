@@ -1,12 +1,12 @@
 //! Where a model or a benchmark is: on disk, or in a repository of the Hugging Face hub in its cache or on the network.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+mod cache;
+mod client;
+mod download;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use hf_hub::{Cache, CacheRepo, Repo, api::sync::ApiBuilder};
 use model::{ModelConfig, ModelDirectory, ModelPlace, shard_names};
 use rl::{
     HubFile,
@@ -14,10 +14,11 @@ use rl::{
     estimate::{PlannedModel, gibibytes},
 };
 
-use crate::{
-    console::{Console, ProgressForm},
-    machine,
+use self::{
+    cache::{Cache, Repository},
+    download::{Hub, Listing},
 };
+use crate::{console::Console, machine};
 
 const WEIGHTS: &str = "model.safetensors";
 const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
@@ -42,19 +43,20 @@ fn model_directory(name: &str, console: &Console) -> Result<PathBuf> {
              give the path of a directory that holds config.json"
         );
     }
-    require_cache(name)?;
-    let cached = Cache::from_env().repo(Repo::model(name.to_owned()));
-    if let Some(directory) = cached_directory(&cached)? {
+    let cache = Cache::from_environment(name)?;
+    let repository = cache.model(name);
+    if let Some(directory) = cached_directory(&repository)? {
         return Ok(directory);
     }
     if is_offline() {
         bail!(
             "there is no directory `{name}`, no such model in the cache {}, and HF_HUB_OFFLINE forbids to download it; \
              download it where there is a network, and give the path of its directory",
-            Cache::from_env().path().display()
+            cache.path().display()
         );
     }
-    download(name, console)
+    console.note(format!("downloading {name} into {}", cache.path().display()));
+    download(name, &repository, console)
 }
 
 /// Where the model that `name` means lies, as [`model_directory`] finds it: with its base, where it is an adapter.
@@ -83,32 +85,25 @@ pub(crate) fn open_model(name: &str, compute: Option<ComputeType>, console: &Con
 /// A file of a data set on the hub, downloaded unless it is in the cache; `name` is the benchmark's.
 pub(crate) fn benchmark_file(name: &str, source: HubFile, console: &Console) -> Result<PathBuf> {
     let HubFile { repository, file } = source;
-    require_cache(name)?;
-    let dataset = Repo::dataset(repository.to_owned());
-    if let Some(path) = Cache::from_env().repo(dataset.clone()).get(file) {
+    let cache = Cache::from_environment(name)?;
+    let dataset = cache.dataset(repository);
+    if let Some(path) = dataset.find(file) {
         return Ok(path);
     }
     let remedy = "pass --data with its file or the directory that holds it";
+    let place = cache.path().display();
     if is_offline() {
         bail!(
-            "benchmark `{name}` is {file} of the data set {repository}, which is not in the cache {}, and \
-             HF_HUB_OFFLINE forbids to download it; {remedy}",
-            Cache::from_env().path().display()
+            "benchmark `{name}` is {file} of the data set {repository}, which is not in the cache {place}, and \
+             HF_HUB_OFFLINE forbids to download it; {remedy}"
         );
     }
-    console.note(format!("downloading {file} of {repository} into {}", Cache::from_env().path().display()));
-    let bars = console.progress_form() == ProgressForm::Bars;
-    let api = ApiBuilder::from_env().with_progress(bars).with_retries(2).build()?;
-    api.repo(dataset).get(file).with_context(|| {
+    console.note(format!("downloading {file} of {repository} into {place}"));
+    let fetched = Hub::from_environment(console)?.fetch(&dataset, None, file).with_context(|| {
         format!("benchmark `{name}` cannot be downloaded ({file} of the data set {repository} on the hub); {remedy}")
-    })
-}
-
-fn require_cache(name: &str) -> Result<()> {
-    if std::env::var_os("HF_HOME").is_none() && std::env::home_dir().is_none() {
-        bail!("there is no home directory to keep `{name}` in; set HF_HOME to a directory for what is downloaded");
-    }
-    Ok(())
+    })?;
+    dataset.set_main(&fetched.commit)?;
+    Ok(fetched.path)
 }
 
 /// Two parts of letters, digits, `.`, `_` and `-` around one slash.
@@ -127,64 +122,61 @@ fn is_offline() -> bool {
 
 /// The snapshot in the cache, when it holds weights and everything that is needed beside them. As in a directory, what has
 /// an adapter's config is an adapter.
-fn cached_directory(cached: &CacheRepo) -> Result<Option<PathBuf>> {
-    if let Some(config) = cached.get(ADAPTER_CONFIG) {
-        return Ok(cached.get(ADAPTER_WEIGHTS).and(config.parent().map(Path::to_owned)));
+fn cached_directory(cached: &Repository) -> Result<Option<PathBuf>> {
+    if let Some(config) = cached.find(ADAPTER_CONFIG) {
+        return Ok(cached.find(ADAPTER_WEIGHTS).and(config.parent().map(Path::to_owned)));
     }
-    let required = REQUIRED.map(|file| cached.get(file));
+    let required = REQUIRED.map(|file| cached.find(file));
     let [Some(config), Some(_)] = required else { return Ok(None) };
-    let weights = match (cached.get(WEIGHTS), cached.get(WEIGHTS_INDEX)) {
+    let weights = match (cached.find(WEIGHTS), cached.find(WEIGHTS_INDEX)) {
         (Some(_), _) => true,
-        (None, Some(index)) => shard_names(&index)?.iter().all(|shard| cached.get(shard).is_some()),
+        (None, Some(index)) => shard_names(&index)?.iter().all(|shard| cached.find(shard).is_some()),
         (None, None) => false,
     };
     Ok(config.parent().filter(|_| weights).map(Path::to_owned))
 }
 
-/// Downloads what is not there yet, weights last, so that a cache with weights is complete.
-fn download(name: &str, console: &Console) -> Result<PathBuf> {
-    let bars = console.progress_form() == ProgressForm::Bars;
-    let api = ApiBuilder::from_env().with_progress(bars).with_retries(2).build()?;
-    let repository = api.model(name.to_owned());
-    console.note(format!("downloading {name} into {}", Cache::from_env().path().display()));
+/// Downloads what is not there yet of the repository's newest state, weights last, so that a cache with weights is complete,
+/// and makes it the state that is found from then on.
+fn download(name: &str, repository: &Repository, console: &Console) -> Result<PathBuf> {
+    let hub = Hub::from_environment(console)?;
     let unreachable = || {
         format!(
             "there is no directory `{name}`, and it cannot be downloaded from the Hugging Face hub; check the spelling \
              and the network, or download it elsewhere and give the path of its directory"
         )
     };
-    let files: BTreeSet<String> =
-        repository.info().with_context(unreachable)?.siblings.into_iter().map(|file| file.rfilename).collect();
+    let Listing { commit, files } = hub.listing(repository).with_context(unreachable)?;
     let is_adapter = files.contains(ADAPTER_CONFIG);
     let format = if is_adapter { "an adapter in the format of PEFT" } else { "a model in the format of transformers" };
     let fetch = |file: &str| {
         if !files.contains(file) {
             bail!("`{name}` holds no {file}; choose {format}");
         }
-        repository.get(file).with_context(|| format!("cannot download {file}")).with_context(unreachable)
+        Ok(hub.fetch(repository, Some(&commit), file).with_context(unreachable)?.path)
     };
-    let last = if is_adapter {
-        fetch(ADAPTER_CONFIG)?;
-        fetch(ADAPTER_WEIGHTS)?
+    let fetch_all = |names: &[&str]| names.iter().try_for_each(|file| fetch(file).map(drop));
+    if is_adapter {
+        fetch_all(&[ADAPTER_CONFIG, ADAPTER_WEIGHTS])?;
     } else {
-        REQUIRED.into_iter().try_for_each(|file| fetch(file).map(drop))?;
-        OPTIONAL.into_iter().filter(|file| files.contains(*file)).try_for_each(|file| fetch(file).map(drop))?;
+        fetch_all(&REQUIRED)?;
+        fetch_all(&OPTIONAL.into_iter().filter(|file| files.contains(*file)).collect::<Vec<_>>())?;
         if files.contains(WEIGHTS) || !files.contains(WEIGHTS_INDEX) {
-            fetch(WEIGHTS)?
+            fetch(WEIGHTS)?;
         } else {
             let index = fetch(WEIGHTS_INDEX)?;
             shard_names(&index)?.iter().try_for_each(|shard| fetch(shard).map(drop))?;
-            index
         }
-    };
-    Ok(last.parent().context("the cache has no directory for the model")?.to_owned())
+    }
+    repository.set_main(&commit)?;
+    Ok(repository.snapshot(&commit))
 }
 
 #[cfg(test)]
 mod tests {
     use record::write;
 
-    use super::*;
+    use super::{download::address, *};
 
     #[test]
     fn hub_names_have_an_owner_and_a_model() {
@@ -205,21 +197,20 @@ mod tests {
 
     #[test]
     fn benchmark_files_are_fetched_from_the_main_branch() {
-        let directory = tempfile::tempdir().unwrap();
-        let api = ApiBuilder::new().with_cache_dir(directory.path().to_owned()).build().unwrap();
-        let urls: Vec<String> = rl::NamedBenchmark::all()
+        let cache = Cache::at(Path::new("cache"));
+        let addresses: Vec<String> = rl::NamedBenchmark::all()
             .iter()
             .filter_map(|named| named.hub)
-            .map(|source| api.repo(Repo::dataset(source.repository.to_owned())).url(source.file))
+            .map(|source| address(&cache.dataset(source.repository), None, source.file))
             .collect();
         let expected = [
-            "HuggingFaceH4/aime_2024/resolve/main/data/train-00000-of-00001.parquet",
-            "math-ai/amc23/resolve/main/test-00000-of-00001.parquet",
-            "openai/gsm8k/resolve/main/main/test-00000-of-00001.parquet",
-            "HuggingFaceH4/MATH-500/resolve/main/test.jsonl",
-            "ChilleD/SVAMP/resolve/main/data/test-00000-of-00001.parquet",
+            "datasets/HuggingFaceH4/aime_2024/resolve/main/data/train-00000-of-00001.parquet",
+            "datasets/math-ai/amc23/resolve/main/test-00000-of-00001.parquet",
+            "datasets/openai/gsm8k/resolve/main/main/test-00000-of-00001.parquet",
+            "datasets/HuggingFaceH4/MATH-500/resolve/main/test.jsonl",
+            "datasets/ChilleD/SVAMP/resolve/main/data/test-00000-of-00001.parquet",
         ];
-        assert_eq!(urls, expected.map(|path| format!("https://huggingface.co/datasets/{path}")));
+        assert_eq!(addresses, expected);
     }
 
     /// Layout of the hub's cache: `models--OWNER--NAME/{refs/main, snapshots/COMMIT/…}`.
@@ -227,14 +218,15 @@ mod tests {
     fn a_snapshot_counts_as_cached_when_all_its_shards_are_there() {
         let directory = tempfile::tempdir().unwrap();
         let repository = directory.path().join("models--a--b");
-        let snapshot = repository.join("snapshots").join("c0ffee");
+        let commit = "c0ffee00".repeat(5);
+        let snapshot = repository.join("snapshots").join(&commit);
         let put = |path: &Path, text: &str| {
             write::create_directory(path.parent().unwrap()).unwrap();
             write::replace(path, text.as_bytes()).unwrap();
         };
-        let cached = Cache::new(directory.path().to_owned()).repo(Repo::model("a/b".into()));
+        let cached = Cache::at(directory.path()).model("a/b");
         assert_eq!(cached_directory(&cached).unwrap(), None);
-        put(&repository.join("refs").join("main"), "c0ffee");
+        put(&repository.join("refs").join("main"), &commit);
         for file in REQUIRED {
             put(&snapshot.join(file), "{}");
         }

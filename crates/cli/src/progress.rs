@@ -3,7 +3,8 @@
 use std::{fmt, time::Duration};
 
 use indicatif::{
-    HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState, ProgressStyle,
+    HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState,
+    ProgressStyle,
 };
 
 use crate::console::{Console, ProgressForm, printable};
@@ -54,6 +55,21 @@ impl Progress {
         bar.set_position(done);
         bar.enable_steady_tick(TICK);
         WorkBar { progress: self.clone(), bar }
+    }
+
+    /// A bar for a file of `bytes` bytes that is downloaded, of which `done` are there; a line where bars are not shown.
+    pub(crate) fn download(&self, file: &str, done: u64, bytes: u64) -> DownloadBar {
+        if self.form == ProgressForm::Lines {
+            let there = if done > 0 { format!(", {} of it are there", HumanBytes(done)) } else { String::new() };
+            self.line(&format!("{file}: {}{there}", HumanBytes(bytes)));
+        }
+        let template = "{bar:16} {prefix} {bytes}/{total_bytes}, {bytes_per_sec}, {left}";
+        let bar = self.bars.add(bar(bytes, template, done));
+        bar.set_position(done);
+        bar.reset_eta();
+        bar.set_prefix(printable(file).into_owned());
+        bar.enable_steady_tick(TICK);
+        DownloadBar { bar }
     }
 
     /// A bar for `completions` completions of which `done` are there, which `label` says the purpose of.
@@ -125,6 +141,19 @@ impl WorkBar {
             self.progress.line(&format!("{} %: {message}", after * 100 / all));
         }
         self.bar.set_message(message);
+    }
+}
+
+/// Progress of a download.
+#[derive(Debug)]
+pub(crate) struct DownloadBar {
+    bar: ProgressBar,
+}
+
+impl DownloadBar {
+    /// So many more bytes are there.
+    pub(crate) fn advance(&self, bytes: u64) {
+        self.bar.inc(bytes);
     }
 }
 

@@ -147,7 +147,7 @@ fn of_error(error: &Error) -> Failure {
         Error::Io(cause) if cause.kind() == ErrorKind::ConnectionRefused => passing(Passing::Unreachable),
         Error::Timeout(_) => passing(Passing::Timeout),
         Error::Io(cause) if cause.kind() == ErrorKind::TimedOut => passing(Passing::Timeout),
-        Error::Io(_) | Error::Protocol(_) | Error::BodyStalled | Error::Decompress(..) => passing(Passing::BrokenOff),
+        Error::Io(_) | Error::Protocol(_) | Error::BodyStalled => passing(Passing::BrokenOff),
         Error::BodyExceedsLimit(_) => {
             Failure::Lasting(format!("the answer has more than {} MiB", BODY_BYTES_MAX >> 20))
         }

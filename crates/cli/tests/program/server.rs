@@ -38,6 +38,8 @@ pub(crate) enum Play {
     Answer(u16, Vec<String>, Vec<u8>),
     /// The beginning of an answer whose `content-length` promises so many bytes; then the connection is closed.
     CutOff(usize, Vec<u8>),
+    /// These bytes, head and all; then the connection is closed.
+    Raw(Vec<u8>),
     /// The connection is closed without a word.
     HangUp,
     /// The beginning of an answer, and nothing more until the client has gone.
@@ -131,6 +133,10 @@ fn serve(stream: &TcpStream, log: &Mutex<Vec<Received>>, script: &Arc<Script>) -
             Play::CutOff(promised, body) => {
                 write!(writer, "HTTP/1.1 200 OK\r\ncontent-length: {promised}\r\n\r\n")?;
                 writer.write_all(&body)?;
+                return Ok(());
+            }
+            Play::Raw(bytes) => {
+                writer.write_all(&bytes)?;
                 return Ok(());
             }
             Play::HangUp => return Ok(()),
