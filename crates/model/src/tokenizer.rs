@@ -4,6 +4,8 @@
 //! words between spaces, for small vocabularies such as the embedded task's. Decoding cannot fail in either, and text can
 //! be given out while tokens arrive. Chat formatting is [`crate::ChatTemplate`]'s.
 
+mod steps;
+
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -57,6 +59,7 @@ impl Tokenizer {
             serde_json::from_slice(&text).map_err(|error| unusable(format!("not JSON: {error}; download it again")))?;
         let kind = kind_of(&json).map_err(unusable)?;
         check_regexes(&json).map_err(unusable)?;
+        steps::check(&json).map_err(unusable)?;
         // What was checked, and not a field that comes twice.
         let checked = serde_json::to_vec(&json).expect("JSON is written as it was read");
         let mut inner = tokenizers::Tokenizer::from_bytes(&checked)

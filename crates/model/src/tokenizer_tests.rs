@@ -39,6 +39,14 @@ fn directory_with(test: &str, tokenizer: &Value) -> PathBuf {
     directory
 }
 
+/// What reading `tokenizer` comes to; the error is its text.
+fn reading(test: &str, tokenizer: &Value) -> Result<Tokenizer, String> {
+    let directory = directory_with(test, tokenizer);
+    let opened = Tokenizer::open(&directory).map_err(|error| error.to_string());
+    fs::remove_dir_all(directory).unwrap();
+    opened
+}
+
 fn opened(test: &str) -> Tokenizer {
     let directory = directory_with(test, &byte_tokenizer());
     let tokenizer = Tokenizer::open(&directory).unwrap();
@@ -135,6 +143,72 @@ fn regular_expressions_are_refused_by_what_they_cost() {
     let error = Tokenizer::open(&directory).unwrap_err().to_string();
     assert!(error.contains("its regular expressions cost 66600: "), "{error}");
     fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn steps_that_make_much_of_a_text_are_refused_before_one_is_encoded() {
+    let replace =
+        |found: &str, content: &str| json!({"type": "Replace", "pattern": {"String": found}, "content": content});
+    let byte_level = |prefix: bool| json!({"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true});
+    let normalizers = |steps: Value| json!({"type": "Sequence", "normalizers": steps});
+    let read = |normalizer: Value, splitter: Value| {
+        let mut tokenizer = byte_tokenizer();
+        tokenizer["normalizer"] = normalizer;
+        tokenizer["pre_tokenizer"] = splitter;
+        reading("steps", &tokenizer).map(|tokenizer| tokenizer.encode("a b").unwrap().len())
+    };
+    let doubling = vec![replace("a", "aa"); 40];
+    let message = "its `normalizer` and `pre_tokenizer` make up to";
+    for (normalizer, splitter, growth) in [
+        // 2^40, and 2 for the bytes.
+        (normalizers(json!(doubling)), byte_level(false), 1_usize << 41),
+        (normalizers(json!([normalizers(json!(doubling))])), byte_level(false), 1 << 41),
+        (
+            normalizers(json!([{"type": "Prepend", "prepend": "b"}, replace("b", &"b".repeat(100))])),
+            byte_level(false),
+            400,
+        ),
+        (replace("", &"a".repeat(99)), byte_level(false), 200),
+        (json!({"type": "Replace", "pattern": {"Regex": "x*"}, "content": "a".repeat(99)}), byte_level(false), 200),
+        // Every character beyond ASCII is two bytes, which become two characters beyond ASCII.
+        (Value::Null, json!({"type": "Sequence", "pretokenizers": vec![byte_level(false); 30]}), 1 << 30),
+        (json!([]), byte_level(true), 0),
+    ] {
+        let error = read(normalizer, splitter).unwrap_err();
+        let expected = if growth == 0 {
+            "`normalizer.type` is missing".to_owned()
+        } else {
+            format!("{message} {growth} bytes of one")
+        };
+        assert!(error.contains(&expected), "{error}");
+    }
+    // As Qwen's; and the most there is, with a space in front.
+    assert_eq!(read(json!({"type": "NFC"}), byte_level(false)), Ok(3));
+    assert_eq!(read(replace("a", &"a".repeat(32)), byte_level(true)), Ok(35));
+    let error =
+        read(json!({"type": "Sequence", "normalizers": vec![json!({"type": "Strip"}); 64]}), Value::Null).unwrap_err();
+    assert!(error.contains("`normalizer` brings it to more than 64 steps"), "{error}");
+}
+
+#[test]
+fn steps_whose_growth_nobody_knows_are_refused_by_name() {
+    for (field, step, message) in [
+        (
+            "normalizer",
+            json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+            "`normalizer.type` is Precompiled",
+        ),
+        // Without a type the crate takes a step by the fields it has.
+        ("normalizer", json!({"prepend": "a"}), "`normalizer.type` is missing"),
+        // A length of 0 ends in a panic.
+        ("pre_tokenizer", json!({"type": "FixedLength", "length": 0}), "`pre_tokenizer.type` is FixedLength"),
+        ("pre_tokenizer", json!({"type": "Metaspace", "replacement": "a"}), "`pre_tokenizer.type` is Metaspace"),
+    ] {
+        let mut tokenizer = byte_tokenizer();
+        tokenizer[field] = step;
+        let error = reading("unknown-step", &tokenizer).unwrap_err();
+        assert!(error.contains(message), "{error}");
+    }
 }
 
 #[test]
