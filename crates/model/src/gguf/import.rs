@@ -16,7 +16,9 @@ use super::{
     vocabulary::Vocabulary,
 };
 use crate::{
-    ModelConfig, ModelError, StoredType, Tokenizer, replace::replace_json, safetensors::write_tensors_streamed,
+    ModelConfig, ModelError, StoredType, Tokenizer,
+    replace::{replace_json, sync_parent},
+    safetensors::write_tensors_streamed,
 };
 
 /// What an import read and wrote.
@@ -83,7 +85,8 @@ pub fn import(file: &Path, directory: &Path, stored: Option<StoredType>) -> Resu
         &staging,
         &Plan { architecture: &architecture, vocabulary: &vocabulary, tensors: &tensors, stored },
     )
-    .and_then(|()| fs::rename(&staging, directory).map_err(|cause| failed("create", directory, cause)));
+    .and_then(|()| fs::rename(&staging, directory).map_err(|cause| failed("create", directory, cause)))
+    .and_then(|()| sync_parent(directory));
     if written.is_err() {
         // The first failure is the one to report.
         let _ = fs::remove_dir_all(&staging);
