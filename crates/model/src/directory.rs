@@ -14,6 +14,9 @@ use crate::{
     write_tensors,
 };
 
+/// Most tokens that may end a completion, which is asked of each token that is sampled; models name up to four.
+const END_TOKENS_MAX: usize = 1000;
+
 /// Files besides weights and `config.json` that make a directory usable by itself.
 const COMPANIONS: [&str; 9] = [
     "tokenizer.json",
@@ -172,6 +175,10 @@ fn end_tokens(directory: &Path, vocabulary: usize) -> Result<Vec<u32>, ModelErro
             | serde_json::Value::String(_)
             | serde_json::Value::Object(_)) => vec![id.clone()],
         };
+        if ids.len() > END_TOKENS_MAX {
+            let message = format!("`eos_token_id` holds {} ids; at most {END_TOKENS_MAX} are read", ids.len());
+            return Err(unusable(format!("{message}, so name those that end a completion alone")));
+        }
         for id in ids {
             let id = id.as_u64().filter(|&id| id < vocabulary as u64).ok_or_else(|| {
                 unusable(format!("`eos_token_id` holds {id}, which is not a token id below {vocabulary}"))
@@ -227,4 +234,35 @@ pub(crate) fn write_companions(source: &Path, directory: &Path, stored: StoredTy
         fields.insert(field.into(), stored.torch_name().into());
     }
     replace_json(&directory.join("config.json"), &config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn end_tokens_are_of_both_files_once_each_and_a_thousand_at_most() {
+        let directory = tempfile::tempdir().unwrap();
+        let read = |generation: &str, config: &str| {
+            for (name, ids) in [("generation_config.json", generation), ("config.json", config)] {
+                let text = format!("{{\"eos_token_id\": {ids}}}");
+                replace_bytes(&directory.path().join(name), text.as_bytes()).unwrap();
+            }
+            end_tokens(directory.path(), 2000).map_err(|error| error.to_string())
+        };
+        assert_eq!(read("[7, 3, 7]", "5"), Ok(vec![7, 3, 5]));
+        assert_eq!(read("null", "[3, 3]"), Ok(vec![3]));
+        let ids = |count: u32| serde_json::json!((0..count).collect::<Vec<_>>()).to_string();
+        assert_eq!(read(&ids(1000), "7").map(|found| found.len()), Ok(1000));
+        let error = read(&ids(1001), "7").unwrap_err();
+        assert!(
+            error.contains("generation_config.json: `eos_token_id` holds 1001 ids; at most 1000 are read"),
+            "{error}"
+        );
+        let error = read("7", "2000").unwrap_err();
+        assert!(
+            error.contains("config.json: `eos_token_id` holds 2000, which is not a token id below 2000"),
+            "{error}"
+        );
+    }
 }
