@@ -350,6 +350,30 @@ fn what_the_reader_of_models_would_refuse_is_refused_at_the_import_and_leaves_no
 }
 
 #[test]
+fn tensors_that_share_bytes_are_refused_by_name() {
+    let whole = model("llama", "smollm").bytes();
+    let moved = |name: &str, change: fn(u64) -> u64| {
+        let mut bytes = whole.clone();
+        let entry = [&(name.len() as u64).to_le_bytes()[..], name.as_bytes()].concat();
+        let at = whole.windows(entry.len()).position(|bytes| bytes == entry).unwrap() + entry.len();
+        // Two dimensions behind their number, then the type, then where the values begin.
+        let offset = at + 4 + 2 * 8 + 4;
+        let begins = u64::from_le_bytes(whole[offset..][..8].try_into().unwrap());
+        bytes[offset..][..8].copy_from_slice(&change(begins).to_le_bytes());
+        imported("overlap", &bytes, None)
+    };
+    for (change, other) in [
+        // That of the embedding, and the last number of the tensor before, of 8 × 32 numbers of 4 bytes.
+        ((|_| 0) as fn(u64) -> u64, "blk.0.ffn_down.weight` and `token_embd.weight"),
+        (|begins| begins - 4, "blk.0.ffn_up.weight` and `blk.0.ffn_down.weight"),
+    ] {
+        let error = moved("blk.0.ffn_down.weight", change).unwrap_err();
+        assert!(error.contains(&format!("tensors `{other}` share bytes; download it again")), "{error}");
+    }
+    remove(&moved("blk.0.ffn_down.weight", |begins| begins).unwrap());
+}
+
+#[test]
 fn a_directory_with_files_is_not_written_into() {
     let directory = model("llama", "smollm").imported("occupied", None).unwrap();
     let file = directory.with_file_name("model.gguf");

@@ -82,6 +82,7 @@ impl GgufFile {
                 }
             }
         }
+        refuse_overlaps(&tensors).map_err(|message| reader.error(&message))?;
         Ok(Self { path: path.to_owned(), metadata, tensors, file })
     }
 
@@ -115,6 +116,19 @@ impl GgufFile {
             offset += piece_bytes as u64;
         }
         Ok(values)
+    }
+}
+
+/// Refuses tensors that share bytes, of which a small file could make a model of any size; the error is a message.
+fn refuse_overlaps(tensors: &BTreeMap<String, StoredTensor>) -> Result<(), String> {
+    let mut places: Vec<_> = tensors.iter().filter(|(_, tensor)| tensor.bytes > 0).collect();
+    places.sort_by_key(|(_, tensor)| tensor.start);
+    match places.windows(2).find(|pair| pair[1].1.start - pair[0].1.start < pair[0].1.bytes) {
+        None => Ok(()),
+        Some(pair) => {
+            let [first, second] = [pair[0].0, pair[1].0];
+            Err(format!("tensors `{first}` and `{second}` share bytes; download it again"))
+        }
     }
 }
 
