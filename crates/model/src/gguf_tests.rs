@@ -298,6 +298,14 @@ fn what_cannot_be_imported_is_named() {
     assert!(surplus.contains("has 606 entries, but `token_embd.weight` has 605 rows"), "{surplus}");
     let extra = base.clone().count_up("blk.0.attn_sinks.weight", &[2], 0).imported("extra", None).unwrap_err();
     assert!(extra.contains("has a tensor `blk.0.attn_sinks.weight`"), "{extra}");
+    let mut ends = base.clone();
+    ends.set("tokenizer.ggml.tokens", json!(vec!["<|im_end|>"; 606]));
+    ends.set("tokenizer.ggml.token_type", json!(vec![3; 606]));
+    let ends = ends.imported("ends", None).unwrap_err();
+    assert!(
+        ends.contains("`tokenizer.ggml.tokens` has 606 ends of a text, of which there are 6; tokens must"),
+        "{ends}"
+    );
     let mut incomplete = base.clone();
     incomplete.tensors.pop();
     let missing = incomplete.imported("missing", None).unwrap_err();

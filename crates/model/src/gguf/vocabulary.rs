@@ -87,8 +87,16 @@ impl Vocabulary {
         let id = |name: &str| token_id(metadata, name, tokens.len());
         let eos_id = id("eos")?;
         let marked = [eos_id, id("eot")?, id("eom")?].into_iter().flatten();
-        let named = (0..tokens.len())
-            .filter(|id| types[*id] == TokenType::Control && END_TOKENS.contains(&tokens[*id].as_str()));
+        let named: Vec<usize> = (0..tokens.len())
+            .filter(|id| types[*id] == TokenType::Control && END_TOKENS.contains(&tokens[*id].as_str()))
+            .collect();
+        if named.len() > END_TOKENS.len() {
+            return Err(format!(
+                "`tokenizer.ggml.tokens` has {} ends of a text, of which there are {}; tokens must differ",
+                named.len(),
+                END_TOKENS.len()
+            ));
+        }
         let mut end_ids = Vec::new();
         for id in marked.chain(named) {
             if !end_ids.contains(&id) {
