@@ -223,6 +223,9 @@ fn sizes_that_a_parquet_file_cannot_have_are_refused_by_column() {
     // In the footer, the sizes of the column: 140 bytes, 143 compressed, which becomes -144.
     let error = changed(&[0x16, 0x98, 0x02, 0x16, 0x9e, 0x02], &[0x16, 0x98, 0x02, 0x16, 0x9f, 0x02]);
     assert!(error.contains("column `problem` is said to begin at 4 with -144 bytes"), "{error}");
+    // 1,430 bytes compressed, among them the 113 of `answer` and those of all other columns.
+    let error = changed(&[0x16, 0x98, 0x02, 0x16, 0x9e, 0x02], &[0x16, 0x98, 0x02, 0x16, 0xac, 0x16]);
+    assert!(error.contains("the columns that are read claim 1543 bytes together, and it has 1466"), "{error}");
 }
 
 #[test]

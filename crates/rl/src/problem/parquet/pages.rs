@@ -18,6 +18,8 @@ use super::{
 
 /// Longest page header; statistics of long texts are in it.
 const HEADER_BYTES_MAX: u64 = 64 << 10;
+/// What is read of a page for its header at first; most have some 20 bytes.
+const HEADER_BYTES_FIRST: u64 = 256;
 /// What a file ends with, after the length of its footer in 4 bytes.
 const MAGIC: &[u8; 4] = b"PAR1";
 /// What a page may claim beyond the ratio of its compression, for pages of a few bytes.
@@ -53,13 +55,18 @@ fn footer(file: &File) -> io::Result<Option<Vec<u8>>> {
 
 /// Refuses a file that claims more of the columns that `is_wanted` than their bytes can hold; the error is a message.
 pub(super) fn check(file: &File, metadata: &ParquetMetaData, is_wanted: impl Fn(&str) -> bool) -> Result<(), String> {
-    for column in metadata.row_groups().iter().flat_map(RowGroupMetaData::columns) {
-        let name = column.column_path().parts().first().map_or("", String::as_str);
-        if is_wanted(name) {
-            check_chunk(file, column).map_err(|message| format!("column `{name}` {message}"))?;
-        }
+    let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
+    let name = |column: &ColumnChunkMetaData| column.column_path().parts().first().cloned().unwrap_or_default();
+    let wanted: Vec<_> = columns.map(|column| (name(column), column)).filter(|(name, _)| is_wanted(name)).collect();
+    // What several lay claim to is read for each of them.
+    let claimed = wanted.iter().map(|(_, column)| column.compressed_size().max(0) as u64).fold(0, u64::saturating_add);
+    let bytes = file.metadata().map_err(|error| error.to_string())?.len();
+    if claimed > bytes {
+        return Err(format!("the columns that are read claim {claimed} bytes together, and it has {bytes}"));
     }
-    Ok(())
+    wanted.into_iter().try_for_each(|(name, column)| {
+        check_chunk(file, column).map_err(|message| format!("column `{name}` {message}"))
+    })
 }
 
 fn check_chunk(file: &File, column: &ColumnChunkMetaData) -> Result<(), String> {
@@ -68,11 +75,10 @@ fn check_chunk(file: &File, column: &ColumnChunkMetaData) -> Result<(), String> 
     let end = end.ok_or_else(|| format!("is said to begin at {start} with {} bytes", column.compressed_size()))?;
     let (mut offset, end, ratio_max) = (start as u64, end as u64, ratio_max(column.compression()));
     while offset < end {
-        let mut header = vec![0; HEADER_BYTES_MAX.min(end - offset) as usize];
-        if file.read_exact_at(&mut header, offset).is_err() {
+        let Ok(page) = Page::at(file, offset, end) else {
             return Err("goes on beyond the end of the file".to_owned());
-        }
-        let Some(page) = Page::read(&header) else {
+        };
+        let Some(page) = page else {
             return Err(format!("has a page at byte {offset} without a header of at most {HEADER_BYTES_MAX} bytes"));
         };
         let Page { sizes: [uncompressed, compressed], header_bytes } = page;
@@ -114,12 +120,30 @@ struct Page {
 }
 
 impl Page {
+    /// The header at `offset` of what ends at `end`; none where there is none. No more is read than some times its bytes.
+    fn at(file: &impl FileExt, offset: u64, end: u64) -> io::Result<Option<Self>> {
+        let most = HEADER_BYTES_MAX.min(end - offset);
+        let mut bytes = HEADER_BYTES_FIRST.min(most);
+        loop {
+            let mut header = vec![0; bytes as usize];
+            file.read_exact_at(&mut header, offset)?;
+            let page = Self::read(&header);
+            if page.is_some() || bytes == most {
+                return Ok(page);
+            }
+            bytes = (4 * bytes).min(most);
+        }
+    }
+
     /// The header that `bytes` begin with; none where they begin with none.
     fn read(bytes: &[u8]) -> Option<Self> {
         let mut header = Compact::new(bytes);
         let mut page = Self { sizes: [-1; 2], header_bytes: 0 };
         header.each_field(|header, field, kind| match (field, kind) {
-            (2 | 3, 5) => header.integer().map(|size| page.sizes[field as usize - 2] = size),
+            (2 | 3, 5) => {
+                page.sizes[field as usize - 2] = i32::try_from(header.integer()?).ok()?.into();
+                Some(())
+            }
             _ => header.pass_field(PAGE_HEADER, field, kind),
         })?;
         page.header_bytes = bytes.len() - header.left();
@@ -129,7 +153,47 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    /// Bytes in the place of a file, and how many of them were asked for.
+    struct Counted(Vec<u8>, Cell<usize>);
+
+    impl FileExt for Counted {
+        fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.1.set(self.1.get() + into.len());
+            let rest = self.0.get(offset as usize..).unwrap_or_default();
+            let count = rest.len().min(into.len());
+            into[..count].copy_from_slice(&rest[..count]);
+            Ok(count)
+        }
+
+        fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
+            panic!("nothing is written")
+        }
+    }
+
+    #[test]
+    fn of_a_page_is_read_what_its_header_may_take() {
+        // The type, 1,000 and 100 as zigzag varints, and a text of so many bytes that nobody knows, in field 9.
+        let header = |text: usize| {
+            let length = [(text & 0x7f) as u8 | 0x80, (text >> 7 & 0x7f) as u8 | 0x80, (text >> 14) as u8];
+            let begin = [0x15, 0x00, 0x15, 0xd0, 0x0f, 0x15, 0xc8, 0x01, 0x68];
+            [&begin[..], &length, &vec![b'a'; text], &[0]].concat()
+        };
+        for (text, asked) in [(0, 256), (243, 256), (244, 256 + 1024), (20_000, 256 + 1024 + 4096 + 16384 + 65536)] {
+            let (header, values) = (header(text), vec![0x99; 100_000]);
+            let file = Counted([&[0; 4], &header[..], &values].concat(), Cell::new(0));
+            let page = Page { sizes: [1000, 100], header_bytes: header.len() };
+            assert_eq!(Page::at(&file, 4, file.0.len() as u64).unwrap(), Some(page), "{text} bytes");
+            assert_eq!(file.1.get(), asked, "{text} bytes");
+        }
+        let file = Counted(vec![0x99; 100_000], Cell::new(0));
+        assert_eq!(Page::at(&file, 0, 50).unwrap(), None);
+        assert_eq!(file.1.get(), 50);
+        assert!(Page::at(&file, 99_999, 100_001).is_err());
+    }
 
     #[test]
     fn a_page_header_is_read_up_to_its_end() {
@@ -145,7 +209,7 @@ mod tests {
         for end in 0..header.len() {
             assert_eq!(Page::read(&header[..end]), None, "{end} bytes");
         }
-        let wrong: [&[u8]; 8] = [
+        let wrong: [&[u8]; 9] = [
             // Lists within lists without an end, a number without one, and a list of more than there is.
             &[0x99; 100],
             &[0x15],
@@ -156,6 +220,8 @@ mod tests {
             &[0x9a, 0x13, 0x01, 0],
             &[0x9b, 0x00, 0],
             &[0x1c, 0x00, 0],
+            // A size of 2^31.
+            &[0x15, 0x00, 0x15, 0x80, 0x80, 0x80, 0x80, 0x10, 0x15, 0xc8, 0x01, 0x00],
         ];
         for wrong in wrong {
             assert_eq!(Page::read(wrong), None, "{wrong:?}");
