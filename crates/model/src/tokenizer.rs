@@ -18,6 +18,8 @@ use crate::{ModelError, files};
 const TOKENIZER_FILE: &str = "tokenizer.json";
 /// Most that the regular expressions of a file may cost together: some 20 MB. That of GPT-4o's tokenizer costs 8,310.
 const REGEX_COST_MAX: usize = 1 << 14;
+/// Parts of a file that a prompt is encoded without: it is taken as it is, whole, with no tokens around it.
+const UNUSED_PARTS: [&str; 3] = ["truncation", "padding", "post_processor"];
 /// What a class of characters, as `\p{L}`, `.` or `[^a]`, costs beside its bytes.
 const REGEX_CLASS_COST: usize = 64;
 
@@ -43,7 +45,7 @@ enum Kind {
 impl Tokenizer {
     /// Reads `tokenizer.json` in `directory`.
     ///
-    /// Truncation and padding that the file may ask for are switched off: a prompt is encoded as it is.
+    /// Truncation, padding and tokens around a text, that the file may ask for, are left out: a prompt is encoded as it is.
     ///
     /// # Errors
     /// [`ModelError`] when the file is missing or malformed, or is of neither kind.
@@ -55,17 +57,18 @@ impl Tokenizer {
             return Err(unusable(message.to_owned()));
         }
         let text = files::read(&path)?;
-        let json: Value =
+        let mut json: Value =
             serde_json::from_slice(&text).map_err(|error| unusable(format!("not JSON: {error}; download it again")))?;
         let kind = kind_of(&json).map_err(unusable)?;
         check_regexes(&json).map_err(unusable)?;
         steps::check(&json).map_err(unusable)?;
+        for part in UNUSED_PARTS {
+            json[part] = Value::Null;
+        }
         // What was checked, and not a field that comes twice.
         let checked = serde_json::to_vec(&json).expect("JSON is written as it was read");
-        let mut inner = tokenizers::Tokenizer::from_bytes(&checked)
+        let inner = tokenizers::Tokenizer::from_bytes(&checked)
             .map_err(|error| unusable(format!("not a tokenizer: {error}; download it again")))?;
-        inner.with_truncation(None).map_err(|error| unusable(error.to_string()))?;
-        inner.with_padding(None);
         let special = inner.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special);
         Ok(Self { special: special.map(|(id, _)| id).collect(), inner, kind, path })
     }

@@ -67,6 +67,19 @@ fn special_tokens_in_a_text_are_recognised_and_none_is_added() {
 }
 
 #[test]
+fn what_a_file_puts_around_a_text_is_left_out() {
+    let mut tokenizer = byte_tokenizer();
+    let ids = reading("alone", &tokenizer).unwrap().encode("hello").unwrap();
+    // The text a thousand times, and padding to 2^40 tokens.
+    let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+    tokenizer["post_processor"] =
+        json!({"type": "TemplateProcessing", "single": vec![text; 1000], "pair": [], "special_tokens": {}});
+    tokenizer["padding"] = json!({"strategy": {"Fixed": 1_u64 << 40}, "direction": "Right", "pad_to_multiple_of": null,
+        "pad_id": 0, "pad_type_id": 0, "pad_token": "a"});
+    assert_eq!(reading("around", &tokenizer).unwrap().encode("hello").unwrap(), ids);
+}
+
+#[test]
 fn any_token_ids_decode_to_text() {
     let tokenizer = opened("decode");
     assert_eq!(tokenizer.decode(&[0xff, 65, 0xe2, 0x82, 4000]), "\u{fffd}A\u{fffd}");
