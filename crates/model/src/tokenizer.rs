@@ -18,6 +18,8 @@ use crate::{ModelError, files};
 const TOKENIZER_FILE: &str = "tokenizer.json";
 /// Most that the regular expressions of a file may cost together: some 20 MB. That of GPT-4o's tokenizer costs 8,310.
 const REGEX_COST_MAX: usize = 1 << 14;
+/// Longest token; those of runs of spaces have some hundred bytes. A completion may be the longest one again and again.
+const TOKEN_BYTES_MAX: usize = 1 << 12;
 /// Parts of a file that a prompt is encoded without: it is taken as it is, whole, with no tokens around it.
 const UNUSED_PARTS: [&str; 3] = ["truncation", "padding", "post_processor"];
 /// What a class of characters, as `\p{L}`, `.` or `[^a]`, costs beside its bytes.
@@ -62,6 +64,7 @@ impl Tokenizer {
         let kind = kind_of(&json).map_err(unusable)?;
         check_regexes(&json).map_err(unusable)?;
         steps::check(&json).map_err(unusable)?;
+        check_lengths(&json).map_err(unusable)?;
         for part in UNUSED_PARTS {
             json[part] = Value::Null;
         }
@@ -220,6 +223,23 @@ fn kind_of(tokenizer: &Value) -> Result<Kind, String> {
         }
         Some(_) | None => Ok(Kind::ByteLevel),
     }
+}
+
+/// Refuses a whole `tokenizer.json` with a token longer than [`TOKEN_BYTES_MAX`]; the error is a message.
+fn check_lengths(tokenizer: &Value) -> Result<(), String> {
+    let vocabulary = tokenizer["model"]["vocab"].as_object().into_iter().flatten().map(|(token, _)| token.as_str());
+    let added = tokenizer["added_tokens"].as_array().into_iter().flatten();
+    let added = added.filter_map(|token| token["content"].as_str());
+    for (field, bytes) in
+        vocabulary.map(|token| ("model.vocab", token.len())).chain(added.map(|token| ("added_tokens", token.len())))
+    {
+        if bytes > TOKEN_BYTES_MAX {
+            return Err(format!(
+                "`{field}` has a token of {bytes} bytes; at most {TOKEN_BYTES_MAX} are read, so remove it"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A merge of BPE that makes more bytes than any token has, which ends the `tokenizers` crate in a panic; other merges of

@@ -204,6 +204,26 @@ fn steps_that_make_much_of_a_text_are_refused_before_one_is_encoded() {
 }
 
 #[test]
+fn a_token_that_would_make_much_of_a_completion_is_refused() {
+    for (field, token) in [("model.vocab", json!("a")), ("added_tokens", json!("Ġ"))] {
+        let read = |repeated: usize| {
+            let mut tokenizer = byte_tokenizer();
+            let token = token.as_str().unwrap().repeat(repeated);
+            match field {
+                "model.vocab" => tokenizer["model"]["vocab"][token] = json!(261),
+                _ => tokenizer["added_tokens"][1]["content"] = json!(token),
+            }
+            reading("long-token", &tokenizer).map(drop)
+        };
+        let bytes = token.as_str().unwrap().len();
+        assert_eq!(read(4096 / bytes), Ok(()));
+        let error = read(4096 / bytes + 1).unwrap_err();
+        let expected = format!("`{field}` has a token of {} bytes; at most 4096 are read", 4096 + bytes);
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+#[test]
 fn steps_whose_growth_nobody_knows_are_refused_by_name() {
     for (field, step, message) in [
         (
