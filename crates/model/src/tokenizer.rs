@@ -214,6 +214,12 @@ fn kind_of(tokenizer: &Value) -> Result<Kind, String> {
             return Err(format!("`model.{field}` is {}; byte-level tokenizers are read without one", model[field]));
         }
     }
+    if model["dropout"].as_f64().is_some_and(|share| share.abs() > 0.0) {
+        return Err(format!(
+            "`model.dropout` is {}, under which a text has other tokens each time; set it to null",
+            model["dropout"]
+        ));
+    }
     if let Some(merge) = overlong_merge(model) {
         return Err(format!("`model.merges` has {merge}, longer than any token of `model.vocab`; download it again"));
     }

@@ -27,7 +27,7 @@ fn byte_tokenizer() -> Value {
         "added_tokens": [added(259, "<|end|>", true), added(260, "<think>", false)],
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
         "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
-        "model": {"type": "BPE", "vocab": vocabulary, "merges": [["h", "e"], ["l", "o"], ["l", "lo"]]},
+        "model": {"type": "BPE", "dropout": null, "vocab": vocabulary, "merges": [["h", "e"], ["l", "o"], ["l", "lo"]]},
     })
 }
 
@@ -252,6 +252,7 @@ fn what_is_not_a_byte_level_bpe_is_refused_by_name() {
         ("/model/type", json!("Unigram"), "`model.type` is Unigram"),
         ("/decoder/type", json!("Metaspace"), "`decoder.type` is Metaspace"),
         ("/model/vocab", json!({}), "not a tokenizer"),
+        ("/model/dropout", json!(0.5), "`model.dropout` is 0.5, under which a text has other tokens each time"),
         ("/model/merges", json!([["h", "o"]]), "not a tokenizer"),
         ("/model/merges/2", json!(["llo", "lo"]), "`model.merges` has [\"llo\",\"lo\"], longer than any token"),
         ("/model/merges", json!(["h e", "llo lo"]), "`model.merges` has \"llo lo\", longer than any token"),
