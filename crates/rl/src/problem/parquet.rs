@@ -40,7 +40,7 @@ pub(super) fn read(path: &Path, wanted: &[&str]) -> Result<Vec<Row>, RlError> {
 fn read_columns(file: File, wanted: &[&str]) -> Result<Vec<Row>, ParquetError> {
     pages::check_footer(&file).map_err(ParquetError::General)?;
     let sized = file.try_clone()?;
-    let mut allowance = Allowance::new(file.metadata()?.len());
+    let file_bytes = file.metadata()?.len();
     let reader = SerializedFileReader::new(file)?;
     let metadata = reader.metadata().file_metadata();
     let root = metadata.schema();
@@ -52,6 +52,7 @@ fn read_columns(file: File, wanted: &[&str]) -> Result<Vec<Row>, ParquetError> {
         .collect();
     let unread = root.get_fields().iter().filter(|column| !read.iter().any(|other| other.name() == column.name()));
     let unread: Vec<_> = unread.map(|column| (column.name().to_owned(), Cell::Other("nested or a time"))).collect();
+    let mut allowance = Allowance::new(file_bytes, unread.iter().map(|(name, _)| name.len()));
     if read.is_empty() {
         // The record reader needs a column; one row is enough to say that the wanted ones are missing.
         let first = (metadata.num_rows() > 0).then(|| Row { number: 1, cells: unread.into_iter().collect() });
@@ -74,14 +75,21 @@ fn read_columns(file: File, wanted: &[&str]) -> Result<Vec<Row>, ParquetError> {
 struct Allowance {
     left: u64,
     file_bytes: u64,
+    /// What every row takes, whatever its texts.
+    row_bytes: u64,
 }
 
 impl Allowance {
-    /// About what a row takes beside its texts.
+    /// About what a row takes beside its texts and the cells that are not read.
     const ROW_BYTES: u64 = 1024;
+    /// About what a cell takes beside its name.
+    const CELL_BYTES: u64 = 64;
 
-    fn new(file_bytes: u64) -> Self {
-        Self { left: file_bytes.saturating_mul(pages::DEFLATE_RATIO_MAX), file_bytes }
+    /// That of a file of so many bytes, with names of so many bytes for each cell of a row that is not read.
+    fn new(file_bytes: u64, unread: impl Iterator<Item = usize>) -> Self {
+        let unread: u64 = unread.map(|name_bytes| Self::CELL_BYTES + name_bytes as u64).sum();
+        let left = file_bytes.saturating_mul(pages::DEFLATE_RATIO_MAX);
+        Self { left, file_bytes, row_bytes: Self::ROW_BYTES + unread }
     }
 
     fn take(&mut self, row: &Row) -> Result<(), String> {
@@ -89,7 +97,7 @@ impl Allowance {
             Cell::Text(text) | Cell::Number(text) => text.len() as u64,
             Cell::Null | Cell::Other(_) => 0,
         });
-        let left = self.left.checked_sub(Self::ROW_BYTES + texts.sum::<u64>());
+        let left = self.left.checked_sub(self.row_bytes + texts.sum::<u64>());
         self.left = left.ok_or_else(|| {
             let (ratio, bytes) = (pages::DEFLATE_RATIO_MAX, self.file_bytes);
             format!("at row {} its rows take more than {ratio} times its {bytes} bytes", row.number)
@@ -147,5 +155,24 @@ fn cell(field: Field) -> Cell {
         | Field::TimestampMillis(_)
         | Field::TimestampMicros(_) => Cell::Other("a time"),
         Field::Group(_) | Field::ListInternal(_) | Field::MapInternal(_) => Cell::Other("nested"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_that_are_not_read_count_against_what_rows_may_take() {
+        let rows = |unread: &[usize]| {
+            let mut allowance = Allowance::new(1000, unread.iter().copied());
+            let row = |number| Row { number, cells: [("a".to_owned(), Cell::Text("b".repeat(9)))].into() };
+            (1..).find_map(|number| allowance.take(&row(number)).err().map(|message| (number, message))).unwrap()
+        };
+        // 1,033,000 bytes, of which a row takes 1,024 and its text; then 300 cells with names of 16 bytes, too.
+        assert_eq!(rows(&[]).0, 1_033_000 / 1_033 + 1);
+        let (number, message) = rows(&[16; 300]);
+        assert_eq!(number, 1_033_000 / (1_033 + 300 * 80) + 1);
+        assert_eq!(message, format!("at row {number} its rows take more than 1033 times its 1000 bytes"));
     }
 }
