@@ -8,7 +8,7 @@ mod guard;
 mod pages;
 mod shapes;
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fs::File, path::Path, sync::Arc};
 
 use parquet::{
     basic::{ConvertedType, Repetition, Type as PhysicalType},
@@ -44,6 +44,7 @@ fn read_columns(file: File, wanted: &[&str]) -> Result<Vec<Row>, ParquetError> {
     let reader = SerializedFileReader::new(file)?;
     let metadata = reader.metadata().file_metadata();
     let root = metadata.schema();
+    refuse_twice(root, wanted).map_err(ParquetError::General)?;
     let read: Vec<Arc<Type>> = root
         .get_fields()
         .iter()
@@ -68,6 +69,16 @@ fn read_columns(file: File, wanted: &[&str]) -> Result<Vec<Row>, ParquetError> {
         Ok(row)
     });
     rows.collect()
+}
+
+/// Refuses a wanted name that two columns have, of which a row could hold but one; the error is a message.
+fn refuse_twice(root: &Type, wanted: &[&str]) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    let mut columns = root.get_fields().iter().filter(|column| wanted.contains(&column.name()));
+    match columns.find(|column| !names.insert(column.name())) {
+        None => Ok(()),
+        Some(column) => Err(format!("it has two columns `{}`", column.name())),
+    }
 }
 
 /// Bytes that rows may still take. A text that many rows have stands in a file once, and a thousand rows of it take three

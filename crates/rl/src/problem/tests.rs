@@ -229,6 +229,20 @@ fn sizes_that_a_parquet_file_cannot_have_are_refused_by_column() {
 }
 
 #[test]
+fn a_parquet_file_with_two_columns_of_a_wanted_name_is_refused() {
+    let mut bytes = fs::read(shipped("problems-snappy.parquet")).unwrap();
+    for at in 0..bytes.len() - 5 {
+        if bytes[at..].starts_with(b"price") {
+            bytes[at..at + 5].copy_from_slice(b"level");
+        }
+    }
+    let (_directory, path) = file("a.parquet", &bytes);
+    assert_eq!(read_problems(&path, &fields("problem", "answer")).unwrap().len(), 3);
+    let error = read_problems(&path, &fields("problem", "level")).unwrap_err().to_string();
+    assert!(error.contains("cannot be read as Parquet: Parquet error: it has two columns `level`; write"), "{error}");
+}
+
+#[test]
 fn a_parquet_file_of_a_few_bytes_that_becomes_many_rows_is_refused() {
     // By pyarrow 26: 100,000 rows of one problem in 659 bytes.
     let error = read_problems(&shipped("problems-many.parquet"), &fields("problem", "answer")).unwrap_err().to_string();
