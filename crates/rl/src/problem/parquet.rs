@@ -7,6 +7,7 @@ mod compact;
 mod guard;
 mod pages;
 mod shapes;
+mod tree;
 
 use std::{collections::BTreeSet, fs::File, path::Path, sync::Arc};
 

@@ -267,6 +267,25 @@ fn a_parquet_footer_of_fields_that_are_not_parquets_is_refused() {
 }
 
 #[test]
+fn a_parquet_schema_that_claims_what_is_not_there_or_goes_too_deep_is_refused() {
+    // Elements as optional ones with the name `a`, after their number of children as a zigzag varint.
+    let schema = |children: &[&[u8]]| {
+        let element = |children: &&[u8]| [&[0x35, 0x02, 0x18, 0x01, b'a', 0x15], *children, &[0]].concat();
+        let elements: Vec<u8> = children.iter().flat_map(element).collect();
+        [&[0x29, 0xfc, children.len() as u8][..], &elements, &[0]].concat()
+    };
+    // Room for 2^31 - 1 columns, and 65 groups one in the other.
+    let deep = [vec![[0x02].as_slice(); 65], vec![&[0x00]]].concat();
+    for footer in [schema(&[&[0xfe, 0xff, 0xff, 0xff, 0x0f], &[0x00]]), schema(&deep)] {
+        let length = (footer.len() as u32).to_le_bytes();
+        let (_directory, path) = file("a.parquet", &[b"PAR1", &footer[..], &length, b"PAR1"].concat());
+        let error = read_problems(&path, &fields("problem", "answer")).unwrap_err().to_string();
+        let expected = format!("the schema in its footer of {} bytes is no tree of columns, or too deep", footer.len());
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+#[test]
 fn demonstrations_are_read_and_checked_like_problems() {
     let (_directory, path) = file("a.jsonl", br#"{"prompt": "p", "completion": "c"}"#);
     let demonstrations = read_demonstrations(&path, &DemonstrationFields::default()).unwrap();

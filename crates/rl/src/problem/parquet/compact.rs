@@ -150,6 +150,11 @@ impl<'a> Compact<'a> {
     }
 
     fn pass_list(&mut self, element: Option<Shape>, depth: usize) -> Option<()> {
+        self.each_element(|compact, kind| compact.pass(kind, element, depth))
+    }
+
+    /// Hands each element of a list to `element`, with its type, which `element` reads.
+    pub(super) fn each_element(&mut self, mut element: impl FnMut(&mut Self, u8) -> Option<()>) -> Option<()> {
         let byte = self.byte()?;
         let count = if byte >> 4 == 15 { self.varint()? } else { u64::from(byte >> 4) };
         match byte & 0xf {
@@ -157,7 +162,7 @@ impl<'a> Compact<'a> {
             // What the crate takes no byte for where it passes over such a list.
             1 | 2 => None,
             // Every other element takes a byte at least, so that what is left bounds the count.
-            kind => (0..count).try_for_each(|_| self.pass(kind, element, depth)),
+            kind => (0..count).try_for_each(|_| element(self, kind)),
         }
     }
 }

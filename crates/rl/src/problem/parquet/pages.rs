@@ -14,6 +14,7 @@ use parquet::{
 use super::{
     compact::Compact,
     shapes::{FOOTER, PAGE_HEADER},
+    tree,
 };
 
 /// Longest page header; statistics of long texts are in it.
@@ -25,16 +26,18 @@ const MAGIC: &[u8; 4] = b"PAR1";
 /// What a page may claim beyond the ratio of its compression, for pages of a few bytes.
 const CLAIM_SLACK_BYTES: i64 = 1024;
 
-/// Refuses a file with a footer of fields or types that are not Parquet's; the error is a message. What ends without a footer
-/// is left to the crate.
+/// Refuses a file with a footer of fields or types that are not Parquet's, or whose schema is no tree; the error is a message.
+/// What ends without a footer is left to the crate.
 pub(super) fn check_footer(file: &File) -> Result<(), String> {
-    let footer = footer(file).map_err(|error| format!("its footer: {error}"))?;
-    match footer {
-        Some(footer) if Compact::new(&footer).pass_struct(FOOTER).is_none() => {
-            Err(format!("its footer of {} bytes has other fields than Parquet's, or ends early", footer.len()))
-        }
-        _ => Ok(()),
+    let Some(footer) = footer(file).map_err(|error| format!("its footer: {error}"))? else { return Ok(()) };
+    let bytes = footer.len();
+    if Compact::new(&footer).pass_struct(FOOTER).is_none() {
+        return Err(format!("its footer of {bytes} bytes has other fields than Parquet's, or ends early"));
     }
+    if tree::is_tree(&footer) != Some(true) {
+        return Err(format!("the schema in its footer of {bytes} bytes is no tree of columns, or too deep a one"));
+    }
+    Ok(())
 }
 
 /// The footer; none where the file ends with none.

@@ -49,18 +49,11 @@ const KEY_VALUE: Shape = Struct(&[(1, Binary), (2, Binary)]);
 const ENCRYPTION: Shape = Struct(&[(1, CIPHER), (2, CIPHER)]);
 const CIPHER: Shape = Struct(&[(1, Binary), (2, Binary), (3, Bool)]);
 
-const SCHEMA_ELEMENT: Shape = Struct(&[
-    (1, I32),
-    (2, I32),
-    (3, I32),
-    (4, Binary),
-    (5, I32),
-    (6, I32),
-    (7, I32),
-    (8, I32),
-    (9, I32),
-    (10, LOGICAL_TYPE),
-]);
+const SCHEMA_ELEMENT: Shape = Struct(SCHEMA_FIELDS);
+
+/// `SchemaElement`.
+pub(super) const SCHEMA_FIELDS: Fields =
+    &[(1, I32), (2, I32), (3, I32), (4, Binary), (5, I32), (6, I32), (7, I32), (8, I32), (9, I32), (10, LOGICAL_TYPE)];
 
 const LOGICAL_TYPE: Shape = Struct(&[
     (1, EMPTY),
