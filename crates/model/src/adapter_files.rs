@@ -1,7 +1,10 @@
 //! An adapter's directory in the format of PEFT: `adapter_config.json`, read as the file of a stranger, and
 //! `adapter_model.safetensors`. Both are written so that `peft` loads them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use kernels::Compute;
 use serde_json::{Map, Value, json};
@@ -208,7 +211,8 @@ impl Adapter {
         }
         let files = TensorFiles::open_file(path.clone())?;
         let shapes = adapter_shapes(config, &settings);
-        if let Some(name) = files.names().find(|name| !shapes.iter().any(|shape| shape.name == *name)) {
+        let known: BTreeSet<&str> = shapes.iter().map(|shape| shape.name.as_str()).collect();
+        if let Some(name) = files.names().find(|name| !known.contains(name)) {
             return Err(unusable(format!(
                 "has a tensor `{name}`, for which the base has no place under this {CONFIG}; its logits would be wrong \
                  without it"

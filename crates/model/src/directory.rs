@@ -1,6 +1,7 @@
 //! A model directory in Hugging Face layout, read as a whole and written as a whole.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -143,7 +144,8 @@ pub(crate) fn open_weights(
     let files = TensorFiles::open(directory)?;
     // Old checkpoints store the tied head again, or the position frequencies: both follow from the rest.
     let derived = |name: &str| name == "lm_head.weight" || name.ends_with("rotary_emb.inv_freq");
-    let unknown = files.names().find(|name| !derived(name) && !shapes.iter().any(|shape| shape.name == *name));
+    let known: BTreeSet<&str> = shapes.iter().map(|shape| shape.name.as_str()).collect();
+    let unknown = files.names().find(|name| !derived(name) && !known.contains(name));
     if let Some(name) = unknown {
         return Err(ModelError::File {
             path: directory.to_owned(),

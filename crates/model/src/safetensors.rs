@@ -174,16 +174,19 @@ impl TensorFiles {
     }
 
     fn open_sharded(directory: &Path, index: PathBuf) -> Result<Self, ModelError> {
-        let listed = read_index(&index)?;
+        let mut listed: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, shard_name) in read_index(&index)? {
+            listed.entry(shard_name).or_default().push(name);
+        }
         let mut files = Self { listing: index, shards: Vec::new(), places: BTreeMap::new() };
-        for shard_name in listed.values().collect::<BTreeSet<_>>() {
+        for (shard_name, names) in listed {
             let (shard, mut tensors) = open_shard(directory.join(shard_name))?;
-            for (name, _) in listed.iter().filter(|(_, listed_in)| *listed_in == shard_name) {
-                let tensor = tensors.remove(name).ok_or_else(|| ModelError::File {
+            for name in names {
+                let tensor = tensors.remove(&name).ok_or_else(|| ModelError::File {
                     path: shard.path.clone(),
                     message: format!("has no tensor `{name}`, which {INDEX_FILE} places in it; download it again"),
                 })?;
-                files.places.insert(name.clone(), Place { shard: files.shards.len(), tensor });
+                files.places.insert(name, Place { shard: files.shards.len(), tensor });
             }
             files.shards.push(shard);
         }

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -155,8 +155,8 @@ fn check_tensors(source: &GgufFile, planned: &[PlannedTensor]) -> Result<(), Mod
             return Err(source.error(message));
         }
     }
-    let is_planned = |name: &str| name == ROPE_FACTORS || planned.iter().any(|tensor| tensor.source == name);
-    match source.tensors.keys().find(|name| !is_planned(name)) {
+    let planned: BTreeSet<&str> = planned.iter().map(|tensor| tensor.source.as_str()).chain([ROPE_FACTORS]).collect();
+    match source.tensors.keys().find(|name| !planned.contains(name.as_str())) {
         None => Ok(()),
         Some(name) => Err(source.error(format!("has a tensor `{name}`, which plain models lack; it is not imported"))),
     }
