@@ -270,7 +270,7 @@ fn texts_become_the_token_ids_of_llama_cpp() {
 #[test]
 fn what_cannot_be_imported_is_named() {
     let base = model("llama", "smollm");
-    let cases: [(&str, Value, &str); 8] = [
+    let cases: [(&str, Value, &str); 9] = [
         (
             "general.architecture",
             json!("mamba"),
@@ -285,6 +285,7 @@ fn what_cannot_be_imported_is_named() {
             "tensor `token_embd.weight` has shape [606, 8] where the metadata asks for",
         ),
         ("llama.block_count", json!(2_000_000_000), "`llama.block_count` is 2000000000, but there are 11 tensors"),
+        ("llama.block_count", json!(2), "`llama.block_count` is 2, but there are 11 tensors"),
         ("llama.block_count", json!("1"), "`llama.block_count` is a text where an integer belongs"),
         ("tokenizer.ggml.eos_token_id", json!(606), "`tokenizer.ggml.eos_token_id` is 606, but there are 606 tokens"),
     ];

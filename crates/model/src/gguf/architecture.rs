@@ -95,6 +95,9 @@ const KNOWN_KEYS: [&str; 17] = [
     "vocab_size",
 ];
 
+/// Tensors of a layer, at least: seven matrices and two norms.
+const LAYER_TENSORS_MIN: usize = 9;
+
 impl Architecture {
     /// Reads the architecture of `file`; `Err` holds a message naming key and value.
     pub(super) fn read(file: &GgufFile) -> Result<Self, String> {
@@ -112,7 +115,7 @@ impl Architecture {
             required(metadata.count(&key)?.filter(|count| *count > 0), &key)
         };
         let layers = count("block_count")?;
-        if layers > file.tensors.len() {
+        if layers * LAYER_TENSORS_MIN > file.tensors.len() {
             return Err(format!("`{name}.block_count` is {layers}, but there are {} tensors", file.tensors.len()));
         }
         let optional_count = |key: &str| metadata.count(&format!("{name}.{key}"));
