@@ -72,6 +72,7 @@ impl Tokenizer {
         let checked = serde_json::to_vec(&json).expect("JSON is written as it was read");
         let inner = tokenizers::Tokenizer::from_bytes(&checked)
             .map_err(|error| unusable(format!("not a tokenizer: {error}; download it again")))?;
+        refuse_spreading(&inner).map_err(unusable)?;
         let special = inner.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special);
         Ok(Self { special: special.map(|(id, _)| id).collect(), inner, kind, path })
     }
@@ -246,6 +247,20 @@ fn check_lengths(tokenizer: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Refuses an added token of white space that takes all white space behind it, too: of a run of a thousand spaces the
+/// `tokenizers` crate makes a thousand texts, of a thousand spaces, of 999, and so on. The error is a message.
+fn refuse_spreading(tokenizer: &tokenizers::Tokenizer) -> Result<(), String> {
+    // What a text is searched for, which is the token after the normalizer where it has to do with that.
+    let is_space = |id: u32| tokenizer.id_to_token(id).is_some_and(|token| token.trim().is_empty());
+    let added = tokenizer.get_added_tokens_decoder().into_iter();
+    match added.filter(|(id, token)| token.rstrip && is_space(*id)).min_by_key(|(id, _)| *id) {
+        None => Ok(()),
+        Some((_, token)) => {
+            Err(format!("`added_tokens` has {:?}, white space with `rstrip`; set that to false", token.content))
+        }
+    }
 }
 
 /// A merge of BPE that makes more bytes than any token has, which ends the `tokenizers` crate in a panic; other merges of

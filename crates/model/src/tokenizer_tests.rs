@@ -224,6 +224,31 @@ fn a_token_that_would_make_much_of_a_completion_is_refused() {
 }
 
 #[test]
+fn white_space_that_takes_what_is_behind_it_is_no_token() {
+    let replace = json!({"type": "Replace", "pattern": {"String": "€"}, "content": "\t "});
+    for (normalizer, content, rstrip, is_read) in [
+        (Value::Null, " ", true, false),
+        // What the text is searched for is the token after the normalizer.
+        (replace.clone(), "€", true, false),
+        (replace, "€", false, true),
+        (Value::Null, "\n", false, true),
+        (Value::Null, " <think>", true, true),
+    ] {
+        let mut tokenizer = byte_tokenizer();
+        tokenizer["normalizer"] = normalizer;
+        for (field, value) in [("content", json!(content)), ("rstrip", json!(rstrip)), ("normalized", json!(true))] {
+            tokenizer["added_tokens"][1][field] = value;
+        }
+        let opened = reading("white-space", &tokenizer);
+        assert_eq!(opened.is_ok(), is_read, "{content:?} {opened:?}");
+        if let Err(error) = opened {
+            let expected = format!("`added_tokens` has {content:?}, white space with `rstrip`; set that to false");
+            assert!(error.contains(&expected), "{error}");
+        }
+    }
+}
+
+#[test]
 fn steps_whose_growth_nobody_knows_are_refused_by_name() {
     for (field, step, message) in [
         (
