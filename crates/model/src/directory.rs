@@ -98,16 +98,10 @@ impl ModelDirectory {
     ) -> Result<Self, ModelError> {
         let config = ModelConfig::read(directory)?;
         let tokenizer = Tokenizer::open(directory)?;
-        let tokens = tokenizer.vocabulary_size();
-        if tokens > config.vocabulary {
-            return Err(ModelError::File {
-                path: directory.join("tokenizer.json"),
-                message: format!(
-                    "has {tokens} tokens, and `vocab_size` in config.json is {}; both files must belong to the same model",
-                    config.vocabulary
-                ),
-            });
-        }
+        check_ids(&tokenizer, &config).map_err(|message| {
+            let path = directory.join("tokenizer.json");
+            ModelError::File { path, message }
+        })?;
         let (model, stored) = weights(directory, config, compute)?;
         Ok(Self {
             path: directory.to_owned(),
@@ -156,6 +150,17 @@ pub(crate) fn open_weights(
     }
     let stored = files.stored_type(&shapes[0].name)?;
     Ok((files, stored))
+}
+
+/// Refuses tokens without a row in the embedding; the error is a message.
+fn check_ids(tokenizer: &Tokenizer, config: &ModelConfig) -> Result<(), String> {
+    match tokenizer.largest_id() {
+        Some(id) if id as usize >= config.vocabulary => Err(format!(
+            "has a token with id {id}, and `vocab_size` in config.json is {}; both files must belong to the same model",
+            config.vocabulary
+        )),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Ids from `eos_token_id` of generation_config.json, then those that config.json adds.
@@ -241,6 +246,27 @@ pub(crate) fn write_companions(source: &Path, directory: &Path, stored: StoredTy
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_beyond_the_embedding_is_refused_however_few_there_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let tokenizer = serde_json::json!({
+            "pre_tokenizer": {"type": "WhitespaceSplit"},
+            "model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1000}, "unk_token": "a"},
+        });
+        replace_json(&directory.path().join("tokenizer.json"), &tokenizer).unwrap();
+        let tokenizer = Tokenizer::open(directory.path()).unwrap();
+        let check = |vocabulary: usize| {
+            let config = include_str!("../tests/data/qwen3/config.json");
+            check_ids(&tokenizer, &ModelConfig { vocabulary, ..ModelConfig::parse(config).unwrap() })
+        };
+        assert_eq!(check(1001), Ok(()));
+        let error = check(1000).unwrap_err();
+        assert!(
+            error.contains("has a token with id 1000, and `vocab_size` in config.json is 1000; both files"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn end_tokens_are_of_both_files_once_each_and_a_thousand_at_most() {

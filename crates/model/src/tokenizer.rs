@@ -119,6 +119,11 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
+    /// The largest id that a token has; `None` without tokens. Ids may leave gaps.
+    pub(crate) fn largest_id(&self) -> Option<u32> {
+        self.inner.get_vocab(true).into_values().max()
+    }
+
     /// A decoder that gives out text while token ids arrive.
     pub fn stream(&self) -> TextStream<'_> {
         TextStream { tokenizer: self, pending: Vec::new(), begun: false }
