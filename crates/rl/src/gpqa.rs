@@ -6,6 +6,8 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use record::read;
+
 use crate::{
     Problem, ProblemId, RlError,
     random::{Purpose, Stream},
@@ -28,7 +30,8 @@ const ID_COLUMN: &str = "Record ID";
 /// [`RlError::File`] when the file can't be read as CSV, is empty, or lacks a column.
 pub(crate) fn read_gpqa(path: &Path, choices_seed: u64) -> Result<Vec<Result<Problem, RlError>>, RlError> {
     let refuse = |message: String| RlError::File { path: path.to_owned(), message };
-    let mut reader = csv::Reader::from_path(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    let file = read::open(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    let mut reader = csv::Reader::from_reader(file);
     let header = reader.headers().map_err(|error| refuse(format!("cannot be read as CSV: {error}")))?;
     let place = |name: &str| header.iter().position(|column| column.trim_start_matches('\u{feff}').trim() == name);
     let mut places = [0; COLUMNS.len()];
@@ -150,5 +153,7 @@ mod tests {
         let error = read_gpqa(&path, 0).unwrap_err().to_string();
         assert!(error.contains("has no column `Correct Answer`; use gpqa_diamond.csv as published"), "{error}");
         assert!(read("", 0).unwrap_err().contains("holds no rows"));
+        let error = read_gpqa(Path::new("/dev/null"), 0).unwrap_err().to_string();
+        assert!(error.contains("/dev/null: cannot be read: it is a pipe or a device"), "{error}");
     }
 }
