@@ -68,6 +68,10 @@ impl Tokenizer {
         for part in UNUSED_PARTS {
             json[part] = Value::Null;
         }
+        if kind == Kind::ByteLevel {
+            // A file without it is taken for whatever model its other fields allow.
+            json["model"]["type"] = "BPE".into();
+        }
         // What was checked, and not a field that comes twice.
         let checked = serde_json::to_vec(&json).expect("JSON is written as it was read");
         let inner = tokenizers::Tokenizer::from_bytes(&checked)

@@ -80,6 +80,18 @@ fn what_a_file_puts_around_a_text_is_left_out() {
 }
 
 #[test]
+fn a_model_without_a_type_is_bpe_or_refused() {
+    let mut tokenizer = byte_tokenizer();
+    let ids = reading("typed", &tokenizer).unwrap().encode("hello").unwrap();
+    tokenizer["model"]["type"] = Value::Null;
+    assert_eq!(reading("untyped", &tokenizer).unwrap().encode("hello").unwrap(), ids);
+    // A Unigram model, but for the merges.
+    tokenizer["model"] = json!({"merges": [], "unk_id": 0, "vocab": [["a", 0.0]]});
+    let error = reading("unigram", &tokenizer).unwrap_err();
+    assert!(error.contains("not a tokenizer: "), "{error}");
+}
+
+#[test]
 fn any_token_ids_decode_to_text() {
     let tokenizer = opened("decode");
     assert_eq!(tokenizer.decode(&[0xff, 65, 0xe2, 0x82, 4000]), "\u{fffd}A\u{fffd}");
