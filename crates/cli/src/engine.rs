@@ -14,7 +14,11 @@ use clap::ValueEnum;
 use model::Tokenizer;
 use serde_json::{Map, Value};
 
-use self::{client::Client, retry::BackOff, wire::OWN_FIELDS};
+use self::{
+    client::Client,
+    retry::BackOff,
+    wire::{CHOICES_MAX, OWN_FIELDS},
+};
 pub(crate) use self::{
     client::Passing,
     crew::{Ask, Crew, Event, RemoteCompletion},
@@ -41,7 +45,7 @@ pub(crate) struct EngineArguments {
     #[arg(long, value_name = "MODEL", requires = "engine")]
     pub(crate) tokenizer: Option<String>,
     /// Completions of a problem asked for in one request; above 1 the server must know `n`, and `--tokenizer` counts.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 10), default_value_t = 1, requires = "engine")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(CHOICES_MAX)), default_value_t = 1, requires = "engine")]
     pub(crate) choices: u32,
     /// A further field of every request, its value JSON or else text, as in `--body min_p=0`; may be repeated.
     #[arg(long, value_name = "FIELD=VALUE", value_parser = body_field, requires = "engine")]

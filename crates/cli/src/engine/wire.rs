@@ -1,13 +1,21 @@
 //! What is sent to an OpenAI-compatible server, and what may come back. Knows no network.
 
+use std::fmt;
+
 use clap::ValueEnum;
 use model::Message;
 use record::StopReason;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value, json};
 
 /// Characters of a wrong answer that a message shows.
 const SHOWN_CHARACTERS: usize = 160;
+
+/// Most completions that are asked for in one request, and most that are read of an answer: a server may send millions.
+pub(super) const CHOICES_MAX: u32 = 1 << 10;
 
 /// Fields of a request that options set; `--body` may not.
 pub(super) const OWN_FIELDS: [&str; 9] =
@@ -103,9 +111,44 @@ pub(super) struct Answer {
 
 #[derive(Deserialize)]
 struct AnswerJson {
-    choices: Option<Vec<ChoiceJson>>,
+    choices: Option<ChoicesJson>,
     usage: Option<UsageJson>,
     error: Option<Value>,
+}
+
+/// The first [`CHOICES_MAX`] choices, and how many there are.
+struct ChoicesJson {
+    first: Vec<ChoiceJson>,
+    count: usize,
+}
+
+impl<'de> Deserialize<'de> for ChoicesJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(FirstChoices)
+    }
+}
+
+struct FirstChoices;
+
+impl<'de> Visitor<'de> for FirstChoices {
+    type Value = ChoicesJson;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a sequence")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<ChoicesJson, A::Error> {
+        let mut first = Vec::new();
+        while first.len() < CHOICES_MAX as usize {
+            let Some(choice) = sequence.next_element()? else { break };
+            first.push(choice);
+        }
+        let mut count = first.len();
+        while sequence.next_element::<IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok(ChoicesJson { first, count })
+    }
 }
 
 #[derive(Deserialize)]
@@ -140,11 +183,11 @@ impl Answer {
         if let Some(error) = answer.error.filter(|error| !error.is_null()) {
             return Err(format!("reports an error: {}", shown(error.to_string().as_bytes())));
         }
-        let Some(mut choices) = answer.choices else {
+        let Some(ChoicesJson { first: mut choices, count }) = answer.choices else {
             return Err(format!("has no `choices`: {}", shown(body)));
         };
-        if choices.len() != wanted {
-            return Err(format!("has {} `choices` where {wanted} were asked for", choices.len()));
+        if count != wanted {
+            return Err(format!("has {count} `choices` where {wanted} were asked for"));
         }
         // A server may send them in any order; without `index` they count as sent in order.
         for (position, choice) in choices.iter_mut().enumerate() {
@@ -313,6 +356,15 @@ mod tests {
         ] {
             assert_eq!(read(&choice(fields), Api::Chat, 1), Err(said.to_owned()));
         }
+    }
+
+    #[test]
+    fn choices_beyond_those_that_may_be_asked_for_are_counted_and_not_read() {
+        // Were they read, the one that is no choice would be refused as that.
+        let choice = |more: &str| format!(r#"{{"text": "a", "finish_reason": "stop"}}{more}"#);
+        let body = format!(r#"{{"choices": [{}7, []]}}"#, choice(", ").repeat(CHOICES_MAX as usize));
+        let said = format!("has {} `choices` where 2 were asked for", CHOICES_MAX + 2);
+        assert_eq!(read(&body, Api::Completions, 2), Err(said));
     }
 
     #[test]
