@@ -86,6 +86,11 @@ impl Client {
         Self { agent: config.into(), url, authorization: key.map(|key| format!("Bearer {key}")) }
     }
 
+    /// Where requests go.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The body of the server's answer to `body`, which is JSON.
     pub(super) fn post(&self, body: &[u8]) -> Result<Vec<u8>, Failure> {
         let mut request = self.agent.post(&self.url).header("content-type", "application/json");

@@ -23,6 +23,9 @@ use super::{
 /// How long a waiting worker sleeps before it looks whether the work has ended.
 const NAP: Duration = Duration::from_millis(50);
 
+/// Most bytes of a completion for each token that it may have: the longest tokens of known vocabularies have a few hundred.
+const TOKEN_BYTES_MAX: u64 = 1 << 10;
+
 /// One request: neighbouring completions of one problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ask {
@@ -176,6 +179,15 @@ fn counted(answer: Answer, remote: &Remote, completion_tokens_max: u32) -> Resul
     let alone = answer.choices.len() == 1;
     let by_server = answer.completion_tokens.filter(|_| alone);
     let completion = |Choice { text, stop }: Choice| {
+        let bytes_max = TOKEN_BYTES_MAX * u64::from(completion_tokens_max);
+        if text.len() as u64 > bytes_max {
+            return Err(format!(
+                "of {} has a text of {} bytes, and `max_tokens` = {completion_tokens_max} allows {bytes_max}; check \
+                 that the server heeds `max_tokens`",
+                remote.client.url(),
+                text.len()
+            ));
+        }
         // No text is made of no tokens, whatever a server says.
         let (tokens, tokens_from) = match (by_server.filter(|&tokens| tokens > 0 || text.is_empty()), &remote.tokenizer)
         {

@@ -271,6 +271,18 @@ fn a_completion_longer_than_its_limit_is_no_answer() {
 }
 
 #[test]
+fn a_text_that_no_so_many_tokens_have_is_no_answer_whatever_the_server_counts() {
+    let text = |received: &Received| "1".repeat((32 << 10) + number(received) as usize);
+    let server = Server::start(move |received| Play::completion(received, &text(received), 1));
+    let scratch = scratch();
+    let ran = scratch.run(&eval(&server.address(), &["--limit", "2"]));
+    let said =
+        "has a text of 32769 bytes, and `max_tokens` = 32 allows 32768; check that the server heeds `max_tokens`";
+    assert_fails(&ran, &["warning: problem p1, completion 0: the answer of http://127.0.0.1:", said]);
+    assert_eq!(fields(&records(&scratch), "problem"), ["p0"]);
+}
+
+#[test]
 fn options_of_a_server_that_do_not_fit_together_are_refused() {
     let scratch = scratch();
     let address = "http://127.0.0.1:1/v1";
