@@ -3,8 +3,9 @@
 
 mod fabricated;
 
+use allocation_counter::measure;
 use record::{
-    RunDirectory, ShaperMetrics, WarningMetrics,
+    EvaluationSummary, RunDirectory, ShaperMetrics, WarningMetrics,
     report::{ReportOptions, Source, arm_table, arm_table_on, html},
     write,
 };
@@ -235,4 +236,20 @@ fn what_cannot_be_reported_is_refused_with_a_remedy() {
     assert!(twice.contains("second run of the arm `GRPO` with seed 0") && twice.contains("leave one"), "{twice}");
     let unknown = arm_table_on(&[run], "math-500").expect_err("no such benchmark").to_string();
     assert!(unknown.contains("`math-500`; choose one of `ring-held-out`"), "{unknown}");
+}
+
+#[test]
+fn the_runs_of_a_report_are_read_once_however_many_benchmarks_they_name() {
+    let run = run(&directory("benchmarks"), &ARMS[0], 0, Extent { steps: 2, steps_done: 2, evaluate_every: Some(2) });
+    let evaluation = run.evaluations().expect("the evaluations").remove(0);
+    let allocations = |benchmarks: usize| {
+        let named = |index| EvaluationSummary { benchmark: format!("b{index}"), ..evaluation.clone() };
+        let lines = write::json_lines(&(0..benchmarks).map(named).collect::<Vec<_>>());
+        write::replace(&run.root().join("evaluations.jsonl"), &lines).expect("the evaluations");
+        let work = measure(|| drop(html(std::slice::from_ref(&run), &options()).expect("a report")));
+        work.count_total
+    };
+    // Twice as many take twice as much at most; read once for each name, they take four times as much.
+    let (fewer, more) = (allocations(100), allocations(200));
+    assert!(more < 5 * fewer / 2, "{fewer} and {more} allocations");
 }

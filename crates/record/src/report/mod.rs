@@ -51,7 +51,7 @@ pub struct ReportOptions {
 /// [`RecordError`] when no run is given, two runs share arm and seed, no run was evaluated on the benchmark asked for,
 /// or a file is malformed.
 pub fn html(runs: &[RunDirectory], options: &ReportOptions) -> Result<String, RecordError> {
-    let comparison = Comparison::read(runs, options.benchmark.as_deref())?;
+    let mut comparison = Comparison::read(runs, options.benchmark.as_deref())?;
     let mut page = Markup::default();
     page.put(format_args!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -67,9 +67,12 @@ pub fn html(runs: &[RunDirectory], options: &ReportOptions) -> Result<String, Re
     tables::unfinished(&comparison, &mut page);
     figures::outcomes(&comparison, &mut page);
     states::section(&comparison, &mut page);
-    for other in &comparison.benchmarks_left_out {
-        states::section(&Comparison::read(runs, Some(other))?, &mut page);
+    let benchmark = comparison.benchmark.clone();
+    for other in comparison.benchmarks_left_out.clone() {
+        comparison.turn_to(Some(other));
+        states::section(&comparison, &mut page);
     }
+    comparison.turn_to(benchmark);
     collapse::section(&comparison, &mut page);
     ablations::section(&comparison, &mut page)?;
     training::section(&comparison, &mut page);

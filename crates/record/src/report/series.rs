@@ -1,6 +1,9 @@
 //! Runs put together by arm, and their measurements as series over steps with their spread over seeds.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem::take,
+};
 
 use crate::{EvaluationSummary, RecordError, RunDirectory, RunHeader, StepMetrics};
 
@@ -27,6 +30,8 @@ pub(super) struct Run {
     pub(super) metrics: Vec<StepMetrics>,
     /// Evaluations on the benchmark reported on, by step; the last one made of each step.
     pub(super) evaluations: Vec<EvaluationSummary>,
+    /// The same on every other benchmark, by name.
+    others: BTreeMap<String, Vec<EvaluationSummary>>,
 }
 
 /// The runs of one arm, by seed.
@@ -88,6 +93,7 @@ impl Run {
             header: directory.header()?,
             metrics: directory.metrics()?,
             evaluations: Vec::new(),
+            others: BTreeMap::new(),
         };
         Ok((run, directory.evaluations()?))
     }
@@ -152,7 +158,7 @@ impl Comparison {
         let benchmark = chosen(&named, benchmark)?;
         let mut arms: Vec<Arm> = Vec::new();
         for (mut run, evaluations) in read {
-            run.evaluations = of_benchmark(evaluations, benchmark.as_deref());
+            run.others = by_benchmark(evaluations);
             match arms.iter_mut().find(|arm| arm.name == run.header.arm) {
                 Some(arm) => arm.runs.push(run),
                 None => arms.push(Arm { name: run.header.arm.clone(), runs: vec![run] }),
@@ -166,7 +172,19 @@ impl Comparison {
         let benchmarks_left_out =
             named.into_iter().map(|(name, _)| name).filter(|name| Some(name) != benchmark.as_ref()).collect();
         let steps_per_point = steps.div_ceil(TRAINING_POINTS_MAX).max(1);
-        Ok(Self { arms, benchmark, benchmarks_left_out, steps_per_point })
+        let mut comparison = Self { arms, benchmark: None, benchmarks_left_out, steps_per_point };
+        comparison.turn_to(benchmark);
+        Ok(comparison)
+    }
+
+    /// Reports on `benchmark` from here on, without reading the runs again: their files may name many.
+    pub(super) fn turn_to(&mut self, benchmark: Option<String>) {
+        for run in self.arms.iter_mut().flat_map(|arm| &mut arm.runs) {
+            let before = take(&mut run.evaluations);
+            run.others.extend(self.benchmark.clone().map(|name| (name, before)));
+            run.evaluations = benchmark.as_ref().and_then(|name| run.others.remove(name)).unwrap_or_default();
+        }
+        self.benchmark = benchmark;
     }
 
     /// Every run of every arm.
@@ -190,17 +208,15 @@ impl Comparison {
 /// Benchmarks with the number of runs evaluated on each, in order of first appearance.
 fn benchmarks(read: &[(Run, Vec<EvaluationSummary>)]) -> Vec<(String, usize)> {
     let mut counts: Vec<(String, usize)> = Vec::new();
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, evaluations) in read {
-        let mut of_run: Vec<&str> = evaluations.iter().map(|row| row.benchmark.as_str()).collect();
-        of_run.sort_unstable();
-        of_run.dedup();
+        let mut of_run = BTreeSet::new();
         for row in evaluations {
-            if !counts.iter().any(|(name, _)| *name == row.benchmark) {
+            let place = *places.entry(&row.benchmark).or_insert_with(|| {
                 counts.push((row.benchmark.clone(), 0));
-            }
-        }
-        for (_, count) in counts.iter_mut().filter(|(name, _)| of_run.contains(&name.as_str())) {
-            *count += 1;
+                counts.len() - 1
+            });
+            counts[place].1 += usize::from(of_run.insert(place));
         }
     }
     counts
@@ -223,10 +239,13 @@ fn chosen(named: &[(String, usize)], asked: Option<&str>) -> Result<Option<Strin
     Err(RecordError::Report { message: format!("no run was evaluated on the benchmark `{asked}`; {remedy}") })
 }
 
-/// Evaluations on `benchmark` by step. Of two at the same step the later one counts: its records replaced the other's.
-fn of_benchmark(evaluations: Vec<EvaluationSummary>, benchmark: Option<&str>) -> Vec<EvaluationSummary> {
-    let of_benchmark = evaluations.into_iter().filter(|row| Some(row.benchmark.as_str()) == benchmark);
-    of_benchmark.map(|row| (row.step, row)).collect::<BTreeMap<_, _>>().into_values().collect()
+/// Evaluations on each benchmark by step. Of two at the same step the later one counts: its records replaced the other's.
+fn by_benchmark(evaluations: Vec<EvaluationSummary>) -> BTreeMap<String, Vec<EvaluationSummary>> {
+    let mut by_step: BTreeMap<String, BTreeMap<u64, EvaluationSummary>> = BTreeMap::new();
+    for row in evaluations {
+        by_step.entry(row.benchmark.clone()).or_default().insert(row.step, row);
+    }
+    by_step.into_iter().map(|(name, rows)| (name, rows.into_values().collect())).collect()
 }
 
 fn refuse_repeated_seed(arm: &Arm) -> Result<(), RecordError> {
