@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow, bail};
 use rl::plain_decimal;
-use serde::Serialize;
+use serde::{Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use verify::{Extraction, Gold, Verdict, check};
 
@@ -12,6 +12,12 @@ use super::lines::{LINE_BYTES_MAX, Line, Text};
 
 /// Names of fields that a message lists at most.
 const FIELDS_LISTED: usize = 12;
+
+/// Most completions of a row.
+const COMPLETIONS_MAX: usize = 1 << 16;
+
+/// Most bytes of id and gold answer in the verdicts of a row together, which repeat both.
+const REPEATED_BYTES_MAX: usize = 64 << 20;
 
 /// Which fields of a row hold what.
 #[derive(Debug, Clone, clap::Args)]
@@ -87,6 +93,7 @@ pub(super) fn judge(line: &Line, fields: &FieldArguments, extraction: &Extractio
     if stops.len() != completions.len() {
         bail!("has {} completions and {} ends; give each completion its own", completions.len(), stops.len());
     }
+    refuse_repetition(id.as_deref().unwrap_or_default().len() + gold.text().len(), completions.len())?;
     let judgement = |(sample, (completion, stop)): (usize, (&String, &String))| {
         let check = check(completion, &gold, extraction);
         Judgement {
@@ -101,6 +108,18 @@ pub(super) fn judge(line: &Line, fields: &FieldArguments, extraction: &Extractio
         }
     };
     Ok(Some(completions.iter().zip(&stops).enumerate().map(judgement).collect()))
+}
+
+/// Refuses a short row that would become a long output.
+fn refuse_repetition(bytes: usize, completions: usize) -> Result<()> {
+    if bytes.saturating_mul(completions) > REPEATED_BYTES_MAX {
+        bail!(
+            "has {completions} completions, whose verdicts would each repeat an id and a gold answer of {bytes} bytes, and \
+             {} MiB are allowed together; shorten them, or give each completion a row of its own",
+            REPEATED_BYTES_MAX >> 20
+        );
+    }
+    Ok(())
 }
 
 /// The fields of a row, their values not yet read.
@@ -131,6 +150,11 @@ impl<'a> Row<'a> {
         let value = self.value(option, field)?;
         if let Ok(text) = serde_json::from_str::<String>(value.get()) {
             return Ok(vec![text]);
+        }
+        // Counted before they are read: an empty text takes ten times as much memory as it does of a line.
+        let count = serde_json::from_str::<Vec<IgnoredAny>>(value.get()).map_or(0, |all| all.len());
+        if count > COMPLETIONS_MAX {
+            return Err(self.failure(option, field, &format!("is a list of {count}, and {COMPLETIONS_MAX} are read")));
         }
         match serde_json::from_str::<Vec<String>>(value.get()) {
             Ok(texts) if texts.is_empty() => Err(self.failure(option, field, "is an empty list")),
@@ -206,9 +230,28 @@ mod tests {
             let message = judged(row).unwrap_err().to_string();
             assert!(message.starts_with(said), "{row}: {message}");
         }
+        let many = vec![""; COMPLETIONS_MAX + 1];
+        let row = serde_json::json!({"gold": 1, "completion": many}).to_string();
+        let message = judged(&row).unwrap_err().to_string();
+        assert!(message.starts_with("field `completion` is a list of 65537, and 65536 are read"), "{message}");
         let line = Line { number: 1, text: Text::Whole(b"{\"a\": \"\xff\"}".to_vec()) };
         let fields = FieldArguments { completion: "a".into(), gold: "a".into(), id: None, stop: None };
         let message = judge(&line, &fields, &Extraction::Auto {}).unwrap_err().to_string();
         assert_eq!(message, "is not UTF-8 from byte 7 on; write it in UTF-8");
+    }
+
+    #[test]
+    fn a_row_whose_verdicts_would_repeat_a_long_id_too_often_is_refused() {
+        let fields =
+            FieldArguments { completion: "completion".into(), gold: "gold".into(), id: Some("id".into()), stop: None };
+        let judged = |completions: usize| {
+            let row = serde_json::json!({"gold": 1, "id": "i".repeat(1 << 20), "completion": vec![""; completions]});
+            judge(&Line { number: 1, text: Text::Whole(row.to_string().into_bytes()) }, &fields, &Extraction::Auto {})
+        };
+        assert_eq!(judged(63).unwrap().unwrap().len(), 63);
+        let message = judged(64).unwrap_err().to_string();
+        let said =
+            "has 64 completions, whose verdicts would each repeat an id and a gold answer of 1048577 bytes, and 64 MiB";
+        assert!(message.starts_with(said), "{message}");
     }
 }
