@@ -91,14 +91,33 @@ pub fn sign_flip_test(differences: &[i64], seed: u64) -> SignFlipTest {
 }
 
 /// The chance that |Σ ± size| ≥ `observed`. A sum of signed sizes is the sum of all less twice that of the flipped, so
-/// the distribution of the flipped is added up, one size after the other.
+/// it is that of the flipped that counts.
 fn exact_p_value(sizes: &[u64], observed: u64) -> f64 {
     let all: u64 = sizes.iter().sum();
     if observed == 0 {
         return 1.0;
     }
     // Flipped sums up to this are as extreme on one side; the other side is as likely.
-    let flipped_max = ((all - observed) / 2) as usize;
+    let flipped_max = (all - observed) / 2;
+    // Two problems of many tokens have no more than four sums, however large these are.
+    let assignments = 1_u64.checked_shl(sizes.len() as u32).unwrap_or(u64::MAX);
+    let one_side = if assignments <= flipped_max {
+        let extreme = (0..assignments).filter(|&flipped| sum_of(sizes, flipped) <= flipped_max);
+        extreme.count() as f64 / assignments as f64
+    } else {
+        chance_up_to(flipped_max as usize, sizes)
+    };
+    (2.0 * one_side).min(1.0)
+}
+
+/// The sum of the sizes whose bits are set in `flipped`.
+fn sum_of(sizes: &[u64], flipped: u64) -> u64 {
+    sizes.iter().enumerate().map(|(place, size)| if flipped >> place & 1 == 1 { *size } else { 0 }).sum()
+}
+
+/// The chance that the flipped sizes, each with equal chance, add up to `flipped_max` at most: the distribution of their
+/// sum, one size after the other.
+fn chance_up_to(flipped_max: usize, sizes: &[u64]) -> f64 {
     let mut chances = vec![0.0; flipped_max + 1];
     chances[0] = 1.0;
     for &size in sizes {
@@ -108,7 +127,7 @@ fn exact_p_value(sizes: &[u64], observed: u64) -> f64 {
             chances[sum] = f64::midpoint(chances[sum], from);
         }
     }
-    (2.0 * chances.iter().sum::<f64>()).min(1.0)
+    chances.iter().sum()
 }
 
 fn greatest_common_divisor(a: u64, b: u64) -> u64 {
@@ -117,6 +136,8 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use allocation_counter::measure;
+
     use super::*;
 
     #[track_caller]
@@ -166,6 +187,27 @@ mod tests {
             let test = sign_flip_test(&differences, 0);
             assert_near(test.p_value, expected, 1e-12);
             assert_eq!(test.method, SignFlipMethod::Exact, "{differences:?}");
+        }
+    }
+
+    #[test]
+    fn few_differences_take_little_memory_however_large_they_are() {
+        // By hand: |±99,000,000 ± 98,999,999| is 1 at least; of ±60,000,000 ± 30,000,001 ± 20,000,000 two of eight are as
+        // far from 0 as their sum, and four as the sum with the last one taken away.
+        for (differences, expected) in [
+            (vec![99_000_000, -98_999_999], 1.0),
+            (vec![60_000_000, 30_000_001, 20_000_000], 0.25),
+            (vec![60_000_000, 30_000_001, -20_000_000], 0.5),
+            (vec![4_294_967_295], 1.0),
+        ] {
+            let mut test = None;
+            let work = measure(|| test = Some(sign_flip_test(&differences, 0)));
+            assert_eq!(
+                test,
+                Some(SignFlipTest { p_value: expected, method: SignFlipMethod::Exact }),
+                "{differences:?}"
+            );
+            assert!(work.bytes_max < 1 << 10, "{differences:?}: {} bytes", work.bytes_max);
         }
     }
 
