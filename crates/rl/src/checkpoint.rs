@@ -61,7 +61,7 @@ pub(crate) struct State {
 
 impl State {
     /// Refuses counts that no run comes to, with which nobody could count on.
-    fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let counts = [
             ("step", self.step, STEPS_MAX),
             ("updates", self.updates, 1 << 50),

@@ -5,15 +5,15 @@
 //! now and said.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 use record::{
-    EvaluationRecord, EvaluationSummary, RecordError, RunDirectory, RunHeader, RunLock, SCHEMA_VERSION, Versioned,
-    manifest, read, write,
+    EvaluationRecord, EvaluationSummary, RecordError, RunDirectory, RunHeader, RunLock, SCHEMA_VERSION, STEPS_MAX,
+    Versioned, manifest, read, write,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -86,51 +86,98 @@ fn inputs(
     }
 }
 
+/// What a line of `evaluations.jsonl` says in every schema.
+#[derive(Debug, Deserialize)]
+struct AnySummary {
+    step: u64,
+    benchmark: String,
+    problems: usize,
+    samples: u32,
+    temperature: f64,
+    #[serde(default = "all_mass")]
+    top_p: f64,
+    completion_tokens_max: u32,
+    seed: u64,
+}
+
+/// Before there was `top_p`, all of it was kept.
+const fn all_mass() -> f64 {
+    1.0
+}
+
 /// Adds to records and summaries what schema 1 did not have.
 fn evaluations(root: &Path) -> Result<(), RlError> {
     let path = root.join("evaluations.jsonl");
-    let mut summaries = String::new();
-    for line in lines(&path)? {
-        let old: Map<String, Value> = serde_json::from_str(&line).map_err(|error| malformed(&path, &error))?;
-        let text = |field: &str| old.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let number = |field: &str| old.get(field).and_then(Value::as_u64).unwrap_or_default();
-        let real = |field: &str| old.get(field).and_then(Value::as_f64).unwrap_or_default();
-        if text("benchmark").contains(['/', '\\', '\0']) {
-            let message = format!("names the benchmark `{}`, which is no part of a file name", text("benchmark"));
-            return Err(RlError::File { path, message });
+    let (mut summaries, mut known) = (String::new(), BTreeSet::new());
+    for (index, line) in lines(&path)?.into_iter().enumerate() {
+        let wrong = |message| RecordError::Malformed { path: path.clone(), line: index + 1, message };
+        let summary: AnySummary = serde_json::from_str(&line).map_err(|error| wrong(error.to_string()))?;
+        let AnySummary { step, benchmark, .. } = &summary;
+        if *step > STEPS_MAX {
+            return Err(wrong(format!("`step` is {step}, and no run comes to more than {STEPS_MAX}")).into());
         }
-        let plain = root.join(format!("evaluations/step-{:06}-{}.jsonl", number("step"), text("benchmark")));
+        if benchmark.contains(['/', '\\', '\0']) {
+            return Err(wrong(format!("names the benchmark `{benchmark}`, which is no part of a file name")).into());
+        }
+        let plain = root.join(format!("evaluations/step-{step:06}-{benchmark}.jsonl"));
+        if !known.insert(plain.clone()) {
+            let message = format!("is a second evaluation on `{benchmark}` at step {step}; remove one of the lines");
+            return Err(wrong(message).into());
+        }
         let records = records(&plain)?;
         if serde_json::from_str::<EvaluationSummary>(&line).is_ok() {
             summaries.extend([line.as_str(), "\n"]);
             continue;
         }
+        refuse_others(&records, &summary).map_err(|message| RlError::File { path: plain, message })?;
         let settings = EvaluationSettings {
-            step: number("step"),
-            benchmark: text("benchmark"),
-            samples: number("samples") as u32,
-            temperature: real("temperature"),
-            top_p: old.get("top_p").and_then(Value::as_f64).unwrap_or(1.0),
-            completion_tokens_max: number("completion_tokens_max") as u32,
-            seed: number("seed"),
+            step: summary.step,
+            benchmark: summary.benchmark,
+            samples: summary.samples,
+            temperature: summary.temperature,
+            top_p: summary.top_p,
+            completion_tokens_max: summary.completion_tokens_max,
+            seed: summary.seed,
         };
-        let problems = records.iter().map(|record| &record.problem).collect::<std::collections::BTreeSet<_>>().len();
-        if problems as u64 != number("problems") {
-            let message = format!(
-                "has {problems} problems where evaluations.jsonl says {}; put the file back",
-                number("problems")
-            );
-            return Err(RlError::File { path: plain, message });
-        }
         summaries.push_str(&json_line(&summarise(&records, &settings)));
     }
     Ok(write::replace(&path, summaries.as_bytes())?)
+}
+
+/// Refuses records that are not those that their line says.
+fn refuse_others(records: &[EvaluationRecord], summary: &AnySummary) -> Result<(), String> {
+    let AnySummary { problems, samples, .. } = *summary;
+    let mut by_problem: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+    for EvaluationRecord { problem, sample, .. } in records {
+        let is_new = by_problem.entry(problem).or_default().insert(*sample);
+        if *sample >= samples || !is_new {
+            return Err(format!(
+                "has completion {sample} of problem `{problem}` twice, or more than the {samples} that evaluations.jsonl \
+                 says; put the file back"
+            ));
+        }
+    }
+    if by_problem.len() != problems || problems == 0 {
+        let found = by_problem.len();
+        return Err(format!("has {found} problems where evaluations.jsonl says {problems}; put the file back"));
+    }
+    match by_problem.iter().find(|(_, known)| known.len() != samples as usize) {
+        Some((problem, known)) => Err(format!(
+            "has {} completions of problem `{problem}` where evaluations.jsonl says {samples}; put the file back",
+            known.len()
+        )),
+        None => Ok(()),
+    }
 }
 
 /// The records in `plain`, or in its compressed form where an earlier attempt made that, with the fields of this version.
 fn records(plain: &Path) -> Result<Vec<EvaluationRecord>, RlError> {
     let compressed = plain.with_extension("jsonl.gz");
     let path = if plain.exists() { plain } else { &compressed };
+    if !path.exists() {
+        let message = "is missing, and evaluations.jsonl has a line of it; put the file back".into();
+        return Err(RlError::File { path: plain.to_owned(), message });
+    }
     let record = |line: String| {
         let mut fields: Map<String, Value> = serde_json::from_str(&line).map_err(|error| malformed(path, &error))?;
         fields.entry("tokens_from").or_insert("engine".into());
@@ -161,9 +208,10 @@ fn checkpoints(directory: &Path, prompts_per_step: u64) -> Result<(), RlError> {
         let mut fields: Map<String, Value> = read_json(&path)?;
         let steps = fields.get("step").and_then(Value::as_u64).unwrap_or_default();
         fields.entry("detours").or_insert(0.into());
-        fields.entry("problems_taken").or_insert((steps * prompts_per_step).into());
+        fields.entry("problems_taken").or_insert(steps.saturating_mul(prompts_per_step).into());
         fields.entry("shaper").or_insert(json!({ "nothing": {} }));
         let state: State = serde_json::from_value(Value::Object(fields)).map_err(|error| malformed(&path, &error))?;
+        state.check().map_err(|message| RlError::File { path: path.clone(), message })?;
         write::replace(&path, json_line(&state).trim_end().as_bytes())?;
         manifest::write(&directory.join(name))?;
     }

@@ -503,3 +503,64 @@ fn run_directories_of_older_schemas_are_refused_with_the_command_that_converts_t
     let refused = message(convert(&world.path("schema-1"), resolve));
     assert!(refused.contains("is of schema 4, and schemas 1 and 2 are converted; use a later version"), "{refused}");
 }
+
+#[test]
+fn files_of_an_older_run_that_do_not_fit_each_other_are_refused_by_name() {
+    let world = World::untrained();
+    let run = world.run("run", &["train.steps=1"]);
+    age(&run, 1);
+    let resolve = |model: &str| Ok(world.path(model));
+    let [lines, records, state] =
+        ["evaluations.jsonl", "evaluations/step-000000-held-out.jsonl", "checkpoints/step-000001/state.json"]
+            .map(|name| run.root().join(name));
+    let [line, first, all] = [&lines, &records, &records].map(|path| fs::read_to_string(path).unwrap());
+    let (line, first) = (line.lines().next().unwrap(), first.lines().next().unwrap());
+    let with = |old: &str, new: &str| {
+        assert!(line.contains(old), "{old} is not in {line}");
+        line.replace(old, new) + "\n"
+    };
+    for (path, changed, said) in [
+        (&records, String::new(), "has 0 problems where evaluations.jsonl says 8; put the file back"),
+        (&records, format!("{first}\n"), "has 1 problems where evaluations.jsonl says 8"),
+        (&records, format!("{all}{first}\n"), "has completion 0 of problem `walk-0` twice"),
+        (
+            &records,
+            all.replacen("\"sample\":1", "\"sample\":2", 1),
+            "has completion 2 of problem `walk-0` twice, or more",
+        ),
+        (
+            &records,
+            all.split_once('\n').unwrap().1.to_owned(),
+            "has 1 completions of problem `walk-0` where evaluations",
+        ),
+        (&lines, with("\"samples\":2", "\"samples\":4294967298"), "evaluations.jsonl, line 1: invalid value"),
+        (&lines, with("\"samples\":2,", ""), "evaluations.jsonl, line 1: missing field `samples`"),
+        (&lines, with("\"step\":0", "\"step\":1099511627777"), "line 1: `step` is 1099511627777, and no run comes to"),
+        (&lines, with("\"step\":0", "\"step\":7"), "step-000007-held-out.jsonl: is missing, and evaluations.jsonl has"),
+        (&lines, format!("{line}\n{line}\n"), "line 2: is a second evaluation on `held-out` at step 0; remove one"),
+        (&state, "{\"step\":18446744073709551615,\"updates\":1}".into(), "state.json: `step` is 18446744073709551615"),
+    ] {
+        let whole = fs::read(path).unwrap();
+        write::replace(path, changed.as_bytes()).unwrap();
+        let refused = message(convert(run.root(), resolve));
+        assert!(refused.contains(said), "{refused}");
+        assert!(refused.contains(&run.root().display().to_string()), "{refused}");
+        write::replace(path, &whole).unwrap();
+        write::replace(&records, all.as_bytes()).unwrap();
+    }
+    assert!(convert(run.root(), resolve).unwrap().is_some());
+}
+
+#[test]
+fn a_record_file_of_an_older_run_that_is_missing_is_refused_by_name() {
+    let world = World::untrained();
+    let run = world.run("run", &["train.steps=1"]);
+    // The lines of schema 2 are those of this one, and say nothing of their records.
+    age(&run, 2);
+    let records = run.root().join("evaluations/step-000000-held-out.jsonl");
+    write::remove(&records).unwrap();
+    let refused = message(convert(run.root(), |model: &str| Ok(world.path(model))));
+    let said = format!("{}: is missing, and evaluations.jsonl has a line of it; put the file back", records.display());
+    assert_eq!(refused, said);
+    assert!(!records.with_extension("jsonl.gz").exists());
+}
