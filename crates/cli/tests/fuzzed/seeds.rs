@@ -6,7 +6,10 @@ use model::{StoredType, TensorView, write_tensors};
 use rl::task::RING;
 use serde_json::{Value, json};
 
-use crate::readers::record::{RUN_FILES, evaluation_files, run};
+use crate::readers::{
+    convert,
+    record::{RUN_FILES, evaluation_files, run},
+};
 
 /// Bytes of a seed, at most: a corpus of small inputs is tried more often.
 const SEED_BYTES_MAX: usize = 4_000;
@@ -56,6 +59,7 @@ pub(crate) fn seeds(target: &str) -> Vec<Vec<u8>> {
         "evaluation-directory" => {
             evaluation_files().iter().map(|(name, text)| [name.as_bytes(), b"\n", &**text].concat()).collect()
         }
+        "convert" => convert::files().iter().map(|(name, text)| [name.as_bytes(), b"\n", &**text].concat()).collect(),
         "rollouts-gz" => run_files()
             .into_iter()
             .filter(|(name, _)| name.starts_with("rollouts"))

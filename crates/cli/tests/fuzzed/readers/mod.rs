@@ -5,6 +5,7 @@
 //! and memory stays within a bound. What is read holds what its target says.
 
 mod config;
+pub(crate) mod convert;
 mod model;
 mod problem;
 pub(crate) mod record;
@@ -50,7 +51,7 @@ impl Target {
 }
 
 /// Every reader of bytes from outside, but for the verifier's, which has targets of its own.
-pub(crate) const TARGETS: [Target; 19] = [
+pub(crate) const TARGETS: [Target; 20] = [
     Target::new("safetensors", model::safetensors),
     Target::new("safetensors-index", model::safetensors_index),
     Target::new("gguf", model::gguf),
@@ -71,6 +72,7 @@ pub(crate) const TARGETS: [Target; 19] = [
     Target::new("checkpoint-state", record::state),
     Target::new("server-answer", server::answer),
     Target::new("adapter-config", model::adapter_config),
+    Target::new("convert", convert::older_run),
 ];
 
 /// A directory of this thread, which each target puts its files in.
