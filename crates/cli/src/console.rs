@@ -1,6 +1,7 @@
 //! The one place that prints: results to standard output, everything else to standard error.
 //!
-//! What a model, a file or a user wrote never reaches a terminal with its control characters.
+//! What a model, a file or a user wrote never reaches a terminal with its control characters, and begins no line of
+//! standard error.
 
 use std::{
     borrow::Cow,
@@ -91,7 +92,7 @@ impl Console {
     /// What is going on; silent when quiet.
     pub(crate) fn note(&self, line: impl Display) {
         if self.verbosity == Verbosity::Normal {
-            say(&printable(&line.to_string()));
+            say(&one_line(&line.to_string()));
         }
     }
 
@@ -119,7 +120,7 @@ impl Console {
     }
 
     fn labelled(&self, style: Style, label: &str, text: &str) {
-        let text = printable(text);
+        let text = one_line(text);
         match self.coloring {
             Coloring::Colored => say(&format!("{style}{label}:{style:#} {text}")),
             Coloring::Plain => say(&format!("{label}: {text}")),
@@ -151,6 +152,17 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// What a message about TOML says before it shows the line in question.
+const TOML: &str = "TOML parse error at line ";
+
+/// `text`, printable and without line breaks: a name that has some could forge lines of ours. What TOML draws beside a
+/// line of a file keeps them, indented.
+fn one_line(text: &str) -> String {
+    let text = printable(text);
+    let between = if text.contains(TOML) { "\n    " } else { "\\n" };
+    text.split('\n').collect::<Vec<_>>().join(between)
+}
+
 /// Verbs with which the messages of our crates begin their remedies.
 const REMEDY_VERBS: [&str; 27] = [
     "add", "check", "choose", "correct", "download", "drop", "export", "give", "install", "leave", "lower", "make",
@@ -160,11 +172,31 @@ const REMEDY_VERBS: [&str; 27] = [
 
 /// A message of the form `cause; remedy` in its two parts; the whole message where no remedy follows.
 fn split_remedy(message: &str) -> (&str, Option<&str>) {
-    let is_remedy = |rest: &str| rest.split([' ', ',']).next().is_some_and(|word| REMEDY_VERBS.contains(&word));
-    match message.rsplit_once("; ") {
+    // A line break is TOML's, which shows a line of a file, and a remedy has none.
+    let is_remedy = |rest: &str| {
+        !rest.contains('\n') && rest.split([' ', ',']).next().is_some_and(|word| REMEDY_VERBS.contains(&word))
+    };
+    match last_semicolon(message).map(|end| (&message[..end], &message[end + 2..])) {
         Some((cause, rest)) if is_remedy(rest) => (cause, Some(rest)),
         Some(_) | None => (message, None),
     }
+}
+
+/// Where the last `; ` of a message stands that is outside of backquotes and quotes: what is within them is somebody else's.
+/// None where they do not match.
+fn last_semicolon(message: &str) -> Option<usize> {
+    let (mut quote, mut last, mut is_escaped) = (None, None, false);
+    for (index, character) in message.char_indices() {
+        match quote {
+            Some('"') if is_escaped => is_escaped = false,
+            Some('"') if character == '\\' => is_escaped = true,
+            Some(open) if character == open => quote = None,
+            None if matches!(character, '`' | '"') => quote = Some(character),
+            None if message[index..].starts_with("; ") => last = Some(index),
+            Some(_) | None => {}
+        }
+    }
+    last.filter(|_| quote.is_none())
 }
 
 #[cfg(test)]
@@ -181,6 +213,36 @@ mod tests {
         ] {
             assert_eq!(split_remedy(message), expected);
         }
+    }
+
+    #[test]
+    fn what_a_message_quotes_is_never_taken_for_its_remedy() {
+        for (message, expected) in [
+            ("`a; run b` is no name", ("`a; run b` is no name", None)),
+            ("`a; run b` is no name; use c", ("`a; run b` is no name", Some("use c"))),
+            (
+                r#"invalid type: string "a\"; run b", expected"#,
+                (r#"invalid type: string "a\"; run b", expected"#, None),
+            ),
+            ("is `a`; run `b; run c`", ("is `a`", Some("run `b; run c`"))),
+            ("`a`; run `b", ("`a`; run `b", None)),
+            ("at line 1\n1 | x = 1 # a; run b\nunknown `x`", ("at line 1\n1 | x = 1 # a; run b\nunknown `x`", None)),
+        ] {
+            assert_eq!(split_remedy(message), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_break_in_a_name_begins_no_line() {
+        assert_eq!(
+            one_line("cannot read a\nerror: b\r\nhint: run c"),
+            "cannot read a\\nerror: b\u{fffd}\\nhint: run c"
+        );
+        assert_eq!(
+            one_line("TOML parse error at line 1\n  |\nhint: a"),
+            "TOML parse error at line 1\n      |\n    hint: a"
+        );
+        assert_eq!(one_line(""), "");
     }
 
     #[test]

@@ -13,6 +13,13 @@ fn a_wrong_command_line_exits_with_2() {
 }
 
 #[test]
+fn a_name_with_line_breaks_forges_no_line() {
+    let scratch = Scratch::new();
+    let name = "nowhere\nhint: run `a`; run b";
+    scratch.refuse(&["report", name], 1, &["error: there is no directory `nowhere\\nhint: run `a`; run b`"]);
+}
+
+#[test]
 fn a_wrong_config_names_line_or_setting() {
     let scratch = Scratch::new();
     scratch.refuse(
