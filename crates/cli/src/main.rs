@@ -23,7 +23,7 @@ mod train;
 mod verify;
 mod warning;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -106,7 +106,7 @@ fn version() -> String {
 }
 
 fn main() -> ExitCode {
-    let color = color_of(std::env::args());
+    let color = color_of(std::env::args_os());
     let matches = CommandLine::command().color(color).get_matches();
     let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let console = Console::new(if line.quiet { Verbosity::Quiet } else { Verbosity::Normal }, line.color);
@@ -141,7 +141,9 @@ fn main() -> ExitCode {
 }
 
 /// What `--color` says, found before the command line is parsed, because the parser's own messages obey it too.
-fn color_of(words: impl Iterator<Item = String>) -> ColorChoice {
+fn color_of(words: impl Iterator<Item = OsString>) -> ColorChoice {
+    // A word that is no text is none of those looked for, whatever replaces its bytes.
+    let words = words.map(|word| word.to_string_lossy().into_owned());
     let words: Vec<String> = words.take_while(|word| word != "--").collect();
     let following = words.windows(2).rev().find(|pair| pair[0] == "--color").map(|pair| pair[1].as_str());
     let joined = words.iter().rev().find_map(|word| word.strip_prefix("--color="));
@@ -163,7 +165,7 @@ mod tests {
 
     #[test]
     fn color_is_known_before_the_rest_is_parsed() {
-        let choice = |line: &str| color_of(line.split(' ').map(str::to_owned));
+        let choice = |line: &str| color_of(line.split(' ').map(OsString::from));
         assert_eq!(choice("brevity train --color never"), ColorChoice::Never);
         assert_eq!(choice("brevity --color=always train"), ColorChoice::Always);
         assert_eq!(choice("brevity sample -- --color never"), ColorChoice::Auto);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     path::Path,
 };
 
@@ -125,7 +126,7 @@ impl Done {
 
 /// From now on Ctrl-C ends the program at once and says how to go on: every completion that has ended is on disk.
 pub(super) fn watch_for_interrupt(console: &Console) -> Result<()> {
-    let (console, command) = (console.clone(), command_to_go_on(std::env::args()));
+    let (console, command) = (console.clone(), command_to_go_on(std::env::args_os()));
     machine::watch_for_stop(move || {
         console.note("stopped; every completion that has ended is kept, go on with");
         // A reader that is gone needs no command.
@@ -135,7 +136,7 @@ pub(super) fn watch_for_interrupt(console: &Console) -> Result<()> {
 }
 
 /// The command line with `--resume` in place of `--overwrite`.
-fn command_to_go_on(words: impl Iterator<Item = String>) -> String {
+fn command_to_go_on(words: impl Iterator<Item = OsString>) -> String {
     let words = words.skip(1).filter(|word| word != "--resume" && word != "--overwrite");
     let words = words.map(|word| shell_word(Path::new(&word)));
     let command: Vec<String> = std::iter::once("brevity".to_owned()).chain(words).collect();
@@ -154,7 +155,7 @@ mod tests {
             ("brevity|eval|--resume", "brevity eval --resume"),
             ("brevity|eval|--instruction|", "brevity eval --instruction '' --resume"),
         ] {
-            assert_eq!(command_to_go_on(line.split('|').map(str::to_owned)), expected);
+            assert_eq!(command_to_go_on(line.split('|').map(OsString::from)), expected);
         }
     }
 }

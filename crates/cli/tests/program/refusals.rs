@@ -1,6 +1,10 @@
 //! What the program says to wrong input: an exit code, the cause, and what to do. Never a panic.
 
-use std::{os::unix::fs::symlink, process::Command};
+use std::{
+    ffi::OsStr,
+    os::unix::{ffi::OsStrExt, fs::symlink},
+    process::Command,
+};
 
 use crate::scratch::Scratch;
 
@@ -10,6 +14,26 @@ fn a_wrong_command_line_exits_with_2() {
     scratch.refuse(&["trian"], 2, &["unrecognized subcommand 'trian'", "'train'"]);
     scratch.refuse(&["eval", "--model", "model", "--benchmark", "gsm8k", "--top-p", "2"], 2, &["above 0 and up to 1"]);
     scratch.refuse(&["sample", "--model", "model"], 2, &["<TEXT>"]);
+}
+
+#[test]
+fn arguments_that_are_no_text_are_paths_or_refused() {
+    let scratch = Scratch::new();
+    let name = OsStr::from_bytes(b"caf\xe9");
+    for (command, code, said) in [
+        (vec![OsStr::new("report"), name], 1, "error: there is no directory `caf\u{fffd}`\n"),
+        (vec![name], 2, "error: unrecognized subcommand 'caf\u{fffd}'\n"),
+        (
+            vec![OsStr::new("--color"), name, OsStr::new("devices")],
+            2,
+            "error: invalid value 'caf\u{fffd}' for '--color",
+        ),
+    ] {
+        let ran = scratch.command(&[]).args(&command).output().expect("the program starts");
+        let stderr = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(code), "{command:?}: {stderr}");
+        assert!(stderr.contains(said), "{command:?}: {stderr}");
+    }
 }
 
 #[test]
