@@ -9,7 +9,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, SeqAccess, Visitor},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, value::RawValue};
 
 /// Characters of a wrong answer that a message shows.
 const SHOWN_CHARACTERS: usize = 160;
@@ -113,7 +113,8 @@ pub(super) struct Answer {
 struct AnswerJson {
     choices: Option<ChoicesJson>,
     usage: Option<UsageJson>,
-    error: Option<Value>,
+    /// As it stands: its values would take many times as much memory.
+    error: Option<Box<RawValue>>,
 }
 
 /// The first [`CHOICES_MAX`] choices, and how many there are.
@@ -180,8 +181,8 @@ impl Answer {
     /// What is wrong with it, as a clause that begins with a verb.
     pub(super) fn read(body: &[u8], api: Api, wanted: usize) -> Result<Self, String> {
         let answer: AnswerJson = serde_json::from_slice(body).map_err(|error| misread(body, &error))?;
-        if let Some(error) = answer.error.filter(|error| !error.is_null()) {
-            return Err(format!("reports an error: {}", shown(error.to_string().as_bytes())));
+        if let Some(error) = answer.error {
+            return Err(format!("reports an error: {}", shown(error.get().as_bytes())));
         }
         let Some(ChoicesJson { first: mut choices, count }) = answer.choices else {
             return Err(format!("has no `choices`: {}", shown(body)));
@@ -336,7 +337,8 @@ mod tests {
             (r#"{"choices": "a"}"#.into(), "is of another form (invalid type: string \"a\", expected a sequence"),
             ("[]".into(), "is of another form ("),
             (r#"{"object": "list"}"#.into(), "has no `choices`: {\"object\": \"list\"}"),
-            (r#"{"error": {"message": "out of memory"}}"#.into(), "reports an error: {\"message\":\"out of memory\"}"),
+            (r#"{"error": {"message": "out of memory"}}"#.into(), "reports an error: {\"message\": \"out of memory\"}"),
+            (r#"{"error": null}"#.into(), "has no `choices`"),
             (r#"{"choices": []}"#.into(), "has 0 `choices` where 1 were asked for"),
             (choice(r#""index": 3, "text": "a", "finish_reason": "stop""#), "has no choice whose `index` is 0"),
             (choice(r#""text": "a""#), "has a choice without `finish_reason`"),
