@@ -324,5 +324,5 @@ fn leave_out(
         begun.header.problems_left_out.extend(left_out);
         begun.header.problems -= reasons.len() as u32;
     }
-    (begun.header.problems * begun.header.samples) as usize - begun.records.len()
+    begun.header.problems as usize * begun.header.samples as usize - begun.records.len()
 }

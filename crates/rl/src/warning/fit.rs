@@ -121,7 +121,7 @@ fn fit_rows(rows: &[&Observed], settings: &FitSettings) -> Option<Weights> {
 /// Features and outcome at each moment whose next `horizon_steps` steps are known.
 fn rows(course: &Course, horizon_steps: u64) -> Vec<Observed> {
     let end = course.steps.last().map_or(0, |last| last.step + 1);
-    let known = |done: u64| course.collapse_step.is_some() || done + horizon_steps <= end;
+    let known = |done: u64| course.collapse_step.is_some() || done.saturating_add(horizon_steps) <= end;
     let outcome = |done: u64| course.collapse_step.is_some_and(|collapse| collapse - done <= horizon_steps);
     let known = course.moments().filter(|(done, _)| known(*done));
     known.map(|(done, steps)| (features(steps), outcome(done))).collect()
