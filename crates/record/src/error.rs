@@ -1,12 +1,15 @@
 //! What can go wrong between a run directory and the disk.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// A failure to read or write a run directory.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The operating system refused a file operation.
-    #[error("cannot {action} {}", path.display())]
+    #[error("cannot {action} {}", shown_path(path))]
     Io {
         /// What was attempted, a verb.
         action: &'static str,
@@ -16,7 +19,7 @@ pub enum RecordError {
         source: io::Error,
     },
     /// A line or file does not hold what its schema says.
-    #[error("{}, line {line}: {message}", path.display())]
+    #[error("{}, line {line}: {message}", shown_path(path))]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -26,7 +29,7 @@ pub enum RecordError {
         message: String,
     },
     /// The directory is not usable as asked.
-    #[error("{}: {message}", path.display())]
+    #[error("{}: {message}", shown_path(path))]
     Unusable {
         /// The directory.
         path: PathBuf,
@@ -39,4 +42,26 @@ pub enum RecordError {
         /// What is wrong and what to do.
         message: String,
     },
+}
+
+/// `path` as messages have it: as it is, or quoted with escapes where it could be taken for more than a name.
+pub fn shown_path(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    if text.contains(char::is_control) || text.contains("; ") { format!("{text:?}") } else { text.into_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_could_be_taken_for_a_message_is_quoted() {
+        for (path, expected) in [
+            ("my runs/a-seed0", "my runs/a-seed0"),
+            ("a; run b", "\"a; run b\""),
+            ("a\nerror: \"b\"", "\"a\\nerror: \\\"b\\\"\""),
+        ] {
+            assert_eq!(shown_path(Path::new(path)), expected);
+        }
+    }
 }

@@ -19,7 +19,7 @@ mod schema;
 mod shell;
 pub mod write;
 
-pub use error::RecordError;
+pub use error::{RecordError, shown_path};
 pub use evaluation::{
     BudgetSummary, Decline, EvaluationRecord, EvaluationSummary, FirstCorrectSummary, LengthSummary, Lengths,
     LevelSummary, PREFIXES_MAX, PassAtK, PrefixVerdicts, TokenSource, prefix_stride, token_budgets,

@@ -2,11 +2,13 @@
 
 use std::{io, path::PathBuf};
 
+use record::shown_path;
+
 /// A failure of a training, evaluation or data-reading job.
 #[derive(Debug, thiserror::Error)]
 pub enum RlError {
     /// The operating system refused a file operation.
-    #[error("cannot {action} {}", path.display())]
+    #[error("cannot {action} {}", shown_path(path))]
     Io {
         /// What was attempted, a verb.
         action: &'static str,
@@ -16,7 +18,7 @@ pub enum RlError {
         source: io::Error,
     },
     /// A row of a problem file is unusable.
-    #[error("{}, row {row}: {message}", path.display())]
+    #[error("{}, row {row}: {message}", shown_path(path))]
     Row {
         /// The problem file.
         path: PathBuf,
@@ -26,7 +28,7 @@ pub enum RlError {
         message: String,
     },
     /// A file as a whole is unusable.
-    #[error("{}: {message}", path.display())]
+    #[error("{}: {message}", shown_path(path))]
     File {
         /// The file.
         path: PathBuf,
@@ -62,7 +64,8 @@ pub enum RlError {
     /// A step of a run has a fault, and the run stops because of it.
     #[error(
         "step {step}: the {quantity} is {value}{spent}; the rollouts that caused it are in {}; lower the learning rate, \
-         or set `train.faults.remedy`", rollouts.display()
+         or set `train.faults.remedy`",
+        shown_path(rollouts)
     )]
     Fault {
         /// The step.
