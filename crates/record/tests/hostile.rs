@@ -5,7 +5,7 @@ mod fabricated;
 use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path};
 
 use record::{
-    FaultOutcome, FaultRecord, RecordError, RunDirectory, RunLock, manifest,
+    FaultOutcome, FaultRecord, LevelSummary, RecordError, RunDirectory, RunLock, manifest,
     report::{ReportOptions, html},
     write,
 };
@@ -216,4 +216,25 @@ fn checksums_are_those_of_blake3() {
     // The first of https://github.com/BLAKE3-team/BLAKE3/blob/master/test_vectors/test_vectors.json: no input.
     let expected = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
     assert_eq!(manifest::checksum_of(b""), expected);
+}
+
+#[test]
+fn counts_and_numbers_that_no_run_writes_are_drawn() {
+    let run = fabricated::run(&fabricated::directory("hostile-numbers"), &ARMS[2], 0, EXTENT);
+    let mut metrics = run.metrics().expect("the metrics");
+    for (row, correlation) in metrics.iter_mut().zip([-5e-324, 5e-324]) {
+        row.tokens = u64::MAX;
+        row.length_correctness_correlation = Some(correlation);
+    }
+    write::replace(&run.root().join("metrics.jsonl"), &write::json_lines(&metrics)).expect("the metrics");
+    let mut evaluations = run.evaluations().expect("the evaluations");
+    for row in &mut evaluations {
+        let level = row.levels[0].clone();
+        row.levels = (0..300).map(|index| LevelSummary { level: format!("level {index}"), ..level.clone() }).collect();
+        row.budgets = vec![row.budgets[0].clone(); 300];
+    }
+    write::replace(&run.root().join("evaluations.jsonl"), &write::json_lines(&evaluations)).expect("the evaluations");
+    read(run.root()).expect("a report");
+    let page = html(&[run], &ReportOptions { title: "T".to_owned(), notes: Vec::new(), benchmark: None });
+    assert_eq!(page.expect("a report").matches("<span>level <bdi>").count(), 100);
 }

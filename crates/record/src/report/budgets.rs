@@ -9,14 +9,16 @@ use super::{
     ticks::{Limits, Ticks, number},
 };
 
+/// Budgets of a summary: the parts of a limit that [`crate::token_budgets`] has.
+const BUDGETS_MAX: usize = 5;
+
 /// The figure; nothing where no evaluation has budgets.
 pub(super) fn figure(comparison: &Comparison, out: &mut Markup) {
     let Some(step) = last_common_step(comparison) else { return };
     let states: Vec<State<'_>> = std::iter::once(start(comparison)).chain(at_step(comparison, step)).collect();
-    let budgets: Vec<u32> = states
-        .iter()
-        .find_map(|state| state.seeds.first())
-        .map_or_else(Vec::new, |(row, _)| row.budgets.iter().map(|budget| budget.budget_tokens).collect());
+    let budgets: Vec<u32> = states.iter().find_map(|state| state.seeds.first()).map_or_else(Vec::new, |(row, _)| {
+        row.budgets.iter().take(BUDGETS_MAX).map(|budget| budget.budget_tokens).collect()
+    });
     let series: Vec<Dots> = states
         .iter()
         .map(|state| Dots {

@@ -1,6 +1,6 @@
 //! The same problems answered by each arm, side by side, and which problems to show.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use verify::Verdict;
 
@@ -84,13 +84,13 @@ fn first_seed(runs: &[Run], source: Source) -> Option<&Run> {
 }
 
 fn last_common_step(firsts: &[(usize, &str, &Run)], source: Source) -> Option<u64> {
-    let steps = |run: &Run| -> Vec<u64> {
+    let steps = |run: &Run| -> BTreeSet<u64> {
         match source {
             Source::Evaluation => run.evaluations.iter().map(|row| row.step).collect(),
             Source::Training => run.metrics.iter().map(|row| row.step).collect(),
         }
     };
-    let of_runs: Vec<Vec<u64>> = firsts.iter().map(|(_, _, run)| steps(run)).collect();
+    let of_runs: Vec<BTreeSet<u64>> = firsts.iter().map(|(_, _, run)| steps(run)).collect();
     let (first, others) = of_runs.split_first()?;
     first.iter().rev().copied().find(|step| others.iter().all(|steps| steps.contains(step)))
 }

@@ -12,6 +12,9 @@ use super::{
 };
 use crate::EvaluationSummary;
 
+/// Levels that a table has columns for.
+const LEVELS_SHOWN_MAX: usize = 100;
+
 /// One policy of each seed: a row of the tables.
 pub(super) struct State<'a> {
     /// Index of the arm; none of the start.
@@ -64,7 +67,8 @@ pub(super) fn last_common_step(comparison: &Comparison) -> Option<u64> {
 }
 
 fn evaluation(run: &Run, step: u64) -> Option<&EvaluationSummary> {
-    run.evaluations.iter().find(|row| row.step == step)
+    let place = run.evaluations.binary_search_by_key(&step, |row| row.step).ok()?;
+    run.evaluations.get(place)
 }
 
 /// Each arm at `step`, in the order of arms; those without an evaluation there are left out.
@@ -201,6 +205,8 @@ fn levels_table(states: &[State<'_>], benchmark: &str, out: &mut Markup) {
     let Some((first, _)) = states.iter().find_map(|state| state.seeds.first()) else { return };
     let mut levels: Vec<(&str, u32)> =
         first.levels.iter().map(|level| (level.level.as_str(), level.problems)).collect();
+    // Every level is looked for in every row, and nobody reads so many columns.
+    levels.truncate(LEVELS_SHOWN_MAX);
     levels.sort_by(|a, b| number_in(a.0).total_cmp(&number_in(b.0)).then(a.0.cmp(b.0)));
     if levels.is_empty() {
         return;

@@ -220,7 +220,8 @@ pub(super) fn runs(comparison: &Comparison, out: &mut Markup) -> Result<(), Reco
 fn run_row(run: &Run, out: &mut Markup) {
     let sum = |phase: fn(&PhaseSeconds) -> f64| run.metrics.iter().map(|row| phase(&row.seconds)).sum::<f64>();
     let (sample, update) = (sum(|seconds| seconds.sample), sum(|seconds| seconds.update));
-    let tokens = run.metrics.iter().map(|row| row.tokens).sum::<u64>() as f64;
+    // Two lines may say what no u64 holds together.
+    let tokens = run.metrics.iter().map(|row| row.tokens as f64).sum::<f64>();
     let header = &run.header;
     out.put(format_args!(
         "<tr><th scope=\"row\"><bdi>{}</bdi></th><td class=\"text\"><bdi>{}</bdi></td><td>{}</td><td>{} of {}</td>\

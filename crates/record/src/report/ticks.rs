@@ -114,12 +114,15 @@ fn round_step(raw: f64) -> f64 {
     if power < 0.0 { factor / 10f64.powf(-power) } else { factor * unit }
 }
 
+/// Values this close to 0 are drawn as 0: a tenth of their distance would have no power of ten.
+const TINY: f64 = 1e-290;
+
 /// A range of some width: a single value gets room around it, within `limits`.
 fn widened(low: f64, high: f64, limits: Limits) -> (f64, f64) {
-    if high - low > f64::EPSILON * high.abs().max(low.abs()) {
+    if high - low > TINY.max(f64::EPSILON * high.abs().max(low.abs())) {
         return (low, high);
     }
-    let room = if low.abs() > 0.0 { low.abs() * 0.1 } else { 1.0 };
+    let room = if low.abs() > TINY { low.abs() * 0.1 } else { 1.0 };
     ((low - room).max(limits.0), (high + room).min(limits.1))
 }
 
@@ -156,6 +159,14 @@ mod tests {
         assert_eq!(labels(&all_correct), ["90", "92", "94", "96", "98", "100"]);
         let never = Ticks::around(0.0, 0.0, 5, Limits(0.0, 100.0));
         assert_eq!(labels(&never), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+    }
+
+    #[test]
+    fn values_that_no_power_of_ten_tells_apart_are_drawn_as_one() {
+        for (low, high) in [(-5e-324, 5e-324), (0.0, 5e-324), (5e-324, 1e-323)] {
+            let ticks = Ticks::around(low, high, 5, ANY);
+            assert_eq!(labels(&ticks), ["\u{2212}1.0", "\u{2212}0.5", "0.0", "0.5", "1.0"], "{low:e} to {high:e}");
+        }
     }
 
     #[test]
