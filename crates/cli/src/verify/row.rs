@@ -1,10 +1,13 @@
 //! One row of completions made elsewhere: its fields, and the verdict on each completion.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Result, anyhow, bail};
 use rl::plain_decimal;
-use serde::{Serialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 use verify::{Extraction, Gold, Verdict, check};
 
@@ -12,6 +15,9 @@ use super::lines::{LINE_BYTES_MAX, Line, Text};
 
 /// Names of fields that a message lists at most.
 const FIELDS_LISTED: usize = 12;
+
+/// Most fields of a row, which take ten times as much memory as they do of a line.
+const FIELDS_MAX: usize = 1 << 12;
 
 /// Most completions of a row.
 const COMPLETIONS_MAX: usize = 1 << 16;
@@ -125,12 +131,39 @@ fn refuse_repetition(bytes: usize, completions: usize) -> Result<()> {
 /// The fields of a row, their values not yet read.
 struct Row<'a>(BTreeMap<String, &'a RawValue>);
 
+impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Row<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row<'de>, A::Error> {
+        let mut fields = BTreeMap::new();
+        while let Some((name, value)) = map.next_entry()? {
+            fields.insert(name, value);
+            if fields.len() > FIELDS_MAX {
+                return Err(Error::custom(format!("it has more than {FIELDS_MAX} fields")));
+            }
+        }
+        Ok(Row(fields))
+    }
+}
+
 impl<'a> Row<'a> {
     fn read(text: &'a str) -> Result<Self> {
         if text.trim_start().starts_with('[') {
             bail!("begins a list; write one JSON object a line (`jq -c '.[]'` splits a list)");
         }
-        serde_json::from_str(text).map(Self).map_err(|error| {
+        serde_json::from_str(text).map_err(|error| {
             let error = error.to_string().replace(" at line 1 column ", " at column ");
             anyhow!("is no JSON object: {error}; write one JSON object a line")
         })
@@ -230,6 +263,9 @@ mod tests {
             let message = judged(row).unwrap_err().to_string();
             assert!(message.starts_with(said), "{row}: {message}");
         }
+        let fields: BTreeMap<String, u32> = (0..=FIELDS_MAX as u32).map(|field| (field.to_string(), field)).collect();
+        let message = judged(&serde_json::json!(fields).to_string()).unwrap_err().to_string();
+        assert!(message.starts_with("is no JSON object: it has more than 4096 fields at column"), "{message}");
         let many = vec![""; COMPLETIONS_MAX + 1];
         let row = serde_json::json!({"gold": 1, "completion": many}).to_string();
         let message = judged(&row).unwrap_err().to_string();
