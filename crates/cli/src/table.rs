@@ -5,7 +5,8 @@ const CELL_CHARACTERS_MAX: usize = 200;
 
 /// Rows of cells, the first column to the left and the others to the right, two spaces apart; long cells are clipped.
 pub(crate) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| clipped(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| clipped(&unbroken(cell))).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let cell_width = |row: &Vec<String>, column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
     let widths: Vec<usize> =
@@ -19,6 +20,11 @@ pub(crate) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
+/// The text on one line: a name that has line breaks could forge rows.
+fn unbroken(text: &str) -> String {
+    text.replace('\n', "\\n")
+}
+
 fn clipped(cell: &str) -> String {
     match cell.char_indices().nth(CELL_CHARACTERS_MAX) {
         Some((end, _)) => format!("{}…", &cell[..end]),
@@ -29,7 +35,7 @@ fn clipped(cell: &str) -> String {
 /// A name with what it names, two spaces apart, the names as wide as the widest.
 pub(crate) fn labelled(rows: &[(&str, String)]) -> Vec<String> {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    rows.iter().map(|(name, value)| format!("{name:<width$}  {value}").trim_end().to_owned()).collect()
+    rows.iter().map(|(name, value)| format!("{name:<width$}  {}", unbroken(value)).trim_end().to_owned()).collect()
 }
 
 /// 0.4567 is `45.7 %`.
@@ -51,6 +57,13 @@ mod tests {
         let rows = [vec!["é".repeat(70_000), "x".to_owned()], vec!["é".repeat(200), "y".to_owned()]];
         let whole = "é".repeat(200);
         assert_eq!(aligned(&rows), [format!("{whole}…  x"), format!("{whole}   y")]);
+    }
+
+    #[test]
+    fn a_line_break_in_a_cell_begins_no_row() {
+        let broken = "a\naccuracy  100 %".to_owned();
+        assert_eq!(aligned(&[vec![broken.clone(), "x".to_owned()]]), [r"a\naccuracy  100 %  x"]);
+        assert_eq!(labelled(&[("model", broken)]), [r"model  a\naccuracy  100 %"]);
     }
 
     #[test]
