@@ -155,10 +155,15 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
 /// What a message about TOML says before it shows the line in question.
 const TOML: &str = "TOML parse error at line ";
 
-/// `text`, printable and without line breaks: a name that has some could forge lines of ours. What TOML draws beside a
-/// line of a file keeps them, indented.
+/// Most characters of a message: a file may hold values of any length, and messages name them.
+const MESSAGE_CHARACTERS_MAX: usize = 8_000;
+
+/// `text`, printable, clipped and without line breaks: a name that has some could forge lines of ours. What TOML draws
+/// beside a line of a file keeps them, indented.
 fn one_line(text: &str) -> String {
-    let text = printable(text);
+    let end = text.char_indices().nth(MESSAGE_CHARACTERS_MAX).map_or(text.len(), |(end, _)| end);
+    let clipped = if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() };
+    let text = printable(&clipped);
     let between = if text.contains(TOML) { "\n    " } else { "\\n" };
     text.split('\n').collect::<Vec<_>>().join(between)
 }
@@ -243,6 +248,12 @@ mod tests {
             "TOML parse error at line 1\n      |\n    hint: a"
         );
         assert_eq!(one_line(""), "");
+    }
+
+    #[test]
+    fn a_message_of_any_length_is_clipped() {
+        assert_eq!(one_line(&"é".repeat(8_001)), format!("{}…", "é".repeat(8_000)));
+        assert_eq!(one_line(&"é".repeat(8_000)), "é".repeat(8_000));
     }
 
     #[test]

@@ -152,7 +152,15 @@ impl RunDirectory {
     /// # Errors
     /// [`RecordError`] when a whole line is malformed.
     pub fn metrics(&self) -> Result<Vec<StepMetrics>, RecordError> {
-        let path = self.root.join("metrics.jsonl");
+        Self::metrics_in(&self.root)
+    }
+
+    /// As [`Self::metrics`], of the run directory `root` of any schema.
+    ///
+    /// # Errors
+    /// Those of [`Self::metrics`].
+    pub fn metrics_in(root: &Path) -> Result<Vec<StepMetrics>, RecordError> {
+        let path = root.join("metrics.jsonl");
         let metrics: Vec<StepMetrics> = read_lines(&path)?;
         refuse_late(&path, metrics.iter().map(|row| row.step))?;
         Ok(metrics)

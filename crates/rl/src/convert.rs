@@ -51,6 +51,8 @@ pub fn convert(
     for part in ["rollouts", "evaluations", "checkpoints"] {
         write::create_directory(&root.join(part))?;
     }
+    // Whole before anything is changed; the header comes last, because the run is of this version from then on.
+    RunDirectory::metrics_in(root)?;
     evaluations(root)?;
     compress(&root.join("rollouts"))?;
     compress(&root.join("evaluations"))?;
@@ -65,8 +67,6 @@ pub fn convert(
     fields.insert("schema".into(), SCHEMA_VERSION.into());
     let converted: RunHeader = serde_json::from_value(Value::Object(fields)).map_err(|e| malformed(&header, &e))?;
     write::replace_json(&header, &converted)?;
-    let run = RunDirectory::open(root)?;
-    run.metrics()?;
     Ok(Some(unknown))
 }
 

@@ -519,7 +519,9 @@ fn files_of_an_older_run_that_do_not_fit_each_other_are_refused_by_name() {
         assert!(line.contains(old), "{old} is not in {line}");
         line.replace(old, new) + "\n"
     };
+    let metrics = run.root().join("metrics.jsonl");
     for (path, changed, said) in [
+        (&metrics, "{\"step\":0}\n".into(), "metrics.jsonl, line 1: missing field"),
         (&records, String::new(), "has 0 problems where evaluations.jsonl says 8; put the file back"),
         (&records, format!("{first}\n"), "has 1 problems where evaluations.jsonl says 8"),
         (&records, format!("{all}{first}\n"), "has completion 0 of problem `walk-0` twice"),
