@@ -125,11 +125,12 @@ pub struct Growing {
 }
 
 impl Growing {
-    /// Begins the file that shall become `path`, or goes on with what there is of it.
+    /// Begins the file that shall become `path`, or goes on with what there is of it. While another program writes to it
+    /// this one waits, and says so to `waiting` first.
     ///
     /// # Errors
-    /// [`RecordError`] naming the file, when it cannot be opened or another program writes to it.
-    pub fn open(path: &Path) -> Result<Self, RecordError> {
+    /// [`RecordError`] naming the file, when it cannot be opened or is a link.
+    pub fn open(path: &Path, mut waiting: impl FnMut()) -> Result<Self, RecordError> {
         let mut temporary = path.as_os_str().to_owned();
         // A name of our own: what another program leaves under its own name would not be gone on with but added to.
         temporary.push(".brevity.incomplete");
@@ -138,9 +139,17 @@ impl Growing {
             refuse_link(&temporary)?;
             let opened = OpenOptions::new().create(true).read(true).append(true).open(&temporary);
             let file = opened.map_err(|source| write_failed(&temporary, source))?;
-            lock(&file, &temporary)?;
+            let locked = match file.try_lock() {
+                Err(TryLockError::WouldBlock) => {
+                    waiting();
+                    file.lock()
+                }
+                Err(TryLockError::Error(source)) => Err(source),
+                Ok(()) => Ok(()),
+            };
+            locked.map_err(|source| RecordError::Io { action: "lock", path: temporary.clone(), source })?;
             // Between opening and locking, another program may have given it its name or removed it.
-            if temporary.exists() {
+            if is_at(&file, &temporary) {
                 return Ok(Self { file, path: path.to_owned(), temporary });
             }
         }
@@ -197,6 +206,21 @@ impl Growing {
     pub fn discard(self) -> Result<(), RecordError> {
         remove(&self.temporary)
     }
+}
+
+/// Whether the open file is the one that has the name `path`.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    file.metadata().is_ok_and(|file| fs::symlink_metadata(path).is_ok_and(|named| identity(named) == identity(file)))
+}
+
+/// Whether some file has the name `path`: elsewhere an open file keeps its name.
+#[cfg(not(unix))]
+fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
 }
 
 fn write_failed(path: &Path, source: io::Error) -> RecordError {
@@ -404,14 +428,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         let names = || list(directory.path()).unwrap();
-        let mut first = Growing::open(&path).unwrap();
+        let open = || Growing::open(&path, || panic!("nobody else writes")).unwrap();
+        let mut first = open();
         first.write(b"one, ").unwrap();
-        let refused = Growing::open(&path).unwrap_err().to_string();
-        assert!(refused.contains("file.brevity.incomplete: another program writes to it; wait"), "{refused}");
-        drop(first);
-        assert_eq!(names(), ["file.brevity.incomplete"]);
+        let (mut first, mut waits) = (Some(first), 0);
+        let mut second = Growing::open(&path, || {
+            waits += 1;
+            drop(first.take());
+        })
+        .unwrap();
+        assert_eq!((names(), waits), (vec!["file.brevity.incomplete".to_owned()], 1));
 
-        let mut second = Growing::open(&path).unwrap();
         assert_eq!(second.bytes().unwrap(), 5);
         let mut text = String::new();
         second.reader().unwrap().read_to_string(&mut text).unwrap();
@@ -420,7 +447,7 @@ mod tests {
         second.finish().unwrap();
         assert_eq!((names(), fs::read_to_string(&path).unwrap()), (vec!["file".to_owned()], "one, two".to_owned()));
 
-        let mut third = Growing::open(&path).unwrap();
+        let mut third = open();
         third.write(b"three").unwrap();
         third.restart().unwrap();
         third.write(b"four").unwrap();
@@ -429,13 +456,24 @@ mod tests {
         assert_eq!(names(), ["file"]);
     }
 
+    #[test]
+    fn a_growing_file_that_was_taken_away_while_another_waited_for_it_is_begun_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let mut first = Growing::open(&path, || panic!("nobody else writes")).unwrap();
+        first.write(b"one").unwrap();
+        let mut first = Some(first);
+        let second = Growing::open(&path, || first.take().unwrap().discard().unwrap()).unwrap();
+        assert_eq!((second.bytes().unwrap(), is_at(&second.file, &second.temporary)), (0, true));
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_growing_file_does_not_write_through_a_link() {
         let directory = tempfile::tempdir().unwrap();
         let [path, other] = ["file", "other"].map(|name| directory.path().join(name));
         std::os::unix::fs::symlink(&other, directory.path().join("file.brevity.incomplete")).unwrap();
-        let refused = Growing::open(&path).unwrap_err().to_string();
+        let refused = Growing::open(&path, || {}).unwrap_err().to_string();
         assert!(refused.contains("is a link, and may lead out of its directory"), "{refused}");
         assert!(!other.exists());
     }

@@ -55,9 +55,11 @@ impl Cache {
     }
 }
 
-/// A variable of the environment that is not empty.
+/// A variable of the environment that is not empty, with the user's own directory in place of `~/` at its beginning: where
+/// no shell reads it, nobody else has put that in.
 pub(super) fn variable(name: &str) -> Option<PathBuf> {
-    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    let value = env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)?;
+    Some(value.strip_prefix("~").ok().and_then(|rest| Some(env::home_dir()?.join(rest))).unwrap_or(value))
 }
 
 /// As `huggingface_hub` has it (`constants.py`): its directory, by the variables and the user's own directory.
@@ -78,7 +80,11 @@ pub(super) fn token() -> Result<Option<String>> {
         let home = || Some(hugging_face_home(&variable, env::home_dir())?.join("token"));
         let Some(path) = variable("HF_TOKEN_PATH").or_else(home).filter(|path| path.exists()) else { return Ok(None) };
         let remedy = || format!("cannot read the token in {}; mend it, or set HF_TOKEN", path.display());
-        read::text(&path).with_context(remedy)?
+        match read::text(&path) {
+            // Somebody else's, in a cache that many use; what is open to all needs none.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+            text => text.with_context(remedy)?,
+        }
     };
     let token = shown.trim();
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -184,8 +190,10 @@ impl Repository {
             return Ok(path);
         }
         write::create_directory(path.parent().unwrap_or(&path))?;
-        // A link that leads nowhere is in the way of the new one.
-        write::remove(&path)?;
+        // A link that leads nowhere is in the way of the new one; a file is another program's that was faster.
+        if path.is_symlink() {
+            write::remove(&path)?;
+        }
         // `snapshots`, COMMIT and the directories of the file.
         let mut target: PathBuf = file.split('/').map(|_| "..").collect();
         target.extend(["..", "blobs", etag.digits()]);
@@ -199,8 +207,7 @@ impl Repository {
     /// Makes `commit` the state that [`Self::find`] looks in.
     pub(super) fn set_main(&self, commit: &Commit) -> Result<()> {
         let main = self.main();
-        write::create_directory(main.parent().unwrap_or(&main))?;
-        Ok(write::replace(&main, commit.0.as_bytes())?)
+        Ok(write::output(&main, commit.0.as_bytes())?)
     }
 }
 

@@ -18,6 +18,9 @@ use super::cache::{self, shown};
 
 const ENDPOINT: &str = "https://huggingface.co";
 
+/// Where mirrors such as hf-mirror.com lead those from whom they keep nothing.
+const HUB_HOST: &str = "huggingface.co";
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// For the headers of an answer.
@@ -33,14 +36,24 @@ const REDIRECTS_MAX: usize = 10;
 pub(super) enum Failure {
     /// It may go well another time.
     Passing(anyhow::Error),
+    /// The same, and much has come before it.
+    Underway(anyhow::Error),
     /// It fails in this way whenever it is tried.
     Lasting(anyhow::Error),
 }
+
+/// Bytes with which a download that breaks off again and again gets on.
+const UNDERWAY_BYTES_MIN: u64 = 1 << 20;
 
 impl Failure {
     /// One of [`Self::Lasting`] that says `message`.
     pub(super) fn lasting(message: String) -> Self {
         Self::Lasting(anyhow!(message))
+    }
+
+    /// That of a connection which broke after `bytes` bytes.
+    pub(super) fn after(bytes: u64, error: anyhow::Error) -> Self {
+        if bytes >= UNDERWAY_BYTES_MIN { Self::Underway(error) } else { Self::Passing(error) }
     }
 }
 
@@ -58,8 +71,8 @@ impl From<RecordError> for Failure {
 
 /// An answer of status 200, or 206 where a part was asked for.
 pub(super) struct Answer {
-    /// Headers that the hub itself sent, a later answer's before an earlier one's. What it leads to for large files knows
-    /// nothing of repositories, and has tags of its own.
+    /// Headers that the hub or a mirror of it sent, a later answer's before an earlier one's. What it leads to for large
+    /// files knows nothing of repositories, and has tags of its own.
     pub(super) told: HeaderMap,
     /// Where the answer came from, fit to be shown.
     pub(super) place: String,
@@ -67,7 +80,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The value of a header that the hub itself sent.
+    /// The value of a header that the hub or a mirror of it sent.
     pub(super) fn told(&self, name: &str) -> Option<String> {
         text(&self.told, name)
     }
@@ -127,12 +140,13 @@ impl Client {
         let mut told = HeaderMap::new();
         // Once it has led elsewhere, nobody but the new place decides where it goes, and the token stays here.
         let mut authorization = self.authorization.as_deref();
-        let mut is_home = true;
+        let mut is_hub = true;
         for _ in 0..=REDIRECTS_MAX {
-            is_home = is_home && Origin::of(&url).as_ref() == Some(&self.home);
-            authorization = authorization.filter(|_| is_home);
+            let origin = Origin::of(&url);
+            authorization = authorization.filter(|_| origin.as_ref() == Some(&self.home));
+            is_hub = is_hub && origin.is_some_and(|origin| self.is_hub(&origin));
             let received = self.ask(&url, first, authorization)?;
-            if is_home {
+            if is_hub {
                 told.extend(received.headers().clone());
             }
             match received.status() {
@@ -149,6 +163,13 @@ impl Client {
             }
         }
         Err(Failure::lasting(format!("{asked} leads elsewhere more than {REDIRECTS_MAX} times")))
+    }
+
+    /// Whether what comes from `origin` is the hub's: the one that was asked for, the same under https, or the one that its
+    /// mirrors lead to.
+    fn is_hub(&self, origin: &Origin) -> bool {
+        let is_safe = origin.scheme == Scheme::HTTPS;
+        *origin == self.home || is_safe && (origin.host == self.home.host || origin.host == HUB_HOST)
     }
 
     fn ask(&self, url: &Uri, first: Option<u64>, authorization: Option<&str>) -> Result<Response<Body>, Failure> {
@@ -271,6 +292,28 @@ mod tests {
             ("https://hub.example@evil.example/x", false),
         ] {
             assert_eq!(Origin::of(&url.parse().unwrap()) == home, expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn headers_are_those_of_the_hub_where_a_mirror_leads_to_it() {
+        let origin = |url: &str| Origin::of(&url.parse().unwrap()).unwrap();
+        for (home, url, expected) in [
+            ("https://mirror.example", "https://mirror.example/x", true),
+            // As hf-mirror.com does, and what asks for https.
+            ("https://mirror.example", "https://huggingface.co/x", true),
+            ("http://mirror.example:80", "https://mirror.example/x", true),
+            ("https://mirror.example", "http://huggingface.co/x", false),
+            ("https://huggingface.co", "https://cdn.huggingface.co/x", false),
+            ("https://huggingface.co", "https://huggingface.co.evil.example/x", false),
+        ] {
+            let client = Client {
+                agent: Agent::new_with_defaults(),
+                endpoint: home.to_owned(),
+                home: origin(home),
+                authorization: None,
+            };
+            assert_eq!(client.is_hub(&origin(url)), expected, "{home} to {url}");
         }
     }
 

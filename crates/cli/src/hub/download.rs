@@ -120,17 +120,23 @@ impl<'a> Hub<'a> {
         self.again_and_again(|| self.download(wanted)).with_context(|| format!("cannot download {file}"))
     }
 
-    /// Makes `attempt` up to three times.
+    /// Makes `attempt` until it has failed three times without getting on.
     fn again_and_again<T>(&self, attempt: impl Fn() -> Result<T, Failure>) -> Result<T> {
-        for wait in WAITS {
-            match attempt() {
+        let mut waits = WAITS.iter();
+        loop {
+            let error = match attempt() {
                 Ok(done) => return Ok(done),
                 Err(Failure::Lasting(error)) => return Err(error),
-                Err(Failure::Passing(error)) => self.console.note(format!("{error:#}; trying again")),
-            }
+                Err(Failure::Passing(error)) => error,
+                Err(Failure::Underway(error)) => {
+                    waits = WAITS.iter();
+                    error
+                }
+            };
+            let Some(&wait) = waits.next() else { return Err(error) };
+            self.console.note(format!("{error:#}; trying again"));
             thread::sleep(wait);
         }
-        attempt().map_err(|(Failure::Lasting(error) | Failure::Passing(error))| error)
     }
 
     fn download(&self, wanted: Wanted) -> Result<Fetched, Failure> {
@@ -167,7 +173,8 @@ impl<'a> Hub<'a> {
         file: &str,
     ) -> Result<(), Failure> {
         write::create_directory(blob.parent().unwrap_or(blob))?;
-        let mut growing = Growing::open(blob)?;
+        let waiting = || self.console.note(format!("another program downloads {file}; waiting for it"));
+        let mut growing = Growing::open(blob, waiting)?;
         // Another program may have ended with it just before it was ours.
         if blob.exists() {
             return Ok(growing.discard()?);
@@ -252,7 +259,7 @@ impl<'a> Hub<'a> {
         loop {
             let broke_off = |error| {
                 let told = format!("{place} broke off after {there} of {bytes} bytes");
-                Failure::Passing(anyhow::Error::new(error).context(told))
+                Failure::after(there - start, anyhow::Error::new(error).context(told))
             };
             let count = body.read(&mut chunk).map_err(broke_off)?;
             if count == 0 {
@@ -268,7 +275,7 @@ impl<'a> Hub<'a> {
             bar.advance(count as u64);
         }
         if there < bytes {
-            return Err(Failure::Passing(anyhow!("{place} ended after {there} of {bytes} bytes")));
+            return Err(Failure::after(there - start, anyhow!("{place} ended after {there} of {bytes} bytes")));
         }
         Ok(())
     }
@@ -279,10 +286,16 @@ impl Announced {
     /// the answer may come from, before those of the answer itself.
     fn of(answer: &Answer, file: &str) -> Result<Self, Failure> {
         let place = &answer.place;
-        let missing = |header: &str| Failure::lasting(format!("{place} came without the header `{header}`"));
+        let missing = |header: &str| {
+            Failure::lasting(format!(
+                "{place} came without the header `{header}`, which the hub and its mirrors send; check HF_ENDPOINT"
+            ))
+        };
         let wrong = |header: &str, value: &str, what: &str| {
             let value = shown(value);
-            Failure::lasting(format!("{place} came with the header `{header}: {value}`, which is no {what}"))
+            Failure::lasting(format!(
+                "{place} came with the header `{header}: {value}`, which is no {what}; check HF_ENDPOINT"
+            ))
         };
         let commit = answer.told("x-repo-commit").ok_or_else(|| missing("x-repo-commit"))?;
         let commit = Commit::parse(&commit).ok_or_else(|| wrong("x-repo-commit", &commit, "commit"))?;
