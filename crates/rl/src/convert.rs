@@ -126,10 +126,12 @@ fn evaluations(root: &Path) -> Result<(), RlError> {
         }
         let records = records(&plain)?;
         if serde_json::from_str::<EvaluationSummary>(&line).is_ok() {
+            keep(&plain, &records)?;
             summaries.extend([line.as_str(), "\n"]);
             continue;
         }
-        refuse_others(&records, &summary).map_err(|message| RlError::File { path: plain, message })?;
+        refuse_others(&records, &summary).map_err(|message| RlError::File { path: plain.clone(), message })?;
+        keep(&plain, &records)?;
         let settings = EvaluationSettings {
             step: summary.step,
             benchmark: summary.benchmark,
@@ -175,7 +177,8 @@ fn records(plain: &Path) -> Result<Vec<EvaluationRecord>, RlError> {
     let compressed = plain.with_extension("jsonl.gz");
     let path = if plain.exists() { plain } else { &compressed };
     if !path.exists() {
-        let message = "is missing, and evaluations.jsonl has a line of it; put the file back".into();
+        let message =
+            "is missing, and evaluations.jsonl has a line of it; put the file back, or remove that line".into();
         return Err(RlError::File { path: plain.to_owned(), message });
     }
     let record = |line: String| {
@@ -184,10 +187,13 @@ fn records(plain: &Path) -> Result<Vec<EvaluationRecord>, RlError> {
         fields.entry("prefixes").or_insert(Value::Null);
         serde_json::from_value(Value::Object(fields)).map_err(|error| malformed(path, &error))
     };
-    let records: Vec<EvaluationRecord> = lines(path)?.into_iter().map(record).collect::<Result<_, _>>()?;
-    write::replace(&compressed, &write::compressed(&write::json_lines(&records)))?;
-    write::remove(plain)?;
-    Ok(records)
+    lines(path)?.into_iter().map(record).collect()
+}
+
+/// Writes the compressed form of the records in `plain`, in place of that.
+fn keep(plain: &Path, records: &[EvaluationRecord]) -> Result<(), RlError> {
+    write::replace(&plain.with_extension("jsonl.gz"), &write::compressed(&write::json_lines(records)))?;
+    Ok(write::remove(plain)?)
 }
 
 /// Compresses the plain files of `directory`.

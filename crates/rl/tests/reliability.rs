@@ -562,7 +562,10 @@ fn a_record_file_of_an_older_run_that_is_missing_is_refused_by_name() {
     let records = run.root().join("evaluations/step-000000-held-out.jsonl");
     write::remove(&records).unwrap();
     let refused = message(convert(run.root(), |model: &str| Ok(world.path(model))));
-    let said = format!("{}: is missing, and evaluations.jsonl has a line of it; put the file back", records.display());
+    let said = format!(
+        "{}: is missing, and evaluations.jsonl has a line of it; put the file back, or remove that line",
+        records.display()
+    );
     assert_eq!(refused, said);
     assert!(!records.with_extension("jsonl.gz").exists());
 }
