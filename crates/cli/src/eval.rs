@@ -233,7 +233,9 @@ fn open_benchmark(arguments: &MeasureArguments, console: &Console) -> Result<Ben
 }
 
 /// Where the evaluation is kept: known, free, writable and locked before hours are spent on it.
-fn output_directory(arguments: &MeasureArguments, benchmark: &str) -> Result<(PathBuf, RunLock)> {
+///
+/// There is no lock for an evaluation that is complete and to be shown, perhaps in a directory that nobody may write to.
+fn output_directory(arguments: &MeasureArguments, benchmark: &str) -> Result<(PathBuf, Option<RunLock>)> {
     let directory = match &arguments.out {
         Some(directory) => directory.clone(),
         None => {
@@ -241,16 +243,19 @@ fn output_directory(arguments: &MeasureArguments, benchmark: &str) -> Result<(Pa
         }
     };
     refuse_taken(arguments, &directory)?;
+    if arguments.resume && directory.join("summary.json").is_file() {
+        return Ok((directory, None));
+    }
     write::create_directory(&directory)?;
     let lock = RunLock::take(&directory)?;
     // What has ended since then may have filled it.
     refuse_taken(arguments, &directory)?;
-    Ok((directory, lock))
+    Ok((directory, Some(lock)))
 }
 
 fn refuse_taken(arguments: &MeasureArguments, directory: &Path) -> Result<()> {
     let occupied = EvaluationDirectory::is_taken(directory)?;
-    if occupied && arguments.resume && !directory.join("evaluation.json").is_file() {
+    if occupied && (arguments.resume || arguments.overwrite) && !directory.join("evaluation.json").is_file() {
         bail!("{} holds files and no evaluation; choose another directory with --out", directory.display());
     }
     if occupied && !arguments.overwrite && !arguments.resume {
