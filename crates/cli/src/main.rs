@@ -12,6 +12,7 @@ mod import_gguf;
 mod machine;
 mod merge;
 mod options;
+mod output;
 mod progress;
 mod report;
 mod sample;

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +15,7 @@ use record::{
 use crate::{
     Outcome,
     console::Console,
+    output::refuse_unlike,
     table::{aligned, counted},
 };
 
@@ -64,21 +64,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// How every page begins.
-const PAGE_START: &[u8] = b"<!doctype html>";
-
 /// Refuses to write a page in place of something else than a page.
 pub(crate) fn refuse_no_page(out: &Path) -> Result<()> {
-    write::refuse_no_file(out)?;
-    let Ok(file) = fs::File::open(out) else { return Ok(()) };
-    let mut start = Vec::new();
-    file.take(PAGE_START.len() as u64)
-        .read_to_end(&mut start)
-        .with_context(|| format!("cannot read {}", out.display()))?;
-    if !start.is_empty() && !start.eq_ignore_ascii_case(PAGE_START) {
-        bail!("`{}` is there already and is no page; give another file, as in `-o report.html`", out.display());
-    }
-    Ok(())
+    refuse_unlike(out, b"<!doctype html>", "page")
 }
 
 /// The table of arms, and a warning when some run is still going.

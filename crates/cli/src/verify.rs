@@ -28,6 +28,7 @@ use crate::{
     console::Console,
     machine,
     options::extraction,
+    output::refuse_unlike,
     progress::Progress,
     table::{aligned, counted, labelled, percent},
 };
@@ -176,6 +177,7 @@ fn begin(path: &Path, rows: &Path) -> Result<Replacement> {
     if path.canonicalize().is_ok_and(|path| rows.canonicalize().is_ok_and(|rows| rows == path)) {
         bail!("`{}` holds the rows, which the verdicts would replace; give --out another file", path.display());
     }
+    refuse_unlike(path, b"{\"line\":", "verdicts")?;
     Ok(Replacement::begin_output(path)?)
 }
 

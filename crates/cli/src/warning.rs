@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Subcommand;
 use record::{RunDirectory, write};
 use rl::{
@@ -13,6 +13,7 @@ use rl::{
 use crate::{
     Outcome,
     console::Console,
+    output::refuse_unlike,
     report::expanded,
     table::{aligned, counted, percent},
 };
@@ -101,10 +102,7 @@ fn courses(paths: &[PathBuf]) -> Result<Vec<Course>> {
 
 fn run_fit(arguments: &FitArguments, console: &Console) -> Result<Outcome> {
     let out = &arguments.out;
-    write::refuse_no_file(out)?;
-    if out.exists() {
-        Weights::read(out).context("--out would replace a file that holds no weights; give another")?;
-    }
+    refuse_unlike(out, b"fitted_on = ", "weights")?;
     let courses = courses(&arguments.runs)?;
     let collapses = courses.iter().filter(|course| course.collapse_step.is_some()).count();
     let from = format!("{}, {} of which collapsed", counted(courses.len(), "run"), collapses);

@@ -208,8 +208,9 @@ fn a_run_whose_directory_is_removed_stops_and_does_not_make_it_again() {
     let set = ["--set", "train.steps=100000", "--set", "evaluation.every_steps=100000"];
     let start = [&["--quiet", "train", "config.toml", "--out", "run"][..], &set].concat();
     let mut child = scratch.command(&start).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a run");
-    while !scratch.path("run/metrics.jsonl").exists() {
-        assert_eq!(child.try_wait().expect("its state"), None, "the run ended before its first step");
+    let steps = || fs::read_to_string(scratch.path("run/metrics.jsonl")).unwrap_or_default().lines().count();
+    while steps() < 2 {
+        assert_eq!(child.try_wait().expect("its state"), None, "the run ended before its second step");
     }
     // Taken away at once, as by whoever cleans up: what is removed file by file may be written in between.
     fs::rename(scratch.path("run"), scratch.path("elsewhere")).expect("the directory is moved");

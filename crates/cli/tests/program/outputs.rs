@@ -23,6 +23,11 @@ fn evaluations_tasks_and_fine_tunings_are_refused_where_another_program_writes()
     scratch.write("rows.jsonl", b"{\"prompt\": \"9 +1 :\", \"completion\": \"A 10\"}\n");
     scratch.succeed(&[&EVAL[..], &["--out", "out"]].concat());
     let records = scratch.read("out/records.jsonl");
+    // What is complete is shown, whoever may write there.
+    let first = RunLock::take(&scratch.path("out")).expect("the lock");
+    scratch.succeed(&[&EVAL[..], &["--out", "out", "--resume"]].concat());
+    drop(first);
+    fs::remove_file(scratch.path("out/summary.json")).expect("a file");
     for new in ["task", "tuned"] {
         fs::create_dir(scratch.path(new)).expect("a directory");
     }
@@ -59,17 +64,16 @@ fn verdicts_do_not_replace_the_rows_they_are_read_from() {
     for rows in ["rows.jsonl", "verdicts.jsonl.partial"] {
         scratch.write(rows, ROWS.as_bytes());
     }
-    fs::hard_link(scratch.path("rows.jsonl"), scratch.path("same.jsonl")).expect("a second name");
     let said = ["`rows.jsonl` holds the rows, which the verdicts would replace", "hint: give --out another file"];
     scratch.refuse(&["verify", "rows.jsonl", "--out", "rows.jsonl"], 1, &said);
     scratch.refuse(&["verify", "./model/../rows.jsonl", "--out", "rows.jsonl"], 1, &said);
-    // The rows keep a name of their own, and what is written meanwhile takes none that something has.
-    scratch.succeed(&["verify", "rows.jsonl", "--out", "same.jsonl"]);
+    // What is written meanwhile takes no name that something has.
+    scratch.succeed(&["verify", "rows.jsonl", "--out", "others.jsonl"]);
     scratch.succeed(&["verify", "verdicts.jsonl.partial", "--out", "verdicts.jsonl"]);
     for rows in ["rows.jsonl", "verdicts.jsonl.partial"] {
         assert_eq!(scratch.read(rows), ROWS);
     }
-    assert_eq!(scratch.read("verdicts.jsonl"), scratch.read("same.jsonl"));
+    assert_eq!(scratch.read("verdicts.jsonl"), scratch.read("others.jsonl"));
 }
 
 #[test]
@@ -95,14 +99,21 @@ fn an_output_replaces_nothing_but_a_file_of_its_kind() {
         scratch.refuse(&[&command[..], &["model"]].concat(), 1, &["model", "is a directory", "hint: give a file name"]);
     }
     let config = scratch.read("run/config.toml");
-    for command in &commands[1..] {
-        scratch.refuse(&[&command[..], &["run/config.toml"]].concat(), 1, &["run/config.toml"]);
+    let said = ["`run/config.toml` is there already and holds no ", "hint: give --out another file"];
+    for command in &commands {
+        scratch.refuse(&[&command[..], &["run/config.toml"]].concat(), 1, &said);
     }
+    let evaluate = [&EVAL[..], &["--out", "run", "--overwrite"]].concat();
+    scratch.refuse(&evaluate, 1, &["run holds files and no evaluation", "choose another directory with --out"]);
     assert_eq!(scratch.read("run/config.toml"), config);
-    // A page is replaced by a page.
+    // A page is replaced by a page, verdicts by verdicts, and a file that holds nothing by all.
     for page in ["pages/a.html", "pages/a.html"] {
         scratch.succeed(&["report", "run", "--out", page]);
         scratch.succeed(&["eval", "page", "out", "--out", page]);
+    }
+    scratch.write("verdicts.jsonl", b"");
+    for _ in 0..2 {
+        scratch.succeed(&["verify", "rows.jsonl", "--out", "verdicts.jsonl"]);
     }
     assert_eq!(fs::read_dir(scratch.path("pages")).expect("a directory").count(), 1, "something else was left");
 }
