@@ -1,6 +1,6 @@
 //! `brevity merge`: an adapter and its base to one whole model. Reading, merging and writing are `model`'s.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use model::{MergeSummary, merge};
@@ -44,17 +44,20 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     }
     let place = hub::model_place(adapter, console)?;
     console.note(format!("reading {adapter}"));
-    let merged = merge(&place, &partial).with_context(|| format!("cannot merge `{adapter}`"));
-    let MergeSummary { adapted, parameters, stored } = match merged {
-        Ok(summary) => summary,
-        Err(error) => {
-            // The first failure is the one to report.
-            let _ = write::remove_directory(&partial);
-            return Err(error);
-        }
-    };
-    write::sync_directory(&partial)?;
-    write::rename_new(&partial, out)?;
+    if let Some(parent) = partial.parent() {
+        write::create_directory(parent)?;
+    }
+    // Not where another merge has made it since then.
+    fs::create_dir(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
+    let merged = merge(&place, &partial).with_context(|| format!("cannot merge `{adapter}`")).and_then(|summary| {
+        write::sync_directory(&partial)?;
+        write::rename_new(&partial, out)?;
+        Ok(summary)
+    });
+    let MergeSummary { adapted, parameters, stored } = merged.inspect_err(|_| {
+        // The first failure is the one to report.
+        let _ = write::remove_directory(&partial);
+    })?;
     let rows = [
         ("base", place.base.display().to_string()),
         ("adapted", format!("{adapted} matrices")),
