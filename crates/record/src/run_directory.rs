@@ -89,15 +89,21 @@ impl RunDirectory {
         let names = write::list(root)?;
         // A start makes the lock first: a config without one is somebody's own.
         let started = names.iter().any(|name| name == RunLock::NAME);
+        let mut is_taken = false;
         for name in names {
             let is_empty_part = PARTS.contains(&name.as_str()) && write::list(&root.join(&name))?.is_empty();
             let is_unfinished = started && unfinished.contains(&name.as_str());
-            if !is_empty_part && !is_unfinished {
-                let message = "is not empty; pass --resume to continue the run in it, or choose another directory";
-                return Err(RecordError::Unusable { path: root.to_owned(), message: message.into() });
-            }
+            is_taken |= !is_empty_part && !is_unfinished;
         }
-        Ok(())
+        if !is_taken {
+            return Ok(());
+        }
+        let message = if root.join(HEADER).exists() {
+            "is not empty; pass --resume to continue the run in it, or choose another directory"
+        } else {
+            "is not empty and holds no run; choose another directory"
+        };
+        Err(RecordError::Unusable { path: root.to_owned(), message: message.into() })
     }
 
     /// Opens the run directory at `root`.

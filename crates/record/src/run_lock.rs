@@ -1,4 +1,5 @@
-//! One writer for each run directory, and for each directory of an evaluation. The operating system holds the lock and lets go of it however its owner ends.
+//! One writer for each run directory, and for each directory of an evaluation, a fine-tuning or a task. The operating
+//! system holds the lock and lets go of it however its owner ends.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -21,8 +22,8 @@ impl RunLock {
     /// The name of the file that is locked, which is empty while nobody writes there.
     pub const NAME: &str = "lock";
 
-    /// Takes the lock of the directory `root`, whose parts, where it is that of a run, must be directories of its own, because the owner writes
-    /// and removes files there.
+    /// Takes the lock of the directory `root`, whose parts, where it is that of a run, must be directories of its own,
+    /// because the owner writes and removes files there.
     ///
     /// # Errors
     /// [`RecordError::Unusable`] naming the program that holds it, or a part that is a link; [`RecordError::Io`].

@@ -205,9 +205,9 @@ fn levels_table(states: &[State<'_>], benchmark: &str, out: &mut Markup) {
     let Some((first, _)) = states.iter().find_map(|state| state.seeds.first()) else { return };
     let mut levels: Vec<(&str, u32)> =
         first.levels.iter().map(|level| (level.level.as_str(), level.problems)).collect();
+    levels.sort_by(|a, b| number_in(a.0).total_cmp(&number_in(b.0)).then(a.0.cmp(b.0)));
     // Every level is looked for in every row, and nobody reads so many columns.
     levels.truncate(LEVELS_SHOWN_MAX);
-    levels.sort_by(|a, b| number_in(a.0).total_cmp(&number_in(b.0)).then(a.0.cmp(b.0)));
     if levels.is_empty() {
         return;
     }

@@ -78,7 +78,7 @@ fn refuse_twice(root: &Type, wanted: &[&str]) -> Result<(), String> {
     let mut columns = root.get_fields().iter().filter(|column| wanted.contains(&column.name()));
     match columns.find(|column| !names.insert(column.name())) {
         None => Ok(()),
-        Some(column) => Err(format!("it has two columns `{}`", column.name())),
+        Some(column) => Err(format!("it has two columns `{}` where it may have one", column.name())),
     }
 }
 
