@@ -1,4 +1,5 @@
-//! Which checkpoints of a run stay on disk. The newest always does.
+//! Which checkpoints of a run stay on disk. The newest always does. What an interrupt left between two that are due is no
+//! more than that: it takes the place of none, so that the run may go back to those that it would have had without.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -22,24 +23,32 @@ pub fn outdated(candidates: &[Candidate], settings: &CheckpointSettings) -> Vec<
     if settings.keep_last == 0 {
         return Vec::new();
     }
-    let mut kept = best(candidates, settings.keep_best);
-    kept.extend(candidates.iter().rev().take(settings.keep_last).map(|candidate| candidate.step));
+    let mut kept = best(candidates, settings);
+    kept.extend(candidates.last().map(|newest| newest.step));
+    let due = candidates.iter().filter(|one| is_due(one.step, settings));
+    kept.extend(due.rev().take(settings.keep_last).map(|candidate| candidate.step));
     let is_kept = |step: u64| {
         kept.contains(&step) || (settings.keep_every_steps > 0 && step.is_multiple_of(settings.keep_every_steps))
     };
     candidates.iter().map(|candidate| candidate.step).filter(|step| !is_kept(*step)).collect()
 }
 
+/// Whether a checkpoint after `step` steps is one that the config asks for; all are where it asks for none but the last.
+pub(crate) fn is_due(step: u64, settings: &CheckpointSettings) -> bool {
+    settings.every_steps == 0 || step.is_multiple_of(settings.every_steps)
+}
+
 /// The steps of those `candidates`, which ascend by step, that go so that they and `incoming_bytes` more take at most
-/// `checkpoint.bytes_max`: the oldest first, the best after all others, the newest never.
+/// `checkpoint.bytes_max`: what interrupts left first, then the oldest, the best after all others, the newest never.
 pub fn over_budget(candidates: &[Candidate], settings: &CheckpointSettings, incoming_bytes: u64) -> Vec<u64> {
     let mut total = incoming_bytes + candidates.iter().map(|candidate| candidate.bytes).sum::<u64>();
     let Some((_, older)) = candidates.split_last() else { return Vec::new() };
-    let best = best(candidates, settings.keep_best);
-    let (last_to_go, first_to_go): (Vec<&Candidate>, Vec<&Candidate>) =
-        older.iter().partition(|candidate| best.contains(&candidate.step));
+    let (due, left): (Vec<Candidate>, Vec<Candidate>) = older.iter().partition(|one| is_due(one.step, settings));
+    let best = best(candidates, settings);
+    let (last_to_go, next_to_go): (Vec<Candidate>, Vec<Candidate>) =
+        due.into_iter().partition(|candidate| best.contains(&candidate.step));
     let mut removed = Vec::new();
-    for candidate in first_to_go.into_iter().chain(last_to_go) {
+    for candidate in left.into_iter().chain(next_to_go).chain(last_to_go) {
         if settings.bytes_max == 0 || total <= settings.bytes_max {
             break;
         }
@@ -49,12 +58,12 @@ pub fn over_budget(candidates: &[Candidate], settings: &CheckpointSettings, inco
     removed
 }
 
-/// The steps of the `count` candidates of the highest accuracy, the later one of equal ones.
-fn best(candidates: &[Candidate], count: usize) -> BTreeSet<u64> {
-    let mut measured: Vec<(f64, u64)> =
-        candidates.iter().filter_map(|candidate| Some((candidate.accuracy?, candidate.step))).collect();
+/// The steps of the `keep_best` due candidates of the highest accuracy, the later one of equal ones.
+fn best(candidates: &[Candidate], settings: &CheckpointSettings) -> BTreeSet<u64> {
+    let due = candidates.iter().filter(|one| is_due(one.step, settings));
+    let mut measured: Vec<(f64, u64)> = due.filter_map(|one| Some((one.accuracy?, one.step))).collect();
     measured.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));
-    measured.into_iter().take(count).map(|(_, step)| step).collect()
+    measured.into_iter().take(settings.keep_best).map(|(_, step)| step).collect()
 }
 
 /// Removes checkpoints of `run` so that another one fits beside them.
@@ -137,6 +146,20 @@ mod tests {
         }
         assert_eq!(outdated(&candidates(&[0, 0, 40, 0]), &settings(1, 2, 0, 0)), [10, 20], "not measured is not best");
         assert!(outdated(&[], &settings(1, 1, 1, 1)).is_empty());
+    }
+
+    #[test]
+    fn what_an_interrupt_left_takes_the_place_of_no_checkpoint_that_is_due() {
+        let mut all = candidates(&[50, 60, 40]);
+        all.insert(2, Candidate { step: 25, bytes: 10, accuracy: Some(0.9) });
+        all.push(Candidate { step: 35, bytes: 10, accuracy: Some(0.95) });
+        assert_eq!(outdated(&all, &settings(1, 0, 0, 0)), [10, 20, 25]);
+        assert_eq!(outdated(&all, &settings(2, 1, 0, 0)), [10, 25]);
+        assert_eq!(over_budget(&all, &settings(0, 1, 0, 40), 0), [25]);
+        assert_eq!(over_budget(&all, &settings(0, 1, 0, 20), 10), [25, 10, 30, 20]);
+        // Where none is due, all are alike.
+        let every = CheckpointSettings { every_steps: 0, ..settings(2, 0, 0, 0) };
+        assert_eq!(outdated(&all, &every), [10, 20, 25]);
     }
 
     #[test]

@@ -216,15 +216,19 @@ impl Trainer {
             self.evaluate(surroundings)?;
         }
         while self.step < self.config.train.steps {
-            let warned = match self.train_step(surroundings)? {
+            let (warned, returned) = match self.train_step(surroundings)? {
                 Ok(metrics) => {
                     (surroundings.watch)(Event::StepEnded(&metrics));
-                    self.heed(&metrics, surroundings)?
+                    let warned = self.heed(&metrics, surroundings)?;
+                    (warned, matches!(warned, Some(WarningOutcome::Returned { .. })))
                 }
-                Err(fault) if self.settle(&fault, surroundings)? == FaultOutcome::Returned => continue,
-                Err(_) => None,
+                Err(fault) => (None, self.settle(&fault, surroundings)? == FaultOutcome::Returned),
             };
-            if let Some(WarningOutcome::Returned { .. }) = warned {
+            // It is as its checkpoint has it, but for the return, which the run comes to again.
+            if returned && (surroundings.interrupted)() {
+                return Ok(Ending::Interrupted { step: self.step });
+            }
+            if returned {
                 continue;
             }
             self.step += 1;

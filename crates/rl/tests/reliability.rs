@@ -15,7 +15,7 @@ use rl::{
     checkpoint::{self, Damage, load_newest},
     convert::convert,
     random::{Purpose, Stream},
-    trainer::Trainer,
+    trainer::{Ending, Trainer},
 };
 
 use support::world::{World, assert_same_files, expanded, files_under, finish, interrupt_after, proceed};
@@ -399,6 +399,38 @@ fn a_run_goes_back_to_its_checkpoint_and_comes_to_the_same_bytes_when_it_is_inte
     let other = world.run("measured-again", &settings[..2]);
     let differs = |file: &Path| fs::read(run.root().join(file)).unwrap() != fs::read(other.root().join(file)).unwrap();
     assert!(differs(Path::new("metrics.jsonl")), "other random numbers after the return");
+}
+
+#[test]
+fn a_run_goes_back_to_no_checkpoint_that_only_an_interrupt_left() {
+    let world = World::new();
+    let settings = ["train.steps=6"];
+    let (limit, step) = limit_of_one_step(&world, &settings);
+    assert!(step > 0, "there is a step to be interrupted after");
+    let faults = format!("train.faults={{gradient_norm_limit={limit:?},remedy={{return={{times_max=9}}}}}}");
+    // None is due before the fault; then one long before it, of which but the last is kept.
+    for every_steps in [step + 1, 1.max(step - 1)] {
+        let checkpoint = format!("checkpoint={{every_steps={every_steps},keep_last=1}}");
+        let settings = [&settings[..], &[&faults, &checkpoint]].concat();
+        let whole = world.run(&format!("whole-{every_steps}"), &settings);
+        assert_eq!(whole.faults().unwrap()[0].step, step);
+        let name = format!("interrupted-{every_steps}");
+        interrupt_after(&mut world.start(&name, &settings).unwrap(), step);
+        assert_eq!(kept_steps(&RunDirectory::open(&world.path(&name)).unwrap()).last(), Some(&step));
+        finish(&mut world.resume(&name).unwrap());
+        assert_same_files(whole.root(), &world.path(&name), &[]);
+    }
+}
+
+#[test]
+fn a_run_that_keeps_going_back_is_interrupted_between_two_returns() {
+    let world = World::new();
+    inject(&world, "model.norm.weight", |norm| norm.values[0] = f32::NAN);
+    let settings = ["train.faults={remedy={return={times_max=60000}}}"];
+    let mut trainer = world.start("run", &settings).unwrap();
+    let ending = proceed(&mut trainer, &|| true).unwrap();
+    assert!(matches!(ending, Ending::Interrupted { step: 0 }), "{ending:?}");
+    assert_eq!(outcomes(trainer.run_directory()), [FaultOutcome::Returned]);
 }
 
 /// Runs until `steps` steps have ended, returns among them, and stops there with a checkpoint.

@@ -97,8 +97,10 @@ impl Trainer {
         &self.passed_over
     }
 
-    /// Goes back to the newest checkpoint, or to the start where there is none, with other random numbers from there.
-    pub(super) fn take_detour(&mut self, surroundings: &mut Surroundings<'_>) -> Result<(), RlError> {
+    /// Goes back to the checkpoint after `step` steps, or to the start where that is 0, with other random numbers from
+    /// there. Later checkpoints are removed.
+    pub(super) fn take_detour(&mut self, step: u64, surroundings: &mut Surroundings<'_>) -> Result<(), RlError> {
+        checkpoint::forget_after(&self.run, step)?;
         // The moments make room before those of the checkpoint are read.
         self.updater.optimizer = Optimizer::default();
         let newest = checkpoint::load_newest(&self.run, &self.source.model, Damage::Refuse)?.0;
@@ -124,7 +126,6 @@ impl Trainer {
         self.queue = ProblemQueue::new(order, seed, self.prompts.len(), progress.problems_taken);
         self.detours += 1;
         self.run.rewind(self.step)?;
-        checkpoint::forget_after(&self.run, self.step)?;
         self.collapse = CollapseWatch::of_run(&self.run)?;
         self.risk = RiskWatch::of_run(&self.config.train, &self.run)?;
         if self.step == 0 { self.evaluate(surroundings) } else { Ok(()) }

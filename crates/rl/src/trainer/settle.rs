@@ -4,7 +4,7 @@ use record::{FaultOutcome, FaultRecord, RolloutRecord};
 
 use super::{Event, Surroundings, Trainer};
 use crate::{
-    RlError,
+    RlError, checkpoint,
     fault::{Fault, Remedy},
 };
 
@@ -60,7 +60,10 @@ impl Trainer {
                 });
             }
             FaultOutcome::Skipped => {}
-            FaultOutcome::Returned => self.take_detour(surroundings)?,
+            FaultOutcome::Returned => {
+                let kept = checkpoint::steps_to_return_to(&self.run, &self.config.checkpoint)?;
+                self.take_detour(kept.last().copied().unwrap_or(0), surroundings)?;
+            }
         }
         Ok(outcome)
     }

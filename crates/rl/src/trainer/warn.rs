@@ -37,7 +37,7 @@ impl Trainer {
             WarningAction::Warn {} => WarningOutcome::Said,
             WarningAction::LowerLambda { .. } => WarningOutcome::LambdaLowered { factor: watch.lambda_factor() },
             WarningAction::Return { times_max, .. } if self.detours < times_max => {
-                let kept = checkpoint::steps(&self.run)?;
+                let kept = checkpoint::steps_to_return_to(&self.run, &self.config.checkpoint)?;
                 let before = watch.step_before_rise();
                 WarningOutcome::Returned { step: kept.into_iter().rfind(|&step| step <= before).unwrap_or(0) }
             }
@@ -56,8 +56,7 @@ impl Trainer {
                 outcome: FaultOutcome::Returned,
             };
             self.run.append_fault(&record, &[])?;
-            checkpoint::forget_after(&self.run, step)?;
-            self.take_detour(surroundings)?;
+            self.take_detour(step, surroundings)?;
         }
         Ok(Some(outcome))
     }
