@@ -5,7 +5,8 @@
 //! The random streams need no state: they are keyed by place.
 
 use std::{
-    fs,
+    error::Error,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -202,7 +203,15 @@ pub fn load_newest(
     for step in steps(run)?.into_iter().rev() {
         match load(&path(run, step), start) {
             Ok(restored) => return Ok((Some(restored), passed_over)),
-            Err(error) => passed_over.push(error.to_string()),
+            Err(error) => {
+                if let Some(cause) = refusal(&error).filter(|_| damage == Damage::FallBack) {
+                    let place = path(run, step);
+                    let message =
+                        format!("{error} ({cause}); mend that, or remove {} to go on before it", place.display());
+                    return Err(RlError::File { path: run.checkpoints(), message });
+                }
+                passed_over.push(error.to_string());
+            }
         }
         if damage == Damage::Refuse {
             break;
@@ -219,6 +228,28 @@ pub fn load_newest(
             Err(RlError::File { path: run.checkpoints(), message })
         }
     }
+}
+
+/// Why the machine does not let a file be read, where that says nothing of what is in it.
+fn refusal(error: &RlError) -> Option<&io::Error> {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            // What is gone, cut, or something else than a file.
+            let is_damage = matches!(
+                error.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::InvalidData
+                    | io::ErrorKind::InvalidInput
+                    | io::ErrorKind::IsADirectory
+                    | io::ErrorKind::NotADirectory
+            );
+            return (!is_damage).then_some(error);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// Reads the checkpoint in `directory` when all its files are as they were written.
@@ -246,6 +277,16 @@ fn load(directory: &Path, start: &Model) -> Result<Restored, RlError> {
         Optimizer { first_moments: moments("first")?, second_moments: moments("second")?, updates: state.updates };
     let State { step, problems_taken, shaper, detours, .. } = state;
     Ok(Restored { model, optimizer, progress: Progress { step, problems_taken, shaper, detours } })
+}
+
+/// Steps after which `run` has a checkpoint to return to, ascending: those that are due, which a run has whether or not it
+/// was interrupted.
+///
+/// # Errors
+/// [`RlError`] naming the directory.
+pub(crate) fn steps_to_return_to(run: &RunDirectory, settings: &CheckpointSettings) -> Result<Vec<u64>, RlError> {
+    let is_due = |step: &u64| settings.every_steps > 0 && retention::is_due(*step, settings);
+    Ok(steps(run)?.into_iter().filter(is_due).collect())
 }
 
 /// Removes what a run that goes on after `step` steps writes again: later checkpoints, and parts of one.
@@ -276,4 +317,30 @@ pub fn steps(run: &RunDirectory) -> Result<Vec<u64>, RlError> {
     let mut steps: Vec<u64> = names.iter().filter_map(|name| name.strip_prefix("step-")?.parse().ok()).collect();
     steps.sort_unstable();
     Ok(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use record::RecordError;
+
+    use super::*;
+
+    #[test]
+    fn what_the_machine_does_not_let_be_read_is_no_damage() {
+        for (kind, expected) in [
+            (io::ErrorKind::PermissionDenied, true),
+            (io::ErrorKind::ResourceBusy, true),
+            (io::ErrorKind::Other, true),
+            (io::ErrorKind::NotFound, false),
+            (io::ErrorKind::UnexpectedEof, false),
+        ] {
+            let path = PathBuf::from("state.json");
+            let ours = RlError::Io { action: "read", path: path.clone(), source: kind.into() };
+            let of_records = RlError::Record(RecordError::Io { action: "read", path, source: kind.into() });
+            for error in [ours, of_records] {
+                assert_eq!(refusal(&error).map(io::Error::kind), expected.then_some(kind));
+            }
+        }
+        assert!(refusal(&RlError::File { path: "state.json".into(), message: "is cut".into() }).is_none());
+    }
 }
