@@ -170,6 +170,11 @@ fn lists_that_hold_one_another_twice_are_walked_through_in_no_way() {
 }
 
 #[test]
+fn a_template_names_no_function_of_the_engine() {
+    assert_refused("{{ flatten() }}", "flatten is unknown");
+}
+
+#[test]
 fn a_template_that_would_fill_memory_is_refused() {
     for (rest, cause) in [
         ("{% set ns.a = 'x' %}{% for i in range(60) %}{% set ns.a = ns.a ~ ns.a %}{% endfor %}{{ ns.a }}", TOO_HEAVY),

@@ -35,7 +35,7 @@ const WIDTH_DIGITS_MAX: usize = 4;
 const WEIGH_TOP: &str = "weigh top";
 const WEIGH_ALL: &str = "weigh all";
 const WEIGH_INDEX: &str = "weigh index";
-const FLATTEN: &str = "flatten";
+const FLATTEN: &str = "flatten iterable";
 
 fn refused(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, message.into())
