@@ -249,11 +249,17 @@ sample(Drawn *out, const float *logits, const BlockSum *sums, const double *unif
     Scratch &s = scratch();
     sums += (size_t)blockIdx.x * blocks;
     float largest = -infinity();
-    for (int block = 0; block < blocks; block++) largest = fmaxf(largest, sums[block].largest);
+    bool has_order = true;
+    for (int block = 0; block < blocks; block++) {
+        largest = fmaxf(largest, sums[block].largest);
+        // Of logits that are not numbers, or have no largest.
+        has_order = has_order && sums[block].weight < infinity();
+    }
     const Row row = {logits + (size_t)blockIdx.x * vocabulary, vocabulary, largest};
     const double uniform = uniforms[blockIdx.x];
     if (sampling.temperature > 0.0f && (sampling.top_k > 0 || sampling.top_p < 1.0f)) {
-        const Drawn drawn = draw_restricted(row, sampling, uniform);
+        const float no_number = infinity() - infinity();
+        const Drawn drawn = has_order ? draw_restricted(row, sampling, uniform) : Drawn{0, no_number, no_number};
         if (threadIdx.x == 0) out[blockIdx.x] = drawn;
         return;
     }

@@ -134,6 +134,11 @@ fn most_likely(logits: &[f32]) -> usize {
 }
 
 fn draw_restricted(logits: &[f32], sampling: &Sampling, uniform: f64) -> Drawn {
+    // There is no order of likelihood then: the logprob says so to whoever looks for faults.
+    let no_number = Drawn { token: 0, logprob: f32::NAN, entropy: f32::NAN };
+    if logits.iter().any(|&logit| logit.is_nan() || logit == f32::INFINITY) {
+        return no_number;
+    }
     let mut order: Vec<usize> = (0..logits.len()).collect();
     let by_likelihood = |&a: &usize, &b: &usize| logits[b].total_cmp(&logits[a]).then(a.cmp(&b));
     if (1..order.len()).contains(&sampling.top_k) {
@@ -148,6 +153,9 @@ fn draw_restricted(logits: &[f32], sampling: &Sampling, uniform: f64) -> Drawn {
         // the rounding of `log_sum`. A few hundred tokens are left to sort, instead of the vocabulary.
         let floor = f64::from(log_sum) + ((1.0 - f64::from(sampling.top_p)) / candidates.len() as f64).ln() - 1e-2;
         order.retain(|&index| f64::from(logits[index]) >= floor);
+        if order.is_empty() {
+            return no_number;
+        }
     }
     order.sort_unstable_by(by_likelihood);
     let kept: Vec<f32> = order.iter().map(|&index| logits[index]).collect();

@@ -59,13 +59,20 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
 }
 
+/// Most threads of a pool.
+pub const THREADS_MAX: usize = 1 << 12;
+
 impl Pool {
     /// A pool of `threads` threads, the installing one included; 0 takes all cores.
     ///
     /// # Errors
-    /// When the system refuses another thread.
+    /// When the system refuses another thread, or there would be more than [`THREADS_MAX`].
     pub fn new(threads: usize) -> io::Result<Self> {
         let threads = if threads == 0 { thread::available_parallelism().map_or(1, Into::into) } else { threads };
+        if threads > THREADS_MAX {
+            let message = format!("{threads} threads are more than the {THREADS_MAX} that a pool may have");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let shared = Arc::new(Shared {
             spans: (0..threads).map(|_| Span { state: AtomicU64::new(0) }).collect(),
             tasks: AtomicUsize::new(0),
@@ -98,6 +105,9 @@ impl Pool {
             }
         }
         let _restore = Restore(CURRENT.replace(Some(Arc::clone(&self.shared))));
+        // The workers are ours alone, and this thread is not: a program that uses this one as a library has others.
+        #[cfg(target_arch = "x86_64")]
+        crate::matmul::tile::amx::forget();
         work()
     }
 }
@@ -324,6 +334,15 @@ mod tests {
         let sum = AtomicUsize::new(0);
         pool.install(|| for_each(8, |outer| for_each(8, |inner| _ = sum.fetch_add(outer * inner, Ordering::Relaxed))));
         assert_eq!(sum.into_inner(), 28 * 28);
+    }
+
+    #[test]
+    fn a_pool_of_more_threads_than_a_machine_has_is_refused_before_it_takes_memory() {
+        for threads in [4097, usize::MAX] {
+            let refused = Pool::new(threads).err().unwrap();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+            assert_eq!(refused.to_string(), format!("{threads} threads are more than the 4096 that a pool may have"));
+        }
     }
 
     #[test]

@@ -201,3 +201,17 @@ fn an_unrestricted_logprob_has_the_bits_of_the_trainers() {
         }
     }
 }
+
+#[test]
+fn logits_without_an_order_have_no_logprob_whatever_restricts_the_tokens() {
+    for wrong in [vec![1.0, f32::NAN, 2.0], vec![-f32::NAN, 1.0], vec![f32::INFINITY, 1.0], vec![f32::NEG_INFINITY; 3]]
+    {
+        for (top_k, top_p) in [(0, 1.0), (0, 0.95), (2, 1.0), (1, 0.5)] {
+            let found = drawn(&wrong, Sampling { temperature: 1.0, top_k, top_p }, 0.5);
+            assert!(
+                (found.token as usize) < wrong.len() && !found.logprob.is_finite(),
+                "{wrong:?} {top_k} {top_p}: {found:?}"
+            );
+        }
+    }
+}

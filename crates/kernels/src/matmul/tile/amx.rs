@@ -35,7 +35,8 @@ thread_local! {
     static CONFIGURED: Cell<GroupRows> = const { Cell::new([0; 2]) };
 }
 
-/// Shapes the registers of this thread, which keeps them until it needs another shape: a product of fewer rows takes
+/// Shapes the registers of this thread, which keeps them until it needs another shape, or [`forget`] says that they may
+/// have another: a product of fewer rows takes
 /// less time, and loads and stores touch no row that is not there.
 fn configure(groups: GroupRows) {
     if CONFIGURED.replace(groups) == groups {
@@ -53,6 +54,11 @@ fn configure(groups: GroupRows) {
     // SAFETY: the CPU has the instruction (only called where the instruction set is AMX), and the configuration is one
     // that it takes: 1 to 16 rows.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const configuration, options(nostack, readonly)) };
+}
+
+/// Says that this thread may have run somebody else's code, which may have shaped the registers or let them go.
+pub(crate) fn forget() {
+    CONFIGURED.set([0; 2]);
 }
 
 /// Floating-point operations of a round of [`multiply_rounds`]: four products of registers, two operations a term.
