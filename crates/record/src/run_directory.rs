@@ -172,6 +172,25 @@ impl RunDirectory {
         Ok(metrics)
     }
 
+    /// Steps that a run with these `metrics` has done: those that were skipped because of a fault count, and have none.
+    ///
+    /// # Errors
+    /// [`RecordError`] when a whole line of the faults is malformed.
+    pub fn steps_done(&self, metrics: &[StepMetrics]) -> Result<u64, RecordError> {
+        let skipped = self.steps_skipped()?;
+        let mut done = metrics.last().map_or(0, |row| row.step + 1);
+        // Later ones that do not follow are of a course that the run went back from.
+        while skipped.contains(&done) {
+            done += 1;
+        }
+        Ok(done)
+    }
+
+    fn steps_skipped(&self) -> Result<BTreeSet<u64>, RecordError> {
+        let skipped = self.faults()?.into_iter().filter(|fault| fault.outcome == FaultOutcome::Skipped);
+        Ok(skipped.map(|fault| fault.step).collect())
+    }
+
     /// Writes the rollouts of `step`, replacing any there.
     ///
     /// # Errors
@@ -303,9 +322,8 @@ impl RunDirectory {
     }
 
     fn refuse_gaps(&self, step: u64, metrics: &[StepMetrics]) -> Result<(), RecordError> {
-        let skipped = self.faults()?.into_iter().filter(|fault| fault.outcome == FaultOutcome::Skipped);
-        let recorded: BTreeSet<u64> =
-            metrics.iter().map(|row| row.step).chain(skipped.map(|fault| fault.step)).collect();
+        let mut recorded = self.steps_skipped()?;
+        recorded.extend(metrics.iter().map(|row| row.step));
         match (0..step).find(|done| !recorded.contains(done)) {
             Some(missing) => Err(RecordError::Unusable {
                 path: self.root.join("metrics.jsonl"),

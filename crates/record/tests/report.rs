@@ -5,7 +5,7 @@ mod fabricated;
 
 use allocation_counter::measure;
 use record::{
-    EvaluationSummary, RunDirectory, ShaperMetrics, WarningMetrics,
+    EvaluationSummary, FaultOutcome, FaultRecord, RunDirectory, ShaperMetrics, WarningMetrics,
     report::{ReportOptions, Source, arm_table, arm_table_on, html},
     write,
 };
@@ -166,6 +166,25 @@ fn a_run_that_is_still_going_is_said_to_be() {
     let table = arm_table(&runs).expect("a table");
     assert_eq!((table[0].steps_min, table[0].steps_max, table[0].unfinished), (34, 70, 1));
     assert_eq!(table[2].outcome, None);
+}
+
+#[test]
+fn a_run_whose_last_steps_were_skipped_has_done_all_of_them() {
+    let root = directory("skipped");
+    let done = |seed: u64, steps_done: u64, skipped: &[u64]| {
+        let run = run(&root, &ARMS[0], seed, Extent { steps_done, ..WHOLE });
+        for &step in skipped {
+            let (quantity, value, outcome) = ("loss".to_owned(), "NaN".to_owned(), FaultOutcome::Skipped);
+            let fault = FaultRecord { step, detours: 0, pass: None, quantity, value, rollouts: Vec::new(), outcome };
+            run.append_fault(&fault, &[]).expect("a fault");
+        }
+        let row = &arm_table(std::slice::from_ref(&run)).expect("a table")[0];
+        (row.steps_max, row.unfinished, html(&[run], &options()).expect("a page").contains("Still going"))
+    };
+    assert_eq!(done(0, 68, &[68, 69]), (70, 0, false));
+    assert_eq!(done(1, 68, &[68]), (69, 1, true));
+    // The run went back from beyond step 50.
+    assert_eq!(done(2, 34, &[20, 50]), (34, 1, true));
 }
 
 #[test]

@@ -192,7 +192,7 @@ impl SweepRun {
             return Err(RlError::File { path: self.root.clone(), message });
         }
         let steps = self.config.train.steps;
-        let is_complete = run.metrics()?.last().map_or(0, |row| row.step + 1) == steps
+        let is_complete = run.steps_done(&run.metrics()?)? == steps
             && (self.config.evaluation.is_none() || run.evaluations()?.last().is_some_and(|row| row.step == steps));
         let has_model = self.root.join("model").join("model.safetensors").is_file();
         if is_complete && (has_model || !run.checkpoints().exists()) {

@@ -14,7 +14,7 @@ use rl::{
     warning::{Course, WarningOutcome, Weights},
 };
 
-use support::world::{World, assert_same_files, files_under, finish, interrupt_after, proceed};
+use support::world::{World, assert_same_files, files_under, finish, interrupt_after, proceed, skip_step};
 
 /// Steps done when the first warning is given.
 const WARNED_AFTER: u64 = 5;
@@ -152,4 +152,6 @@ fn courses_are_read_from_runs_that_are_over_and_others_are_refused() {
     let half = RunDirectory::open(&world.path("half")).unwrap();
     let message = Course::read(&half).unwrap_err().to_string();
     assert!(message.ends_with("half: has done 1 of 2 steps; let it end first"), "{message}");
+    skip_step(&half, 1);
+    assert_eq!(Course::read(&half).unwrap().steps.len(), 1, "a step that was skipped is done");
 }

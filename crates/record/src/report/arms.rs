@@ -102,14 +102,14 @@ pub(super) fn rows(comparison: &Comparison) -> Vec<ArmRow> {
 }
 
 fn row(arm: &Arm, outcome: Option<ArmOutcome>) -> ArmRow {
-    let steps = || arm.runs.iter().map(super::series::Run::steps_done);
+    let steps = || arm.runs.iter().map(|run| run.steps_done);
     let followed = || arm.runs.iter().filter_map(super::series::Run::followed);
     ArmRow {
         arm: arm.name.clone(),
         seeds: arm.runs.len(),
         steps_min: steps().min().unwrap_or(0),
         steps_max: steps().max().unwrap_or(0),
-        unfinished: arm.runs.iter().filter(|run| run.steps_done() < run.header.steps).count(),
+        unfinished: arm.runs.iter().filter(|run| run.steps_done < run.header.steps).count(),
         followed: followed().count(),
         collapsed: followed().filter(|run| run.collapsed).count(),
         outcome,

@@ -170,7 +170,7 @@ fn measure_series(comparison: &Comparison, arm: &Arm, value: impl Fn(&Measure) -
 }
 
 fn last_step(comparison: &Comparison) -> f64 {
-    let of_run = |run: &super::series::Run| run.evaluations.last().map_or(0, |row| row.step).max(run.steps_done());
+    let of_run = |run: &super::series::Run| run.evaluations.last().map_or(0, |row| row.step).max(run.steps_done);
     comparison.runs().map(of_run).max().unwrap_or(0) as f64
 }
 

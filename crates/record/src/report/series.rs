@@ -26,8 +26,10 @@ pub(super) struct Run {
     pub(super) directory: RunDirectory,
     /// `run.json`.
     pub(super) header: RunHeader,
-    /// Every step so far.
+    /// Every step so far that was not skipped.
     pub(super) metrics: Vec<StepMetrics>,
+    /// Optimizer steps done so far.
+    pub(super) steps_done: u64,
     /// Evaluations on the benchmark reported on, by step; the last one made of each step.
     pub(super) evaluations: Vec<EvaluationSummary>,
     /// The same on every other benchmark, by name.
@@ -88,19 +90,16 @@ pub(super) struct SeriesPoint {
 
 impl Run {
     fn read(directory: &RunDirectory) -> Result<(Self, Vec<EvaluationSummary>), RecordError> {
+        let metrics = directory.metrics()?;
         let run = Self {
             directory: directory.clone(),
             header: directory.header()?,
-            metrics: directory.metrics()?,
+            steps_done: directory.steps_done(&metrics)?,
+            metrics,
             evaluations: Vec::new(),
             others: BTreeMap::new(),
         };
         Ok((run, directory.evaluations()?))
-    }
-
-    /// Optimizer steps recorded so far.
-    pub(super) fn steps_done(&self) -> u64 {
-        self.metrics.last().map_or(0, |last| last.step + 1)
     }
 
     /// Name of the run's directory, without the path to it.
@@ -168,7 +167,7 @@ impl Comparison {
             arm.runs.sort_by_key(|run| run.header.seed);
             refuse_repeated_seed(arm)?;
         }
-        let steps = arms.iter().flat_map(|arm| &arm.runs).map(Run::steps_done).max().unwrap_or(0);
+        let steps = arms.iter().flat_map(|arm| &arm.runs).map(|run| run.steps_done).max().unwrap_or(0);
         let benchmarks_left_out =
             named.into_iter().map(|(name, _)| name).filter(|name| Some(name) != benchmark.as_ref()).collect();
         let steps_per_point = steps.div_ceil(TRAINING_POINTS_MAX).max(1);

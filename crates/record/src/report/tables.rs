@@ -165,16 +165,10 @@ fn summary_described(rows: &[ArmRow], comparison: &Comparison) -> String {
 /// Runs with fewer steps than they were asked for.
 pub(super) fn unfinished(comparison: &Comparison, out: &mut Markup) {
     let of_run = |run: &Run| {
-        format!(
-            "{} seed {} ({} of {} steps)",
-            line(&run.header.arm),
-            run.header.seed,
-            run.steps_done(),
-            run.header.steps
-        )
+        format!("{} seed {} ({} of {} steps)", line(&run.header.arm), run.header.seed, run.steps_done, run.header.steps)
     };
     let unfinished: Vec<String> =
-        comparison.runs().filter(|run| run.steps_done() < run.header.steps).map(of_run).collect();
+        comparison.runs().filter(|run| run.steps_done < run.header.steps).map(of_run).collect();
     if !unfinished.is_empty() {
         out.put(format_args!(
             "<p class=\"remark\">* Still going, or stopped before its last step: {}.</p>",
@@ -229,7 +223,7 @@ fn run_row(run: &Run, out: &mut Markup) {
         line(&run.name()),
         line(&header.arm),
         header.seed,
-        run.steps_done(),
+        run.steps_done,
         header.steps,
         number(sample, 1),
         number(sum(|seconds| seconds.shape), 1),

@@ -31,7 +31,7 @@ impl Course {
             return refuse("says nothing of collapses; give runs that were evaluated while they were trained".into());
         };
         let steps = run.metrics()?;
-        let done = steps.last().map_or(0, |last| last.step + 1);
+        let done = run.steps_done(&steps)?;
         if done < header.steps {
             return refuse(format!("has done {done} of {} steps; let it end first", header.steps));
         }

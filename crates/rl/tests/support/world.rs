@@ -10,7 +10,7 @@ use std::{
     sync::LazyLock,
 };
 
-use record::{RunDirectory, RunHeader, RunLock, SCHEMA_VERSION, write};
+use record::{FaultOutcome, FaultRecord, RunDirectory, RunHeader, RunLock, SCHEMA_VERSION, write};
 use rl::{
     Problem, RlError,
     config::{RunConfig, parse_config},
@@ -185,6 +185,13 @@ pub(crate) fn header(config: &RunConfig) -> RunHeader {
         parameters: 141_088,
         started_unix_seconds: 0,
     }
+}
+
+/// Records that the next step of `run`, which is `step`, was skipped because of a fault.
+pub(crate) fn skip_step(run: &RunDirectory, step: u64) {
+    let (quantity, value, outcome) = ("loss".to_owned(), "NaN".to_owned(), FaultOutcome::Skipped);
+    let fault = FaultRecord { step, detours: 0, pass: None, quantity, value, rollouts: Vec::new(), outcome };
+    run.append_fault(&fault, &[]).unwrap();
 }
 
 /// Runs to the end.
