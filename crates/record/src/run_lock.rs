@@ -47,10 +47,17 @@ impl RunLock {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        file.set_len(0).map_err(failed)?;
-        file.write_all(format!("program {} on {}\n", std::process::id(), host()).as_bytes()).map_err(failed)?;
+        let note = format!("program {} on {}\n", std::process::id(), host());
+        // Never empty in between: what a killed owner left is told by its length.
+        file.write_all(note.as_bytes()).map_err(failed)?;
+        file.set_len(note.len() as u64).map_err(failed)?;
         write::sync_directory(root)?;
         Ok(Self { file })
+    }
+
+    /// Whether the last owner of the directory `root`, which nobody writes now, could not let go of it: it was killed.
+    pub fn was_killed(root: &Path) -> bool {
+        fs::symlink_metadata(root.join(Self::NAME)).is_ok_and(|lock| lock.len() > 0)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use model::ModelPlace;
-use record::{RecordError, RunDirectory, read, write};
+use record::{RecordError, RunDirectory, RunLock, read, write};
 use serde::Deserialize;
 use toml::Table;
 
@@ -60,7 +60,7 @@ pub enum Standing {
     New,
     /// It stopped on the way.
     Unfinished {
-        /// Steps of its latest checkpoint; 0 without one, when it begins again.
+        /// Steps of its latest checkpoint; 0 of a run that was cut short before its first, and begins again.
         step: u64,
     },
     /// Its numbers are complete.
@@ -168,11 +168,12 @@ impl SweepRun {
 
     /// How far the run has come.
     ///
-    /// A run is finished when all its steps are recorded, the last evaluation is, and its model is written; one without
+    /// A run is finished when all its steps are done, the last evaluation is, and its model is written; one without
     /// checkpoints needs no model, so that the records can be kept alone.
     ///
     /// # Errors
-    /// [`RlError`] when its directory holds another run or something else, naming it.
+    /// [`RlError`] when its directory holds another run or something else, or records that nothing can go on from and that
+    /// are not those of a run cut short before its first checkpoint, naming it.
     pub fn standing(&self) -> Result<Standing, RlError> {
         if !self.root.join("run.json").is_file() {
             return match RunDirectory::refuse_taken(&self.root) {
@@ -191,27 +192,67 @@ impl SweepRun {
             );
             return Err(RlError::File { path: self.root.clone(), message });
         }
-        let steps = self.config.train.steps;
-        let is_complete = run.steps_done(&run.metrics()?)? == steps
-            && (self.config.evaluation.is_none() || run.evaluations()?.last().is_some_and(|row| row.step == steps));
-        let has_model = self.root.join("model").join("model.safetensors").is_file();
-        if is_complete && (has_model || !run.checkpoints().exists()) {
+        if self.is_recorded(&run)? && (self.has_model() || !run.checkpoints().exists()) {
             return Ok(Standing::Finished);
         }
-        let step = if run.checkpoints().is_dir() { checkpoint::steps(&run)?.last().copied() } else { None };
-        Ok(Standing::Unfinished { step: step.unwrap_or(0) })
+        let newest = if run.checkpoints().is_dir() { checkpoint::steps(&run)?.last().copied() } else { None };
+        if newest.is_none() {
+            self.refuse_to_begin_again(&run)?;
+        }
+        Ok(Standing::Unfinished { step: newest.unwrap_or(0) })
+    }
+
+    /// Whether all steps are done and the last evaluation is there.
+    fn is_recorded(&self, run: &RunDirectory) -> Result<bool, RlError> {
+        let steps = self.config.train.steps;
+        let is_evaluated =
+            self.config.evaluation.is_none() || run.evaluations()?.last().is_some_and(|row| row.step == steps);
+        Ok(is_evaluated && run.steps_done(&run.metrics()?)? == steps)
+    }
+
+    /// Whether the trained model is there, which appears whole.
+    fn has_model(&self) -> bool {
+        self.root.join("model").join("model.safetensors").is_file()
+    }
+
+    /// Refuses a run without a checkpoint that was not cut short before its first one: to begin again removes what it has
+    /// recorded.
+    fn refuse_to_begin_again(&self, run: &RunDirectory) -> Result<(), RlError> {
+        let (steps, done) = (self.config.train.steps, run.steps_done(&run.metrics()?)?);
+        if done == 0 {
+            return Ok(());
+        }
+        let first_checkpoint = match self.config.checkpoint.every_steps {
+            0 => steps,
+            every => every.min(steps),
+        };
+        let remedy = if !run.checkpoints().is_dir() {
+            "put `checkpoints` back, or remove the directory to begin the run again"
+        } else if self.is_recorded(run)? && !RunLock::was_killed(&self.root) {
+            "remove `checkpoints` to keep the records alone, or the directory to begin the run again"
+        } else if done > first_checkpoint {
+            "put its checkpoints back, or remove the directory to begin the run again"
+        } else {
+            return Ok(());
+        };
+        let message = format!("has records of {done} of {steps} steps and no checkpoint to go on from; {remedy}");
+        Err(RlError::File { path: self.root.clone(), message })
     }
 
     /// The run from where it stands, started from the model at `model`: from its beginning, or from its latest checkpoint.
-    /// One that left no checkpoint is removed and begins again.
+    /// One that was cut short before its first checkpoint is removed and begins again.
     ///
     /// # Errors
     /// [`RlError`] as [`Self::standing`], [`Trainer::start`] and [`Trainer::resume`].
     pub fn trainer(&self, model: &ModelPlace, provenance: &Provenance) -> Result<Trainer, RlError> {
         let standing = self.standing()?;
-        // Where nothing is, a crash may have left what was being removed.
-        if standing == (Standing::Unfinished { step: 0 }) || !self.root.exists() {
+        if standing == (Standing::Unfinished { step: 0 }) {
+            // Nobody else may be writing what is removed.
+            let _lock = RunLock::take(&self.root)?;
             write::remove_whole(&self.root)?;
+        } else if !self.root.exists() {
+            // A crash may have left what was being removed.
+            write::end_removal(&self.root)?;
         }
         match standing {
             Standing::New | Standing::Unfinished { step: 0 } => {

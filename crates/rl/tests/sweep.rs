@@ -4,13 +4,13 @@
 
 mod support;
 
-use std::fs;
+use std::{fs, path::Path};
 
 use model::ModelPlace;
 use record::{RunDirectory, write};
 use rl::sweep::{Standing, SweepRun};
 
-use support::world::{World, finish, provenance, skip_step};
+use support::world::{World, files_under, finish, interrupt_after, provenance, skip_step};
 
 /// The run of a sweep of one, with `changes`.
 fn sweep_run(world: &World, changes: &[&str]) -> (SweepRun, ModelPlace) {
@@ -21,6 +21,11 @@ fn finished(world: &World, changes: &[&str]) -> SweepRun {
     let (run, model) = sweep_run(world, changes);
     finish(&mut run.trainer(&model, &provenance()).unwrap());
     run
+}
+
+fn empty(checkpoints: &Path) {
+    fs::remove_dir_all(checkpoints).unwrap();
+    write::create_directory(checkpoints).unwrap();
 }
 
 /// Drops the metrics of the last step.
@@ -42,4 +47,51 @@ fn a_run_whose_last_step_was_skipped_is_finished_and_its_records_stay() {
         fs::remove_dir_all(run.root.join(part)).unwrap();
         assert_eq!(run.standing().unwrap(), Standing::Finished, "without {part}");
     }
+}
+
+#[test]
+fn records_that_nothing_can_go_on_from_are_never_removed_unasked() {
+    let world = World::untrained();
+    let run = finished(&world, &["checkpoint={every_steps=1,keep_last=1}"]);
+    let checkpoints = run.root.join("checkpoints");
+    let refused = |said: &str| {
+        let before = files_under(&run.root);
+        let expected = format!("{}: has records of {said} the run again", run.root.display());
+        assert_eq!(run.standing().unwrap_err().to_string(), expected);
+        assert!(run.trainer(&world.model().into(), &provenance()).is_err());
+        assert!(files_under(&run.root) == before, "something was removed");
+    };
+    fs::remove_dir_all(run.root.join("model")).unwrap();
+    empty(&checkpoints);
+    refused(
+        "3 of 3 steps and no checkpoint to go on from; remove `checkpoints` to keep the records alone, or the directory \
+         to begin",
+    );
+    drop_step(&run);
+    refused("2 of 3 steps and no checkpoint to go on from; put its checkpoints back, or remove the directory to begin");
+    fs::remove_dir_all(&checkpoints).unwrap();
+    refused("2 of 3 steps and no checkpoint to go on from; put `checkpoints` back, or remove the directory to begin");
+    drop_step(&run);
+    refused("1 of 3 steps and no checkpoint to go on from; put `checkpoints` back, or remove the directory to begin");
+    drop_step(&run);
+    assert_eq!(run.standing().unwrap(), Standing::Unfinished { step: 0 }, "a start that was cut short");
+}
+
+#[test]
+fn a_run_that_was_cut_short_before_its_first_checkpoint_begins_again() {
+    let world = World::untrained();
+    let (run, model) = sweep_run(&world, &[]);
+    let mut trainer = run.trainer(&model, &provenance()).unwrap();
+    interrupt_after(&mut trainer, 2);
+    empty(&run.root.join("checkpoints"));
+    assert_eq!(run.standing().unwrap(), Standing::Unfinished { step: 0 });
+    let message = run.trainer(&model, &provenance()).map(drop).unwrap_err().to_string();
+    assert!(message.contains(" writes to it; wait until it has ended"), "{message}");
+    drop(trainer);
+    finish(&mut run.trainer(&model, &provenance()).unwrap());
+    // Killed while it wrote its only checkpoint.
+    empty(&run.root.join("checkpoints"));
+    fs::remove_dir_all(run.root.join("model")).unwrap();
+    write::replace(&run.root.join("lock"), b"program 1 on this machine\n").unwrap();
+    assert_eq!(run.standing().unwrap(), Standing::Unfinished { step: 0 });
 }

@@ -165,8 +165,15 @@ fn an_interrupted_sweep_goes_on_and_ends_as_if_it_had_not_stopped() {
         let step: u64 = checkpoints.last().unwrap().strip_prefix("step-").unwrap().parse().unwrap();
         assert!(standings.contains(&format!("{run}  {step} of 40 steps done\n")), "{checkpoints:?}: {standings}");
     }
-    // As after a crash: one run has lost its checkpoint, and begins again.
-    std::fs::remove_dir_all(scratch.path("out/grpo-seed2/checkpoints")).unwrap();
+    // As after a crash before its first checkpoint one run begins again.
+    let checkpoints = scratch.path("out/grpo-seed2/checkpoints");
+    std::fs::remove_dir_all(&checkpoints).unwrap();
+    scratch.refuse(
+        &sweep,
+        1,
+        &["error: out/grpo-seed2: has records of ", "hint: put `checkpoints` back, or remove the"],
+    );
+    record::write::create_directory(&checkpoints).unwrap();
     let resumed = scratch.succeed(&sweep);
     assert!(resumed.stderr.contains("there      0 finished, 2 to go on with\n"), "{}", resumed.stderr);
     scratch.succeed(&[&["--quiet", "sweep", "sweep.toml", "--out", "whole"][..], &set].concat());
