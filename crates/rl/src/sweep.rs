@@ -17,6 +17,9 @@ use crate::{
     trainer::{Provenance, Trainer},
 };
 
+/// The weights that a run leaves, one of these: of a whole model or of an adapter.
+const WEIGHTS: [&str; 2] = ["model.safetensors", "adapter_model.safetensors"];
+
 /// `brevity sweep SWEEP.toml`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -212,7 +215,7 @@ impl SweepRun {
 
     /// Whether the trained model is there, which appears whole.
     fn has_model(&self) -> bool {
-        self.root.join("model").join("model.safetensors").is_file()
+        WEIGHTS.iter().any(|name| self.root.join("model").join(name).is_file())
     }
 
     /// Refuses a run without a checkpoint that was not cut short before its first one: to begin again removes what it has

@@ -95,3 +95,14 @@ fn a_run_that_was_cut_short_before_its_first_checkpoint_begins_again() {
     write::replace(&run.root.join("lock"), b"program 1 on this machine\n").unwrap();
     assert_eq!(run.standing().unwrap(), Standing::Unfinished { step: 0 });
 }
+
+#[test]
+fn a_run_that_leaves_an_adapter_alone_is_finished() {
+    let world = World::untrained();
+    let run = finished(&world, &["train.steps=1", "model.lora={rank=4}"]);
+    assert_eq!(run.standing().unwrap(), Standing::Finished);
+    empty(&run.root.join("checkpoints"));
+    assert_eq!(run.standing().unwrap(), Standing::Finished);
+    fs::remove_dir_all(run.root.join("model")).unwrap();
+    assert!(run.standing().is_err());
+}
