@@ -13,7 +13,8 @@ use toml::Table;
 
 use crate::{
     RlError, checkpoint,
-    config::{ComputeType, RunConfig, from_table, is_file_name, merge, parse_config},
+    config::{RunConfig, from_table, is_file_name, merge, parse_config},
+    device,
     trainer::{Provenance, Trainer},
 };
 
@@ -119,7 +120,7 @@ impl Sweep {
             merge(&mut table, arm.set.clone()).map_err(of_arm)?;
             let mut config = checked(table).map_err(of_arm)?;
             config.arm = Some(arm.name.clone());
-            config.compute = Some(ComputeType::resolve(config.compute).into());
+            config.compute = Some(device::compute(config.device, config.compute).into());
             let of_seed = |&seed| config.clone().for_seed(seed);
             runs.extend(self.seeds.iter().map(of_seed).map(|config| SweepRun::new(config, out)));
         }

@@ -6,9 +6,12 @@ mod support;
 
 use std::{fs, path::Path};
 
-use model::ModelPlace;
+use model::{Compute, ModelPlace};
 use record::{RunDirectory, write};
-use rl::sweep::{Standing, SweepRun};
+use rl::{
+    config::ComputeType,
+    sweep::{Standing, Sweep, SweepRun},
+};
 
 use support::world::{World, files_under, finish, interrupt_after, provenance, skip_step};
 
@@ -105,4 +108,17 @@ fn a_run_that_leaves_an_adapter_alone_is_finished() {
     assert_eq!(run.standing().unwrap(), Standing::Finished);
     fs::remove_dir_all(run.root.join("model")).unwrap();
     assert!(run.standing().is_err());
+}
+
+#[test]
+fn what_products_compute_with_is_the_cards_where_a_sweep_runs_on_one() {
+    let world = World::untrained();
+    let text = world.config_text().replace("compute = \"f32\"\n", "");
+    let sweep = format!("base = '{}'\nseeds = [1]\n[[arms]]\nname = \"a\"\n", world.path("base.toml").display());
+    write::replace(&world.path("base.toml"), text.as_bytes()).unwrap();
+    write::replace(&world.path("sweep.toml"), sweep.as_bytes()).unwrap();
+    let sweep = Sweep::read(&world.path("sweep.toml")).unwrap();
+    let compute = |change: &str| sweep.runs(&world.path("out"), &[change.to_owned()]).unwrap()[0].config.compute;
+    assert_eq!(compute("device=\"cuda:0\""), Some(ComputeType::Bf16));
+    assert_eq!(compute("device=\"cpu\""), Some(Compute::fastest().into()));
 }
