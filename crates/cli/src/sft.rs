@@ -70,7 +70,8 @@ fn train(config: &SftConfig, model: &ModelPlace, root: &Path, console: &Console)
         let first = first_and_last.map_or(metrics.loss_nats, |(first, _)| first);
         first_and_last = Some((first, metrics.loss_nats));
         done = metrics.step as usize + 1;
-        bar.step_ended(format!("loss {:.4} nats, gradient norm {:.2}", metrics.loss_nats, metrics.gradient_norm));
+        let numbers = format!("loss {:.4} nats, gradient norm {:.2}", metrics.loss_nats, metrics.gradient_norm);
+        bar.step_ended(metrics.step + 1, numbers);
         !machine::stop_requested()
     });
     drop(bar);

@@ -316,8 +316,9 @@ impl RunView {
 
     fn show(&mut self, event: &Event<'_>) {
         match event {
-            &Event::StepBegan { completions, .. } => {
-                self.step_bar.get_or_insert_with(|| self.progress.steps(self.done, self.steps));
+            &Event::StepBegan { step, completions } => {
+                let bar = self.step_bar.get_or_insert_with(|| self.progress.steps(self.done, self.steps));
+                bar.stand_at(step);
                 self.completion_bar = Some(self.progress.completions("sampling", (0, completions)));
             }
             &Event::EvaluationBegan { completions } => {
@@ -331,7 +332,7 @@ impl RunView {
             Event::StepEnded(metrics) => {
                 self.completion_bar = None;
                 if let Some(bar) = &self.step_bar {
-                    bar.step_ended(numbers(metrics));
+                    bar.step_ended(metrics.step + 1, numbers(metrics));
                 }
             }
             Event::EvaluationEnded(summary) => {
@@ -350,6 +351,9 @@ impl RunView {
             Event::FaultSettled(fault) => {
                 self.completion_bar = None;
                 self.progress.line(&settled(fault));
+                if let (Some(bar), FaultOutcome::Skipped) = (&self.step_bar, fault.outcome) {
+                    bar.stand_at(fault.step + 1);
+                }
             }
             Event::Warned(warning) => self.progress.line(&warning_said(warning)),
         }

@@ -180,6 +180,33 @@ fn a_run_that_the_risk_of_a_collapse_stops_ends_with_a_code_of_its_own_and_goes_
 }
 
 #[test]
+fn the_steps_that_are_shown_as_done_are_those_of_the_run_after_a_skip_and_after_a_return() {
+    let scratch = Scratch::new();
+    let set = ["--quiet", "train", "config.toml", "--set", "train.steps=4", "--out", "measured"];
+    scratch.succeed(&set);
+    let steps = |run: &str, field: &str| -> Vec<f64> {
+        let metrics = scratch.read(&format!("{run}/metrics.jsonl"));
+        let value = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()[field].as_f64().unwrap();
+        metrics.lines().map(value).collect()
+    };
+    let mut norms = steps("measured", "gradient_norm");
+    norms.sort_by(f64::total_cmp);
+    // One step is above it.
+    let limit = norms[2].midpoint(norms[3]);
+    for (run, remedy) in [("skipped", "skip={steps_max=4}"), ("returned", "return={times_max=9}")] {
+        let faults = format!("train.faults={{gradient_norm_limit={limit:?},remedy={{{remedy}}}}}");
+        let ran = scratch.succeed(&["train", "config.toml", "--set", "train.steps=4", "--set", &faults, "--out", run]);
+        let mut shown: Vec<u64> =
+            ran.stderr.lines().filter_map(|line| line.split_once("/4 steps: ")?.0.parse().ok()).collect();
+        shown.sort_unstable();
+        shown.dedup();
+        let done: Vec<u64> = steps(run, "step").into_iter().map(|step| step as u64 + 1).collect();
+        assert_eq!(shown, done, "{run}: {}", ran.stderr);
+        assert!(!scratch.read(&format!("{run}/faults.jsonl")).is_empty());
+    }
+}
+
+#[test]
 fn an_evaluation_prints_settings_and_result_and_keeps_every_completion() {
     let scratch = Scratch::new();
     let more = ["--field-id", "id", "--field-level", "level", "--samples", "2", "--seed", "5"];
