@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
         Ok(demo.start_model(seed).into())
     };
     let waits = |run: &SweepRun| starts[&run.config.seed].try_lock().is_err();
-    let failed = Floor { runs: &runs, jobs, model: &model, waits: &waits, progress: &progress, bar: &bar }.work();
+    let open = Floor { runs: &runs, jobs, model: &model, waits: &waits, progress: &progress, bar: &bar }.work();
     drop(bar);
     if machine::stop_requested() {
         console.note(format!("stopped; what was done is in {}", root.display()));
@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     }
     let options =
         ReportOptions { title: "Shorter answers on a ring with a trap door".into(), notes: notes(), benchmark: None };
-    let ended = conclude((&runs, &failed), &root, &options, console);
+    let ended = conclude((&runs, &open), &root, &options, console);
     console.note(format!("{:.0} s", began()));
     ended
 }

@@ -47,6 +47,11 @@ impl Progress {
         }
     }
 
+    /// A warning, above the bars.
+    pub(crate) fn warning(&self, warning: &str) {
+        self.bars.suspend(|| self.console.warning(warning));
+    }
+
     /// A bar for a run of `steps` steps of which `done` are done, above other bars.
     pub(crate) fn steps(&self, done: u64, steps: u64) -> StepBar {
         let template = "{bar:16} {pos}/{len} steps, {left}\n{wide_msg}";
@@ -178,6 +183,16 @@ impl WorkBar {
         }
         self.gauge.bar.set_message(message);
     }
+
+    /// So many units that were done are to be done again.
+    pub(crate) fn go_back(&self, units: u64) {
+        self.gauge.bar.dec(units);
+    }
+
+    /// So many units will not be done.
+    pub(crate) fn leave_out(&self, units: u64) {
+        self.gauge.bar.dec_length(units);
+    }
 }
 
 /// Progress of a download.
@@ -256,6 +271,16 @@ mod tests {
         }
         bar.stand_at(10);
         assert_eq!(shown(&bar.gauge), [10, 10, 10]);
+    }
+
+    #[test]
+    fn work_that_is_done_again_or_left_out_counts_once_or_not_at_all() {
+        let bar = progress().work(0, 20);
+        bar.advance(8, String::new());
+        bar.go_back(4);
+        bar.advance(6, String::new());
+        bar.leave_out(10);
+        assert_eq!(shown(&bar.gauge), [10, 10, 14]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use record::{
 };
 use rl::sweep::{Standing, Sweep, SweepRun};
 
-pub(crate) use floor::{Floor, STEP_UNITS};
+pub(crate) use floor::{Floor, Open, STEP_UNITS};
 
 use crate::{
     Outcome,
@@ -97,12 +97,12 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
         told.line("stopping after the present steps; press Ctrl-C again to end at once");
     })?;
     let began = machine::clock();
-    let steps = |(run, standing): (&SweepRun, &Standing)| done(run, *standing);
-    let done = runs.iter().zip(&standings).map(steps).sum::<u64>();
+    let made = |(run, standing): (&SweepRun, &Standing)| floor::steps_made(run, *standing);
+    let done = runs.iter().zip(&standings).map(made).sum::<u64>();
     let all = runs.iter().map(|run| run.config.train.steps).sum::<u64>();
     let bar = progress.work(done * STEP_UNITS, all * STEP_UNITS);
     let model = |run: &SweepRun| Ok(models[&run.config.model.path].clone());
-    let failed = Floor { runs: &runs, jobs, model: &model, waits: &|_| false, progress: &progress, bar: &bar }.work();
+    let open = Floor { runs: &runs, jobs, model: &model, waits: &|_| false, progress: &progress, bar: &bar }.work();
     drop(bar);
     if machine::stop_requested() {
         console.note("stopped; the same command goes on");
@@ -110,18 +110,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     }
     let options =
         ReportOptions { title: format!("Sweep {}", stem.to_string_lossy()), notes: Vec::new(), benchmark: None };
-    let ended = conclude((&runs, &failed), &out, &options, console);
+    let ended = conclude((&runs, &open), &out, &options, console);
     console.note(format!("{:.0} s", began()));
     ended
-}
-
-/// Steps of a run that need not be made.
-fn done(run: &SweepRun, standing: Standing) -> u64 {
-    match standing {
-        Standing::New => 0,
-        Standing::Unfinished { step } => step,
-        Standing::Finished => run.config.train.steps,
-    }
 }
 
 /// The place of every model that a run starts from, downloaded where it is a hub name.
@@ -172,9 +163,9 @@ fn describe(runs: &[SweepRun], standings: &[Standing], (out, jobs): (&Path, usiz
     }
 }
 
-/// The page of the runs there are, and their table; fails when a run has.
+/// The page of the runs there are, and their table, then the names of those that are not finished; fails when a run has.
 pub(crate) fn conclude(
-    (runs, failed): (&[SweepRun], &[String]),
+    (runs, open): (&[SweepRun], &Open),
     out: &Path,
     options: &ReportOptions,
     console: &Console,
@@ -188,9 +179,15 @@ pub(crate) fn conclude(
         console.result("")?;
         console.result(page.display())?;
     }
-    if !failed.is_empty() {
-        let (count, all) = (failed.len(), counted(runs.len(), "run"));
-        bail!("{count} of {all} failed: {}; mend the cause and run the same command again", failed.join("; "));
+    let (Open { failed, warned }, all) = (open, counted(runs.len(), "run"));
+    if !warned.is_empty() {
+        let (count, names) = (warned.len(), warned.join("; "));
+        console.warning(format!("{count} of {all} stopped because of the risk of a collapse: {names}"));
+        console.note("the same command goes on with them all the same");
     }
-    Ok(Outcome::Done)
+    if !failed.is_empty() {
+        let (count, names) = (failed.len(), failed.join("; "));
+        bail!("{count} of {all} failed: {names}; mend the cause and run the same command again");
+    }
+    Ok(if warned.is_empty() { Outcome::Done } else { Outcome::Warned })
 }

@@ -368,7 +368,7 @@ pub(crate) fn collapse_said(decline: Option<&Decline>) -> Option<String> {
 }
 
 /// `step 3: the loss is NaN, from 2 rollouts; the step is skipped`.
-fn settled(fault: &FaultRecord) -> String {
+pub(crate) fn settled(fault: &FaultRecord) -> String {
     let FaultRecord { step, quantity, value, rollouts, outcome, .. } = fault;
     let done = match outcome {
         FaultOutcome::Stopped => "the run stops",

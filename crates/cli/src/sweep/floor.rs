@@ -8,16 +8,18 @@ use std::{
 
 use anyhow::Result;
 use model::ModelPlace;
+use record::FaultOutcome;
 use rl::{
+    inputs::other_surroundings,
     sweep::{Standing, SweepRun},
-    trainer::{Event, Provenance, Surroundings},
+    trainer::{Ending, Event, Provenance, Surroundings},
 };
 
 use crate::{
     machine,
     progress::{Progress, WorkBar},
     table::percent,
-    train::{collapse_said, warning_said},
+    train::{collapse_said, settled, warning_said},
 };
 
 /// What a step counts for in the progress of all runs: about what it costs in supervised steps, which only the time left
@@ -40,16 +42,40 @@ pub(crate) struct Floor<'a> {
     pub(crate) bar: &'a WorkBar,
 }
 
+/// What came of the runs that are not finished and were not interrupted, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Open {
+    /// Those that failed.
+    pub(crate) failed: Vec<String>,
+    /// Those that the risk of a collapse stopped.
+    pub(crate) warned: Vec<String>,
+}
+
+/// Steps of a run that need not be made.
+pub(super) fn steps_made(run: &SweepRun, standing: Standing) -> u64 {
+    match standing {
+        Standing::New => 0,
+        Standing::Unfinished { step } => step,
+        Standing::Finished => run.config.train.steps,
+    }
+}
+
 impl Floor<'_> {
     /// Makes every run that is not finished, until someone asks to stop. A run that fails is told of at once, and the
-    /// others go on; returns the names of those that failed.
-    pub(crate) fn work(&self) -> Vec<String> {
+    /// others go on.
+    pub(crate) fn work(&self) -> Open {
         let left = Mutex::new(self.runs.iter().collect::<Vec<_>>());
-        let failed = Mutex::new(Vec::new());
+        let open = Mutex::new(Open::default());
         let work = |run: &SweepRun| {
-            if let Err(error) = self.train(run) {
-                self.progress.line(&format!("{} failed: {error:#}", run.name()));
-                failed.lock().unwrap_or_else(PoisonError::into_inner).push(run.name());
+            let trained = self.train(run);
+            let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+            match trained {
+                Ok(Some(Ending::Warned { .. })) => open.warned.push(run.name()),
+                Ok(Some(Ending::Finished(_) | Ending::Interrupted { .. }) | None) => {}
+                Err(error) => {
+                    self.progress.line(&format!("{} failed: {error:#}", run.name()));
+                    open.failed.push(run.name());
+                }
             }
         };
         let next = || {
@@ -62,51 +88,101 @@ impl Floor<'_> {
         };
         let worker = || std::iter::from_fn(next).for_each(work);
         thread::scope(|scope| (0..self.jobs).for_each(|_| drop(scope.spawn(worker))));
-        failed.into_inner().unwrap_or_else(PoisonError::into_inner)
+        open.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn train(&self, run: &SweepRun) -> Result<()> {
-        if run.standing()? == Standing::Finished {
-            return Ok(());
+    /// Makes `run` and returns how it ended; nothing of one that is finished or was not begun.
+    fn train(&self, run: &SweepRun) -> Result<Option<Ending>> {
+        let standing = run.standing()?;
+        if standing == Standing::Finished {
+            return Ok(None);
         }
-        let model = (self.model)(run)?;
+        let mut view = RunView { floor: self, run, step: steps_made(run, standing) };
+        let trained = view.train();
+        if matches!(trained, Err(_) | Ok(Some(Ending::Warned { .. }))) {
+            self.bar.leave_out((run.config.train.steps - view.step) * STEP_UNITS);
+        }
+        trained
+    }
+}
+
+/// A run that is under way, as the progress of all shows it.
+struct RunView<'a> {
+    floor: &'a Floor<'a>,
+    run: &'a SweepRun,
+    /// The steps of it that the bar counts.
+    step: u64,
+}
+
+impl RunView<'_> {
+    fn train(&mut self) -> Result<Option<Ending>> {
+        let (floor, run) = (self.floor, self.run);
+        let model = (floor.model)(run)?;
         if machine::stop_requested() {
-            return Ok(());
+            return Ok(None);
         }
         let provenance = Provenance {
             brevity_version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_seconds: machine::unix_seconds(),
-            resources: machine::resources(run.config.device, self.jobs)?,
+            resources: machine::resources(run.config.device, floor.jobs)?,
         };
-        let threads = if self.jobs > 1 { 1 } else { run.config.threads };
+        let threads = if floor.jobs > 1 { 1 } else { run.config.threads };
         let pool = machine::thread_pool(threads)?;
         let train = || {
             let mut trainer = run.trainer(&model, &provenance)?;
-            trainer.run(&mut Surroundings {
+            for other in other_surroundings(&trainer.run_directory().header()?, &provenance.brevity_version) {
+                floor.progress.warning(&format!("{}: {other}", run.name()));
+            }
+            let ending = trainer.run(&mut Surroundings {
                 clock: &machine::clock(),
                 interrupted: &machine::stop_requested,
-                watch: &mut |event| self.show(run, &event),
+                watch: &mut |event| self.show(&event),
             })?;
-            Ok(())
+            Ok(Some(ending))
         };
         machine::with_card(|| pool.install(train))
     }
 
-    fn show(&self, run: &SweepRun, event: &Event<'_>) {
-        if let Event::EvaluationEnded(summary) = event {
-            let is_first = summary.decline.is_some_and(|decline| decline.collapse_step == Some(summary.step));
-            if let Some(said) = collapse_said(summary.decline.as_ref()).filter(|_| is_first) {
-                self.progress.line(&format!("{}, step {}: {said}", run.name(), summary.step));
+    fn show(&mut self, event: &Event<'_>) {
+        match event {
+            // A run that went back begins an earlier step.
+            Event::StepBegan { step, .. } => {
+                self.floor.bar.go_back(self.step.saturating_sub(*step) * STEP_UNITS);
+                self.step = self.step.min(*step);
             }
+            Event::StepEnded(metrics) => {
+                let (accuracy, tokens) = (percent(metrics.correctness_ratio), metrics.completion_tokens.mean);
+                self.stand_at(metrics.step + 1, &format!("accuracy {accuracy}, tokens {tokens:.1}"));
+            }
+            Event::EvaluationEnded(summary) => {
+                let is_first = summary.decline.is_some_and(|decline| decline.collapse_step == Some(summary.step));
+                if let Some(said) = collapse_said(summary.decline.as_ref()).filter(|_| is_first) {
+                    self.line(&format!("step {}: {said}", summary.step));
+                }
+            }
+            Event::FaultSettled(fault) => match fault.outcome {
+                // The failure of the run tells of it.
+                FaultOutcome::Stopped => {}
+                FaultOutcome::Returned => self.line(&settled(fault)),
+                FaultOutcome::Skipped => {
+                    self.line(&settled(fault));
+                    self.stand_at(fault.step + 1, "skipped");
+                }
+            },
+            Event::Warned(warning) => self.line(&warning_said(warning)),
+            Event::CompletionEnded { .. } | Event::EvaluationBegan { .. } | Event::CheckpointWritten(_) => {}
         }
-        if let Event::Warned(warning) = event {
-            self.progress.line(&format!("{}, {}", run.name(), warning_said(warning)));
-        }
-        if let Event::StepEnded(metrics) = event {
-            let (step, steps) = (metrics.step + 1, run.config.train.steps);
-            let (accuracy, tokens) = (percent(metrics.correctness_ratio), metrics.completion_tokens.mean);
-            let message = format!("{}, step {step} of {steps}: accuracy {accuracy}, tokens {tokens:.1}", run.name());
-            self.bar.advance(STEP_UNITS, message);
-        }
+    }
+
+    fn stand_at(&mut self, step: u64, said: &str) {
+        let (name, steps) = (self.run.name(), self.run.config.train.steps);
+        let units = step.saturating_sub(self.step) * STEP_UNITS;
+        self.floor.bar.advance(units, format!("{name}, step {step} of {steps}: {said}"));
+        self.step = step;
+    }
+
+    /// A line that stays.
+    fn line(&self, said: &str) {
+        self.floor.progress.line(&format!("{}, {said}", self.run.name()));
     }
 }

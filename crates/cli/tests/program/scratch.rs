@@ -57,6 +57,15 @@ impl Scratch {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
+    /// Writes another `value` of `field` into the header of the run in `run`.
+    pub(crate) fn change_header(&self, run: &str, field: &str, value: &str) {
+        let name = format!("{run}/run.json");
+        let mut header: serde_json::Value = serde_json::from_str(&self.read(&name)).expect("a header");
+        assert!(header[field].is_string(), "{header}");
+        header[field] = value.into();
+        self.write(&name, header.to_string().as_bytes());
+    }
+
     /// `brevity` with these arguments, in the scratch directory, without a network.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_brevity"));

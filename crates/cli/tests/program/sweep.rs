@@ -185,3 +185,70 @@ fn an_interrupted_sweep_goes_on_and_ends_as_if_it_had_not_stopped() {
         );
     }
 }
+
+/// The shares of all work in what was printed, in percent.
+fn shares(ran: &Ran) -> Vec<u64> {
+    ran.stderr.lines().filter_map(|line| line.split_once(" %: ")?.0.parse().ok()).collect()
+}
+
+#[test]
+fn skipped_steps_of_a_sweep_are_said_count_as_done_and_keep_no_run_from_its_end() {
+    let scratch = scratch();
+    // Every gradient is above it.
+    let faults = "train.faults={gradient_norm_limit=1e-30,remedy={skip={steps_max=9}}}";
+    let sweep = ["sweep", "sweep.toml", "--out", "out", "--set", faults];
+    let ran = scratch.succeed(&sweep);
+    for part in ["grpo, seed 1, step 1: the gradient norm is ", "; the step is skipped\n"] {
+        assert!(ran.stderr.contains(part), "{part} is not in\n{}", ran.stderr);
+    }
+    assert_eq!(shares(&ran).last(), Some(&100), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("not finished"), "{}", ran.stderr);
+    // Records that are kept alone.
+    for part in ["model", "checkpoints"] {
+        std::fs::remove_dir_all(scratch.path("out/grpo-seed1").join(part)).unwrap();
+    }
+    let faults = scratch.read("out/grpo-seed1/faults.jsonl");
+    let again = scratch.succeed(&sweep);
+    assert!(again.stderr.contains("there      4 finished, 0 to go on with\n"), "{}", again.stderr);
+    assert_eq!(scratch.read("out/grpo-seed1/faults.jsonl"), faults);
+}
+
+#[test]
+fn a_run_that_goes_back_is_said_to_and_one_that_fails_is_taken_out_of_the_progress() {
+    let scratch = scratch();
+    let faults = "set.train.faults = { gradient_norm_limit = 1e-30, remedy = { return = { times_max = 1 } } }";
+    scratch.write("sweep.toml", SWEEP.replace("set.train.shaping.grpo = {}", faults).as_bytes());
+    let ran = scratch.run(&["sweep", "sweep.toml", "--out", "out"]);
+    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
+    for part in [
+        "grpo, seed 2, step ",
+        "; the run goes back to its last checkpoint\n",
+        "error: 2 of 4 runs failed: grpo, seed 1; grpo, seed 2\n",
+    ] {
+        assert!(ran.stderr.contains(part), "{part} is not in\n{}", ran.stderr);
+    }
+    assert_eq!(shares(&ran).last(), Some(&100), "{}", ran.stderr);
+}
+
+#[test]
+fn a_sweep_with_runs_that_the_risk_of_a_collapse_stopped_names_them_and_goes_on_elsewhere_with_a_warning() {
+    let scratch = scratch();
+    // Whatever the risk is, it is above this.
+    let warning = "set.train.warning = { risk_max = 1e-300, action = { stop = {} } }";
+    let sweep = SWEEP.replace("set.train.shaping.grpo = {}", warning).replace("[1, 2]", "[1]");
+    scratch.write("sweep.toml", sweep.as_bytes());
+    let set = ["--set", "train.steps=8", "--set", "checkpoint.every_steps=1"];
+    let sweep = [&["sweep", "sweep.toml", "--out", "out"][..], &set].concat();
+    let ran = scratch.run(&sweep);
+    assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
+    let names = "warning: 1 of 2 runs stopped because of the risk of a collapse: grpo, seed 1\n";
+    for part in [names, "the same command goes on with them all the same\n"] {
+        assert!(ran.stderr.contains(part), "{part} is not in\n{}", ran.stderr);
+    }
+    assert_eq!(shares(&ran).last(), Some(&100), "{}", ran.stderr);
+
+    scratch.change_header("out/grpo-seed1", "brevity_version", "0.0.1");
+    let ran = scratch.succeed(&sweep);
+    let said = "warning: grpo, seed 1: the run began with version of brevity 0.0.1 and goes on with ";
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+}
