@@ -13,7 +13,7 @@ use std::{
 use model::{
     Adapter, Model, ModelDirectory, StoredType, TensorFiles, TensorView, read_weights, write_directory, write_tensors,
 };
-use record::{RunDirectory, STEPS_MAX, manifest, read, write};
+use record::{RunDirectory, STEPS_MAX, manifest, read, shell_word, write};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -200,7 +200,8 @@ pub fn load_newest(
     damage: Damage,
 ) -> Result<(Option<Restored>, Vec<String>), RlError> {
     let mut passed_over = Vec::new();
-    for step in steps(run)?.into_iter().rev() {
+    let kept = steps(run)?;
+    for &step in kept.iter().rev() {
         match load(&path(run, step), start) {
             Ok(restored) => return Ok((Some(restored), passed_over)),
             Err(error) => {
@@ -221,8 +222,13 @@ pub fn load_newest(
         None => Ok((None, passed_over)),
         Some(last) => {
             let remedy = match damage {
-                Damage::Refuse => "pass --fallback to go on from the checkpoint before it",
-                Damage::FallBack => "start the run again in another directory",
+                Damage::Refuse if kept.len() > 1 => {
+                    let root = shell_word(run.root());
+                    format!("run `brevity train --resume {root} --fallback` to go on from the checkpoint before it")
+                }
+                Damage::Refuse | Damage::FallBack => {
+                    "start the run again in another directory, or remove this one first".to_owned()
+                }
             };
             let message = format!("holds no checkpoint that is whole: {last}; {remedy}");
             Err(RlError::File { path: run.checkpoints(), message })

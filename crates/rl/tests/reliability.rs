@@ -62,7 +62,11 @@ fn every_flipped_bit_and_every_truncation_of_a_checkpoint_is_refused_by_name() {
         write::replace(&path, &damaged(&files[name], &mut stream)).unwrap();
         let refused = message(load_newest(&run, &start, Damage::Refuse));
         assert!(refused.contains(&path.display().to_string()), "{attempt}: {refused}");
-        assert!(refused.ends_with("; pass --fallback to go on from the checkpoint before it"), "{refused}");
+        let remedy = format!(
+            "; run `brevity train --resume {} --fallback` to go on from the checkpoint before it",
+            record::shell_word(run.root())
+        );
+        assert!(refused.ends_with(&remedy), "{refused}");
         if attempt % 10 == 0 {
             let (restored, passed_over) = load_newest(&run, &start, Damage::FallBack).unwrap();
             assert_eq!((restored.unwrap().progress.step, passed_over.len()), (1, 1));
@@ -82,7 +86,7 @@ fn missing_added_and_linked_files_of_a_checkpoint_are_refused_by_name() {
     let tensors = newest.join("model.safetensors");
     let bytes = fs::read(&tensors).unwrap();
     write::remove(&tensors).unwrap();
-    assert!(refused().contains("model.safetensors: is missing; pass --fallback"), "{}", refused());
+    assert!(refused().contains("model.safetensors: is missing; start the run again"), "{}", refused());
     std::os::unix::fs::symlink(world.model().join("model.safetensors"), &tensors).unwrap();
     assert!(refused().contains("model.safetensors: is no file"), "{}", refused());
     write::remove(&tensors).unwrap();
@@ -118,7 +122,7 @@ fn counts_of_a_checkpoint_that_no_run_comes_to_are_refused_by_field() {
         };
         for count in [most + 1, u64::MAX - 1, u64::MAX] {
             let refused = message(with_count(count));
-            let expected = format!("state.json: `{field}` is {count}, and no run comes to more than {most}; pass");
+            let expected = format!("state.json: `{field}` is {count}, and no run comes to more than {most}; start");
             assert!(refused.contains(&expected), "{refused}");
         }
         assert!(with_count(most).is_ok(), "{field}");

@@ -247,6 +247,15 @@ fn a_sweep_with_runs_that_the_risk_of_a_collapse_stopped_names_them_and_goes_on_
     }
     assert_eq!(shares(&ran).last(), Some(&100), "{}", ran.stderr);
 
+    let kept = record::write::list(&scratch.path("out/grpo-seed1/checkpoints")).unwrap();
+    let tensors = format!("out/grpo-seed1/checkpoints/{}/model.safetensors", kept.last().unwrap());
+    let bytes = std::fs::read(scratch.path(&tensors)).unwrap();
+    scratch.write(&tensors, &bytes[1..]);
+    let damaged = scratch.run(&sweep);
+    let advice = "run `brevity train --resume out/grpo-seed1 --fallback` to go on from the checkpoint before it\n";
+    assert!(damaged.code == Some(1) && damaged.stderr.contains(advice), "{}", damaged.stderr);
+    scratch.write(&tensors, &bytes);
+
     scratch.change_header("out/grpo-seed1", "brevity_version", "0.0.1");
     let ran = scratch.succeed(&sweep);
     let said = "warning: grpo, seed 1: the run began with version of brevity 0.0.1 and goes on with ";
