@@ -61,7 +61,8 @@ Exit codes:
   0    done
   1    failed; the reason is on standard error
   2    the command line is wrong
-  3    stopped by `train.warning`, with a checkpoint; how to go on is on standard error
+  3    stopped by `train.warning`, with a checkpoint; `train` prints the command that goes on, `sweep` goes on
+       when it is called again
   101  a fault of the program itself; what it says is worth a report
   130  interrupted; `train` and `sweep` leave checkpoints and say how to go on";
 
