@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use model::{ModelError, ModelPlace, cuda::Unusable};
+use model::{ModelError, ModelPlace, cuda::Unusable, instruction_set, threads};
 use record::{Decline, FaultOutcome, FaultRecord, RecordError, StepMetrics, shell_word};
 use rl::{
     RlError,
@@ -286,7 +286,8 @@ fn describe(trainer: &Trainer, free_bytes: Option<u64>, console: &Console) -> Re
     let mut rows = vec![
         ("run", described(config)),
         ("policy", format!("{}, {millions:.2} million parameters", config.model.path)),
-        ("machine", format!("{}, {}", counted(header.threads as usize, "thread"), header.cpu)),
+        // Where the run goes on, which the header does not know.
+        ("machine", format!("{}, {}", counted(threads::count(), "thread"), instruction_set().name())),
         ("memory", planned(trainer, free_bytes)),
         ("directory", trainer.run_directory().root().display().to_string()),
     ];

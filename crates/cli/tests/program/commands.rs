@@ -180,6 +180,17 @@ fn a_run_that_the_risk_of_a_collapse_stops_ends_with_a_code_of_its_own_and_goes_
 }
 
 #[test]
+fn a_run_that_goes_on_elsewhere_shows_the_machine_that_it_goes_on_with() {
+    let scratch = Scratch::new();
+    scratch.succeed(&["--quiet", "train", "config.toml", "--out", "run"]);
+    scratch.change_header("run", "cpu", "abacus");
+    let resumed = scratch.succeed(&["train", "--resume", "run"]).stderr;
+    assert!(resumed.contains("the run began with instruction set abacus and goes on with "), "{resumed}");
+    let machine = resumed.lines().find(|line| line.starts_with("machine ")).unwrap();
+    assert!(machine.starts_with("machine    2 threads, ") && !machine.contains("abacus"), "{resumed}");
+}
+
+#[test]
 fn the_steps_that_are_shown_as_done_are_those_of_the_run_after_a_skip_and_after_a_return() {
     let scratch = Scratch::new();
     let set = ["--quiet", "train", "config.toml", "--set", "train.steps=4", "--out", "measured"];
