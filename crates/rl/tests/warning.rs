@@ -84,6 +84,19 @@ fn a_run_that_stops_leaves_a_checkpoint_and_goes_on_when_it_is_resumed() {
 }
 
 #[test]
+fn weights_that_cannot_be_read_are_refused_before_anything_is_written() {
+    let (world, settings) = warned_world("warn={}");
+    let path = world.path("weights.toml");
+    let whole = std::fs::read(&path).unwrap();
+    write::replace(&path, b"risk_max = ").unwrap();
+    let error = world.start("warned", &texts(&settings)).map(drop).unwrap_err().to_string();
+    assert!(error.contains("weights.toml: "), "{error}");
+    assert!(!world.path("warned").exists());
+    write::replace(&path, &whole).unwrap();
+    world.start("warned", &texts(&settings)).unwrap();
+}
+
+#[test]
 fn lambda_is_lowered_from_the_warning_on_and_stays_so_in_a_resumed_run() {
     let (world, settings) = warned_world("lower-lambda={factor=0.5}");
     let run = world.run("lowered", &texts(&settings));

@@ -20,7 +20,7 @@ use crate::{
     sampler::SamplerSettings,
     summary::EvaluationSettings,
     update::Updater,
-    warning::RiskWatch,
+    warning::{RiskWatch, Weights},
 };
 
 /// All of a run but its directory and how far it has come.
@@ -32,6 +32,8 @@ pub(super) struct Setup {
     budgets: Option<Vec<u32>>,
     evaluation: Option<Evaluation>,
     plan: Plan,
+    /// Of the early warning. Read with the rest, as a file found bad later would leave a run that cannot go on.
+    weights: Option<Weights>,
 }
 
 impl Setup {
@@ -42,11 +44,12 @@ impl Setup {
         mut source: ModelDirectory,
         place: &Place,
     ) -> Result<Self, RlError> {
+        let weights = Weights::of(&config.train)?;
         let (prompts, budgets) = training_prompts(&config, &source)?;
         let mut evaluation = evaluation_of(&config, &source)?;
         let plan = plan(&config, &source, &prompts, &mut evaluation, place)?;
         source.model = place.put(source.model, plan.estimate.cache as usize)?;
-        Ok(Self { config, start, source, prompts, budgets, evaluation, plan })
+        Ok(Self { config, start, source, prompts, budgets, evaluation, plan, weights })
     }
 
     /// The run in a directory that has no record of a later step than `progress`.
@@ -56,12 +59,12 @@ impl Setup {
         (optimizer, reference): (Optimizer, Option<Model>),
         progress: Progress,
     ) -> Result<Trainer, RlError> {
-        let Self { config, start, source, prompts, budgets, evaluation, plan } = self;
+        let Self { config, start, source, prompts, budgets, evaluation, plan, weights } = self;
         let Progress { step, problems_taken, shaper, detours } = progress;
         Ok(Trainer {
             queue: ProblemQueue::new(config.problems.order, config.seed, prompts.len(), problems_taken),
             collapse: CollapseWatch::of_run(&run)?,
-            risk: RiskWatch::of_run(&config.train, &run)?,
+            risk: RiskWatch::with_weights(&config.train, weights, &run)?,
             updater: Updater::new(&source.model, optimizer, reference, plan.recomputed_layers),
             config,
             plan,

@@ -219,3 +219,23 @@ fn weights_of_other_features_are_refused_with_both_lists() {
     let message = Weights::read(&path).unwrap_err().to_string();
     assert!(message.contains("has the features tokens") && message.contains("length_pressure"), "{message}");
 }
+
+#[test]
+fn weights_that_never_warn_or_look_nowhere_ahead_are_refused_by_field() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("weights.toml");
+    let read = |weights: Weights| {
+        record::write::replace(&path, weights.to_toml().as_bytes()).unwrap();
+        Weights::read(&path).map_err(|error| error.to_string())
+    };
+    for (risk_max, shown) in [(f64::NAN, "NaN"), (0.0, "0"), (1.5, "1.5"), (-0.5, "-0.5")] {
+        let message = read(Weights { risk_max, ..Weights::own() }).unwrap_err();
+        let expected = format!("weights.toml: has `risk_max` = {shown}; it must be above 0 and at most 1; set it so");
+        assert!(message.contains(&expected), "{message}");
+    }
+    let message = read(Weights { horizon_steps: 0, ..Weights::own() }).unwrap_err();
+    assert!(message.contains("weights.toml: has `horizon_steps` = 0; it must be at least 1"), "{message}");
+    for weights in [Weights { risk_max: 1.0, horizon_steps: 1, ..Weights::own() }, Weights::own()] {
+        assert_eq!(read(weights.clone()), Ok(weights));
+    }
+}

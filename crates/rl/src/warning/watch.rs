@@ -62,8 +62,19 @@ impl RiskWatch {
     /// # Errors
     /// [`RlError`] when the weights or the records cannot be read.
     pub fn of_run(train: &TrainSettings, run: &RunDirectory) -> Result<Option<Self>, RlError> {
-        let Some(settings) = &train.warning else { return Ok(None) };
-        let weights = settings.weights.as_ref().map_or_else(|| Ok(Weights::own()), |path| Weights::read(path))?;
+        Self::with_weights(train, Weights::of(train)?, run)
+    }
+
+    /// [`RiskWatch::of_run`] with the weights of `train` at hand.
+    ///
+    /// # Errors
+    /// [`RlError`] when the records cannot be read.
+    pub(crate) fn with_weights(
+        train: &TrainSettings,
+        weights: Option<Weights>,
+        run: &RunDirectory,
+    ) -> Result<Option<Self>, RlError> {
+        let Some((settings, weights)) = train.warning.as_ref().zip(weights) else { return Ok(None) };
         let went_back = run.faults()?.into_iter().filter(|fault| fault.quantity == RISK_QUANTITY);
         Ok(Some(Self::new(settings, weights, run.metrics()?, went_back.count())))
     }

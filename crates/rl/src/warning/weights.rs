@@ -6,11 +6,11 @@ use record::{StepMetrics, read};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    STEPS_MIN,
+    STEPS_MIN, WarningSettings,
     features::{FEATURES, features},
     logistic::Logistic,
 };
-use crate::RlError;
+use crate::{RlError, config::TrainSettings};
 
 /// The program's own weights.
 const OWN: &str = include_str!("weights.toml");
@@ -53,10 +53,21 @@ impl Weights {
         Self::parse(OWN).expect("the program's own weights are whole")
     }
 
+    /// Those that `train` has its run watched with; none where it does not have it watched.
+    ///
+    /// # Errors
+    /// As [`Weights::read`].
+    pub(crate) fn of(train: &TrainSettings) -> Result<Option<Self>, RlError> {
+        let read = |settings: &WarningSettings| {
+            settings.weights.as_ref().map_or_else(|| Ok(Self::own()), |path| Self::read(path))
+        };
+        train.warning.as_ref().map(read).transpose()
+    }
+
     /// Those in the file `path`.
     ///
     /// # Errors
-    /// [`RlError`] when it cannot be read or its features are not those of this version.
+    /// [`RlError`] when it cannot be read, a number of it is out of range or its features are not those of this version.
     pub fn read(path: &Path) -> Result<Self, RlError> {
         let failed = |source| RlError::Io { action: "read the weights", path: path.into(), source };
         let text = read::text(path).map_err(failed)?;
@@ -74,6 +85,14 @@ impl Weights {
         let numbers = weights.features.iter().flat_map(|feature| [feature.mean, feature.deviation, feature.weight]);
         if !numbers.chain([weights.intercept]).all(f64::is_finite) {
             return Err("has a number that is not finite; run `brevity warning fit`".to_owned());
+        }
+        let Self { risk_max, horizon_steps, .. } = weights;
+        if !(risk_max > 0.0 && risk_max <= 1.0) {
+            let message = format!("has `risk_max` = {risk_max}; it must be above 0 and at most 1");
+            return Err(format!("{message}; set it so, or run `brevity warning fit`"));
+        }
+        if horizon_steps == 0 {
+            return Err("has `horizon_steps` = 0; it must be at least 1; run `brevity warning fit`".to_owned());
         }
         Ok(weights)
     }
