@@ -21,6 +21,7 @@ use crate::{
     config::CheckpointSettings,
     device,
     optimizer::Optimizer,
+    fault::RETURNS_MAX,
     retention,
     shaping::{ShaperState, Shaping},
 };
@@ -67,7 +68,7 @@ impl State {
             ("step", self.step, STEPS_MAX),
             ("updates", self.updates, 1 << 50),
             ("problems_taken", self.problems_taken, 1 << 60),
-            ("detours", self.detours, DETOURS_MAX),
+            ("detours", self.detours, RETURNS_MAX),
         ];
         match counts.iter().find(|(_, count, most)| count > most) {
             Some((field, count, most)) => Err(format!("`{field}` is {count}, and no run comes to more than {most}")),
@@ -75,9 +76,6 @@ impl State {
         }
     }
 }
-
-/// Most returns to a checkpoint.
-const DETOURS_MAX: u64 = 1 << 20;
 
 /// Where the optimizer's moments are; a directory, because a tensor file is found as `model.safetensors` in one.
 const OPTIMIZER: &str = "optimizer";

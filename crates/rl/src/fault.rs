@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{RlError, score::ScoredCompletion};
 
+/// Most returns to a checkpoint in a run: random streams know a step by 56 bits, of which steps take 40.
+pub(crate) const RETURNS_MAX: u64 = (1 << 16) - 1;
+
 /// `[train.faults]`: what happens when a logprob, a reward, the loss or the gradient is not finite.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -56,8 +59,8 @@ impl FaultSettings {
             Remedy::Skip { steps_max: 0 } => {
                 refuse("train.faults.remedy.skip.steps_max", "is 0; use `stop` to skip nothing".into())
             }
-            Remedy::Return { times_max } if !(1..=1 << 16).contains(&times_max) => {
-                let message = format!("is {times_max}; it must be between 1 and {}", 1 << 16);
+            Remedy::Return { times_max } if !(1..=RETURNS_MAX).contains(&times_max) => {
+                let message = format!("is {times_max}; it must be between 1 and {RETURNS_MAX}");
                 refuse("train.faults.remedy.return.times_max", message)
             }
             Remedy::Stop {} | Remedy::Skip { .. } | Remedy::Return { .. } => Ok(()),
@@ -136,11 +139,14 @@ pub fn culprits(places: &[RolloutPlace], alone: &[(f64, f64)]) -> Vec<RolloutPla
 
 #[cfg(test)]
 mod tests {
-    use record::StopReason;
+    use record::{STEPS_MAX, StopReason};
     use verify::{Check, Verdict};
 
     use super::*;
-    use crate::sampler::Completion;
+    use crate::{
+        random::{Purpose, Stream},
+        sampler::Completion,
+    };
 
     fn place(group: u32, rollout: u32) -> RolloutPlace {
         RolloutPlace { group, rollout }
@@ -193,6 +199,13 @@ mod tests {
     }
 
     #[test]
+    fn a_random_stream_has_room_for_the_last_step_after_the_last_return() {
+        let place = |step: u64, detours: u64| step + (detours << 40);
+        Stream::new(0, Purpose::Rollout, [place(STEPS_MAX - 1, RETURNS_MAX), 0, 0]);
+        assert!(place(0, RETURNS_MAX + 1) >= 1 << 56, "one more would have none");
+    }
+
+    #[test]
     fn culprits_are_those_at_fault_alone_or_the_one_of_the_largest_gradient() {
         let places = [place(0, 0), place(0, 3), place(2, 1)];
         for (alone, expected) in [
@@ -210,9 +223,14 @@ mod tests {
         let check = |text: &str| toml::from_str::<FaultSettings>(text).unwrap().check().map_err(|e| e.to_string());
         assert_eq!(check("remedy = { skip = { steps_max = 3 } }"), Ok(()));
         assert_eq!(check("gradient_norm_limit = 50.0\nremedy = { return = { times_max = 1 } }"), Ok(()));
+        assert_eq!(check("remedy = { return = { times_max = 65535 } }"), Ok(()));
         for (text, expected) in [
             ("remedy = { skip = { steps_max = 0 } }", "`train.faults.remedy.skip.steps_max` is 0; use `stop`"),
             ("remedy = { return = { times_max = 0 } }", "`train.faults.remedy.return.times_max` is 0; it must"),
+            (
+                "remedy = { return = { times_max = 65536 } }",
+                "`train.faults.remedy.return.times_max` is 65536; it must be between 1 and 65535",
+            ),
             ("gradient_norm_limit = -1.0", "`train.faults.gradient_norm_limit` is -1; it must"),
             ("gradient_norm_limit = nan", "`train.faults.gradient_norm_limit` is NaN; it must"),
         ] {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{RlError, shaping::Shaping};
+use crate::{RlError, fault::RETURNS_MAX, shaping::Shaping};
 
 /// `[train.warning]`: the risk of a collapse is computed at every step, and something is done when it is too high.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,8 +65,8 @@ impl WarningSettings {
         }
         let (field, factor) = match self.action {
             WarningAction::Warn {} | WarningAction::Stop {} => return Ok(()),
-            WarningAction::Return { times_max, .. } if !(1..=1 << 16).contains(&times_max) => {
-                let message = format!("is {times_max}; it must be between 1 and {}", 1 << 16);
+            WarningAction::Return { times_max, .. } if !(1..=RETURNS_MAX).contains(&times_max) => {
+                let message = format!("is {times_max}; it must be between 1 and {RETURNS_MAX}");
                 return refuse("train.warning.action.return.times_max", message);
             }
             WarningAction::LowerLambda { factor } => ("train.warning.action.lower-lambda.factor", factor),
@@ -112,6 +112,10 @@ mod tests {
             ("risk_max = 0.0", "`train.warning.risk_max` is 0; it must be above 0"),
             ("risk_max = nan", "`train.warning.risk_max` is NaN; it must"),
             ("action = { return = { times_max = 0 } }", "`train.warning.action.return.times_max` is 0; it must"),
+            (
+                "action = { return = { times_max = 65536 } }",
+                "`train.warning.action.return.times_max` is 65536; it must be between 1 and 65535",
+            ),
             ("action = { lower-lambda = { factor = 1.5 } }", "`train.warning.action.lower-lambda.factor` is 1.5; it"),
         ] {
             let message = check(text, &top_lambda).unwrap_err();
