@@ -222,6 +222,15 @@ pub fn write_directory(model: &Model, source: &Path, directory: &Path, stored: S
     write_tensors(&directory.join("model.safetensors"), &tensors, stored)
 }
 
+/// Bytes of what [`write_directory`] copies beside the weights of `model` from the model at `source`.
+pub fn companion_bytes(model: &Model, source: &Path) -> u64 {
+    if model.adapter().is_some() {
+        return 0;
+    }
+    let files = COMPANIONS.iter().chain(&["config.json"]).filter_map(|name| fs::metadata(source.join(name)).ok());
+    files.filter(fs::Metadata::is_file).map(|file| file.len()).sum()
+}
+
 /// Writes what a model directory needs beside the weights, from the model at `source`, with `config.json` naming `stored`.
 ///
 /// # Errors

@@ -27,7 +27,7 @@ pub use adapter_files::ModelPlace;
 pub use cache::{Cache, Chunk, SamplerWorkspace};
 pub use chat::{ChatTemplate, Message, Role};
 pub use config::{Family, ModelConfig, RopeScaling};
-pub use directory::{ModelDirectory, read_weights, write_directory};
+pub use directory::{ModelDirectory, companion_bytes, read_weights, write_directory};
 pub use error::ModelError;
 pub use gguf::{ImportSummary, import};
 pub use kernels::{

@@ -11,7 +11,8 @@ use std::{
 };
 
 use model::{
-    Adapter, Model, ModelDirectory, StoredType, TensorFiles, TensorView, read_weights, write_directory, write_tensors,
+    Adapter, Model, ModelDirectory, StoredType, TensorFiles, TensorView, companion_bytes, read_weights,
+    write_directory, write_tensors,
 };
 use record::{RunDirectory, STEPS_MAX, manifest, read, shell_word, write};
 use serde::{Deserialize, Serialize};
@@ -20,8 +21,8 @@ use crate::{
     RlError,
     config::CheckpointSettings,
     device,
-    optimizer::Optimizer,
     fault::RETURNS_MAX,
+    optimizer::Optimizer,
     retention,
     shaping::{ShaperState, Shaping},
 };
@@ -137,18 +138,32 @@ fn write_partial(snapshot: &Snapshot<'_>, partial: &Path) -> Result<(), RlError>
     Ok(manifest::write(partial)?)
 }
 
-/// Refuses a budget that a checkpoint of `parameters` does not fit in while the one before is still there.
+/// Room for what a tensor file says of one tensor, beside its name.
+const ENTRY_BYTES: usize = 160;
+
+/// Room for state and manifest.
+const STATE_BYTES: u64 = 1 << 16;
+
+/// Bytes that a checkpoint of `source` may come to.
+fn bytes_of(source: &ModelDirectory) -> u64 {
+    let parameters = source.model.parameters();
+    // Parameters and two moments in f32.
+    let values = 12 * source.model.parameter_count() as u64;
+    let entries: usize = parameters.iter().map(|parameter| 3 * (parameter.name.len() + ENTRY_BYTES)).sum();
+    values + entries as u64 + companion_bytes(&source.model, &source.path) + STATE_BYTES
+}
+
+/// Refuses a budget that a checkpoint of `source` does not fit in while the one before is still there.
 ///
 /// # Errors
 /// [`RlError::Setting`].
-pub fn refuse_small_budget(settings: &CheckpointSettings, parameters: usize) -> Result<(), RlError> {
-    // Parameters and two moments in f32.
-    let least = 2 * 12 * parameters as u64;
+pub fn refuse_small_budget(settings: &CheckpointSettings, source: &ModelDirectory) -> Result<(), RlError> {
+    let least = 2 * bytes_of(source);
     if settings.bytes_max == 0 || settings.bytes_max >= least {
         return Ok(());
     }
     let message =
-        format!("is {}, and two checkpoints take {least}; raise it, or set 0 for no bound", settings.bytes_max);
+        format!("is {}, and two checkpoints take up to {least}; raise it, or set 0 for no bound", settings.bytes_max);
     Err(RlError::Setting { field: "checkpoint.bytes_max", message })
 }
 

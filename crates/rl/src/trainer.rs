@@ -156,7 +156,7 @@ impl Trainer {
         let source = lora::open(&config.model, config.seed, model, compute)?;
         let setup = Setup::new(config, model.clone(), source, &place)?;
         let (config, source) = (&setup.config, &setup.source);
-        checkpoint::refuse_small_budget(&config.checkpoint, source.model.parameter_count())?;
+        checkpoint::refuse_small_budget(&config.checkpoint, source)?;
         RunDirectory::refuse_taken(root)?;
         write::create_directory(root)?;
         let lock = RunLock::take(root)?;
