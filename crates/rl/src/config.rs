@@ -274,6 +274,17 @@ pub enum Truncated {
     Drop,
 }
 
+/// Most prompts of a step.
+pub(crate) const PROMPTS_MAX: usize = 1 << 20;
+/// Most completions of a problem.
+const GROUP_SIZE_MAX: usize = 1 << 16;
+/// Most tokens of a prompt, and of a completion.
+pub(crate) const TOKENS_MAX: usize = 1 << 24;
+/// Most rows of one backward.
+pub(crate) const MICRO_BATCH_TOKENS_MAX: usize = 1 << 30;
+/// Most threads.
+pub(crate) const THREADS_MAX: usize = 1 << 12;
+
 /// Reads a config file and applies `overrides` of the form `section.key=value`, the value in TOML.
 ///
 /// # Errors
@@ -367,22 +378,17 @@ impl RunConfig {
     pub fn check(&self) -> Result<(), RlError> {
         refuse_no_file_name("arm", self.arm.as_deref())?;
         let RolloutSettings { prompts_per_step, group_size, completion_tokens_max, sequences_max, .. } = self.rollout;
-        let counts = [
-            ("rollout.prompts_per_step", prompts_per_step, 1, 1 << 20),
-            ("rollout.group_size", group_size, 2, 1 << 16),
-            ("rollout.completion_tokens_max", completion_tokens_max, 1, 1 << 24),
+        refuse_counts_outside(&[
+            ("rollout.prompts_per_step", prompts_per_step, 1, PROMPTS_MAX),
+            ("rollout.group_size", group_size, 2, GROUP_SIZE_MAX),
+            ("rollout.completion_tokens_max", completion_tokens_max, 1, TOKENS_MAX),
             ("rollout.sequences_max", sequences_max, 1, 1 << 20),
-            ("prompt.prompt_tokens_max", self.prompt.prompt_tokens_max, 1, 1 << 24),
-            ("train.micro_batch_tokens", self.train.micro_batch_tokens, 1, 1 << 30),
+            ("prompt.prompt_tokens_max", self.prompt.prompt_tokens_max, 1, TOKENS_MAX),
+            ("train.micro_batch_tokens", self.train.micro_batch_tokens, 1, MICRO_BATCH_TOKENS_MAX),
             ("train.passes", self.train.passes as usize, 1, 1 << 10),
             ("train.steps", self.train.steps as usize, 0, record::STEPS_MAX as usize),
-            ("threads", self.threads, 0, 1 << 12),
-        ];
-        for (field, value, min, max) in counts {
-            if !(min..=max).contains(&value) {
-                return setting(field, format!("is {value}; it must be between {min} and {max}"));
-            }
-        }
+            ("threads", self.threads, 0, THREADS_MAX),
+        ])?;
         let loss = &self.train.loss;
         let rounds_max = self.train.dynamic_sampling.map_or(1, |settings| settings.rounds_max);
         let reals = [
@@ -415,6 +421,14 @@ impl RunConfig {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// Refuses the first count, a setting with its value, outside its bounds.
+pub(crate) fn refuse_counts_outside(counts: &[(&'static str, usize, usize, usize)]) -> Result<(), RlError> {
+    match counts.iter().find(|(_, value, min, max)| !(min..=max).contains(&value)) {
+        Some((field, value, min, max)) => setting(field, format!("is {value}; it must be between {min} and {max}")),
+        None => Ok(()),
     }
 }
 

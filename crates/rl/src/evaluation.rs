@@ -39,7 +39,7 @@ pub fn evaluate(
     evaluation: &Evaluation,
     mut ended: impl FnMut(usize),
 ) -> (EvaluationSummary, Vec<EvaluationRecord>) {
-    let mut records = Vec::with_capacity(evaluation.prompts.len() * evaluation.settings.samples as usize);
+    let mut records = Vec::new();
     let Ok(()) = evaluate_missing(
         (model, tokenizer),
         evaluation,

@@ -135,9 +135,6 @@ fn a_value_out_of_range_is_refused_with_setting_value_and_range() {
         ("train.shaping={acoer={alpha=0.9}}", "`train.shaping.acoer.alpha` is 0.9; it must be between 0.01 and 0.5"),
         ("train.dynamic_sampling={rounds_max=0}", "`train.dynamic_sampling.rounds_max` is 0; it must be between 1"),
         ("problems.budget={tokens_min=0}", "`problems.budget.tokens_min` is 0; it must be between 1"),
-        ("evaluation={every_steps=0,path=\"e\"}", "`evaluation.every_steps` is 0; leave out [evaluation]"),
-        ("evaluation={every_steps=1,path=\"e\",samples=0}", "`evaluation.samples` is 0; it must be at least 1"),
-        ("evaluation={every_steps=1,path=\"e\",temperature=-1.0}", "`evaluation.temperature` is -1; it must be"),
     ];
     for (change, expected) in cases {
         assert_setting_refused(change, expected);
@@ -241,6 +238,29 @@ fn settings_that_contradict_each_other_are_refused_with_the_reason() {
         vec!["train.loss={surrogate='cispo',aggregation='constant'}"],
     ] {
         parse(SHORTEST, &changes).unwrap().check().unwrap();
+    }
+}
+
+#[test]
+fn settings_of_an_evaluation_out_of_range_are_refused() {
+    for (change, expected) in [
+        ("evaluation={every_steps=0,path=\"e\"}", "`evaluation.every_steps` is 0; leave out [evaluation]"),
+        (
+            "evaluation={every_steps=1,path=\"e\",samples=0}",
+            "`evaluation.samples` is 0; it must be between 1 and 65536",
+        ),
+        ("evaluation={every_steps=1,path=\"e\",samples=65537}", "`evaluation.samples` is 65537; it must be between 1"),
+        (
+            "evaluation={every_steps=1,path=\"e\",completion_tokens_max=0}",
+            "`evaluation.completion_tokens_max` is 0; it must be between 1 and 16777216",
+        ),
+        (
+            "evaluation={every_steps=1,path=\"e\",completion_tokens_max=4294967296}",
+            "`evaluation.completion_tokens_max` is 4294967296; it must be between 1 and 16777216",
+        ),
+        ("evaluation={every_steps=1,path=\"e\",temperature=-1.0}", "`evaluation.temperature` is -1; it must be"),
+    ] {
+        assert_setting_refused(change, expected);
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{one, refuse_no_file_name, setting};
+use super::{GROUP_SIZE_MAX, TOKENS_MAX, one, refuse_counts_outside, refuse_no_file_name, setting};
 use crate::{ProblemFields, RlError};
 
 /// `[evaluation]`: what is measured during training.
@@ -44,12 +44,10 @@ impl EvaluationConfig {
         if self.every_steps == 0 {
             return setting("evaluation.every_steps", "is 0; leave out [evaluation] to evaluate never".into());
         }
-        if self.samples == 0 {
-            return setting("evaluation.samples", "is 0; it must be at least 1".into());
-        }
-        if self.completion_tokens_max == Some(0) {
-            return setting("evaluation.completion_tokens_max", "is 0; it must be at least 1".into());
-        }
+        refuse_counts_outside(&[
+            ("evaluation.samples", self.samples as usize, 1, GROUP_SIZE_MAX),
+            ("evaluation.completion_tokens_max", self.completion_tokens_max.unwrap_or(1), 1, TOKENS_MAX),
+        ])?;
         refuse_no_file_name("evaluation.name", self.name.as_deref())?;
         if !(0.0..=100.0).contains(&self.temperature) {
             return setting("evaluation.temperature", format!("is {}; it must be between 0 and 100", self.temperature));
