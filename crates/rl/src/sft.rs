@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     DemonstrationFields, RlError,
     batch::{GroupPart, TrainedCompletion, micro_batches},
-    config::{ModelSettings, PromptSettings},
+    config::{
+        MICRO_BATCH_TOKENS_MAX, ModelSettings, PROMPTS_MAX, PromptSettings, THREADS_MAX, TOKENS_MAX,
+        refuse_counts_outside,
+    },
     device::{self, ComputeType, DeviceSetting, Place, Resources},
     estimate::{PlannedModel, limit_bytes, plan_fine_tuning},
     lora,
@@ -107,13 +110,13 @@ impl SftConfig {
     /// # Errors
     /// [`RlError::Setting`] naming the setting.
     pub fn check(&self) -> Result<(), RlError> {
-        for (field, value) in
-            [("train.batch_size", self.train.batch_size), ("train.micro_batch_tokens", self.train.micro_batch_tokens)]
-        {
-            if value == 0 {
-                return Err(RlError::Setting { field, message: "is 0; it must be at least 1".into() });
-            }
-        }
+        refuse_counts_outside(&[
+            ("train.steps", self.train.steps as usize, 0, record::STEPS_MAX as usize),
+            ("train.batch_size", self.train.batch_size, 1, PROMPTS_MAX),
+            ("train.micro_batch_tokens", self.train.micro_batch_tokens, 1, MICRO_BATCH_TOKENS_MAX),
+            ("prompt.prompt_tokens_max", self.prompt.prompt_tokens_max, 1, TOKENS_MAX),
+            ("threads", self.threads, 0, THREADS_MAX),
+        ])?;
         self.model.check()?;
         self.train.optimizer.check()
     }
@@ -251,18 +254,57 @@ fn tokenize(config: &SftConfig, source: &ModelDirectory) -> Result<Vec<Tokenized
         let prompt = tokenizer.encode(&prompter.text(&demonstration.prompt)?)?;
         let mut completion = tokenizer.encode(&demonstration.completion)?;
         completion.push(end);
+        let refuse = |message| Err(RlError::Row { path: config.demonstrations.path.clone(), row: index + 1, message });
         if prompt.is_empty() || prompt.len() + completion.len() > positions_max {
-            return Err(RlError::Row {
-                path: config.demonstrations.path.clone(),
-                row: index + 1,
-                message: format!(
-                    "prompt and completion have {} and {} tokens; the model takes {positions_max} together, and a prompt of at least 1",
-                    prompt.len(),
-                    completion.len()
-                ),
-            });
+            return refuse(format!(
+                "prompt and completion have {} and {} tokens; the model takes {positions_max} together, and a prompt of at least 1",
+                prompt.len(),
+                completion.len()
+            ));
+        }
+        if prompt.len() > settings.prompt_tokens_max {
+            return refuse(format!(
+                "its prompt has {} tokens, and `prompt.prompt_tokens_max` is {}; raise that, or leave out the row",
+                prompt.len(),
+                settings.prompt_tokens_max
+            ));
         }
         Ok(TokenizedDemonstration { prompt, completion })
     });
     tokenized.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{config::parse_config, task::RING};
+
+    #[test]
+    fn a_prompt_longer_than_allowed_is_refused_with_its_row() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let [start, path] = ["start", "demonstrations.jsonl"].map(|name| directory.path().join(name));
+        RING.write_untrained(&start, 1).unwrap();
+        let source = ModelDirectory::open(&start, model::Compute::F32).unwrap();
+        let demonstration = RING.demonstrations(1, 1).remove(0);
+        let tokens = source.tokenizer.encode(&demonstration.prompt).unwrap().len();
+        let row = json!({"prompt": demonstration.prompt, "completion": demonstration.completion});
+        let short = json!({"prompt": "A", "completion": demonstration.completion});
+        write::replace(&path, &write::json_lines(&[short, row])).unwrap();
+        let text = format!(
+            "model.path = ''\ntrain = {{ steps = 1, batch_size = 1 }}\ndemonstrations.path = '{}'\n\
+             prompt = {{ template = 'plain', instruction = '', prompt_tokens_max = {tokens} }}",
+            path.display()
+        );
+        let tokenized = |change: &str| tokenize(&parse_config(&text, &[change.to_owned()]).unwrap(), &source);
+        assert_eq!(tokenized("seed=1").unwrap()[1].prompt.len(), tokens);
+        let change = format!("prompt.prompt_tokens_max={}", tokens - 1);
+        let error = tokenized(&change).map(drop).unwrap_err().to_string();
+        let expected = format!(
+            "demonstrations.jsonl, row 2: its prompt has {tokens} tokens, and `prompt.prompt_tokens_max` is {}; raise that",
+            tokens - 1
+        );
+        assert!(error.contains(&expected), "{error}");
+    }
 }

@@ -355,11 +355,15 @@ fn what_is_not_said_is_as_the_paper_has_it() {
 }
 
 #[test]
-fn fine_tuning_refuses_empty_batches_and_absurd_learning_rates() {
+fn fine_tuning_refuses_what_is_out_of_range() {
     let text = "model.path = \"m\"\ndemonstrations.path = \"d\"\ntrain = { steps = 1, batch_size = 2 }\n";
     for (change, expected) in [
-        ("train.batch_size=0", "`train.batch_size` is 0; it must be at least 1"),
-        ("train.micro_batch_tokens=0", "`train.micro_batch_tokens` is 0; it must be at least 1"),
+        ("train.batch_size=0", "`train.batch_size` is 0; it must be between 1 and 1048576"),
+        ("train.batch_size=1048577", "`train.batch_size` is 1048577; it must be between 1 and 1048576"),
+        ("train.micro_batch_tokens=0", "`train.micro_batch_tokens` is 0; it must be between 1 and 1073741824"),
+        ("train.steps=1099511627777", "`train.steps` is 1099511627777; it must be between 0 and 1099511627776"),
+        ("prompt.prompt_tokens_max=0", "`prompt.prompt_tokens_max` is 0; it must be between 1 and 16777216"),
+        ("threads=5000", "`threads` is 5000; it must be between 0 and 4096"),
         ("train.optimizer.learning_rate=11.0", "`train.optimizer.learning_rate` is 11; it must be between 0 and 10"),
     ] {
         let config: SftConfig = parse_config(text, &[change.to_owned()]).unwrap();
