@@ -347,6 +347,17 @@ fn required_limit(field: &'static str, own: Option<f64>, cost_max: Option<f64>) 
     }
 }
 
+/// Refuses dynamic sampling beside a shaper that follows the accuracy of the policy.
+fn refuse_replaced_groups(shaper: &str, run: &RunConfig) -> Option<Refusal> {
+    run.train.dynamic_sampling.as_ref().map(|_| {
+        let message = format!(
+            "replaces groups by their correctness, and the accuracy that `{shaper}` follows would not be the policy's; \
+             leave out one of the two"
+        );
+        ("train.dynamic_sampling", message)
+    })
+}
+
 /// Correct completions of the step over all of them; 0 of an empty step.
 fn step_accuracy(step: &Step) -> f64 {
     let correct: usize = step.groups.iter().map(|group| selection::correct(group)).sum();

@@ -181,10 +181,6 @@ fn settings_that_contradict_each_other_are_refused_with_the_reason() {
              `top-lambda` selects first; leave out one of the two",
         ),
         (
-            vec!["train.dynamic_sampling={}", "train.shaping={adaptive-lambda={}}"],
-            "the accuracy that `adaptive-lambda` follows would not be the policy's; leave out one of the two",
-        ),
-        (
             vec!["rollout.prompts_per_step=1", "train.shaping={adaptive-lambda={}}"],
             "`rollout.prompts_per_step` is 1, and `adaptive-lambda` compares accuracies by their spread between groups; \
              use at least 2",
@@ -261,6 +257,20 @@ fn settings_of_an_evaluation_out_of_range_are_refused() {
         ("evaluation={every_steps=1,path=\"e\",temperature=-1.0}", "`evaluation.temperature` is -1; it must be"),
     ] {
         assert_setting_refused(change, expected);
+    }
+}
+
+#[test]
+fn dynamic_sampling_is_refused_beside_a_shaper_that_follows_the_accuracy() {
+    for (shaper, settings) in [("adaptive-lambda", ""), ("acoer", ""), ("short-rl", "cost_tolerance=9")] {
+        let shaping = format!("train.shaping={{{shaper}={{{settings}}}}}");
+        parse(SHORTEST, &[&shaping]).unwrap().check().unwrap();
+        let error = parse(SHORTEST, &[&shaping, "train.dynamic_sampling={}"]).unwrap().check().unwrap_err();
+        let expected = format!(
+            "`train.dynamic_sampling` replaces groups by their correctness, and the accuracy that `{shaper}` follows would \
+             not be the policy's; leave out one of the two"
+        );
+        assert_eq!(error.to_string(), expected);
     }
 }
 

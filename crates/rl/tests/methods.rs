@@ -11,14 +11,11 @@ use support::{
     world::{World, assert_same_files, finish, interrupt_after},
 };
 
-/// Shapers that remember, and a queue of problems that only the run itself knows.
 #[test]
-fn shapers_that_remember_and_dynamic_sampling_go_on_from_a_checkpoint() {
+fn shapers_that_remember_go_on_from_a_checkpoint() {
     let world = World::new();
     let settings = [
         "train.steps=4",
-        "train.dynamic_sampling={rounds_max=2}",
-        "problems.order=shuffled",
         "train.shaping={weighted={objectives=[\
             {shaper={short-rl={cost_tolerance=2}}},\
             {shaper={acoer={warmup_steps=0,window_steps=2,budget_min=5}}},\
@@ -43,6 +40,25 @@ fn shapers_that_remember_and_dynamic_sampling_go_on_from_a_checkpoint() {
     record::write::replace(&config, other.as_bytes()).unwrap();
     let error = world.resume("changed").map(drop).unwrap_err().to_string();
     assert!(error.contains("(`config.toml`) is not what it was when the run began"), "{error}");
+}
+
+/// How many problems a step takes, only the run itself knows.
+#[test]
+fn dynamic_sampling_goes_on_from_a_checkpoint() {
+    let world = World::new();
+    let settings = ["train.dynamic_sampling={rounds_max=2}", "problems.order=shuffled", "train.shaping={grpo={}}"];
+    let whole = world.run("whole", &settings);
+    let replaced = |steps: u32| -> u32 {
+        let first = whole.metrics().unwrap().into_iter().take(steps as usize);
+        first.map(|row| row.dynamic_sampling.unwrap().replaced_groups).sum()
+    };
+    for step in [1, 2] {
+        assert!(replaced(step) > 0, "the queue is ahead of six problems a step");
+        let name = format!("interrupted-{step}");
+        interrupt_after(&mut world.start(&name, &settings).unwrap(), u64::from(step));
+        finish(&mut world.resume(&name).unwrap());
+        assert_same_files(&world.path("whole"), &world.path(&name), &[]);
+    }
 }
 
 /// The loop counts steps and keeps means; λ moves in every step of so short a run.

@@ -3,7 +3,10 @@
 use record::ShaperMetrics;
 use serde::{Deserialize, Serialize};
 
-use super::{Priced, Refusal, Shaped, Shaper, ShaperState, Step, correctness, outside, required_limit, step_accuracy};
+use super::{
+    Priced, Refusal, Shaped, Shaper, ShaperState, Step, correctness, outside, refuse_replaced_groups, required_limit,
+    step_accuracy,
+};
 use crate::{config::RunConfig, random::Stream, statistics::mean};
 
 /// Settings of `[train.shaping.acoer]`; the defaults are those of the published code.
@@ -70,7 +73,7 @@ pub struct AcoerState {
 }
 
 impl Shaper for Acoer {
-    fn refusal(&self, _: &RunConfig, cost_max: Option<f64>) -> Option<Refusal> {
+    fn refusal(&self, run: &RunConfig, cost_max: Option<f64>) -> Option<Refusal> {
         required_limit("train.shaping.acoer.budget", self.budget, cost_max)
             .or_else(|| outside("train.shaping.acoer.alpha_max", self.alpha_max, 0.0, 1e6))
             .or_else(|| outside("train.shaping.acoer.alpha_min", self.alpha_min, 0.0, self.alpha_max))
@@ -82,6 +85,7 @@ impl Shaper for Acoer {
             .or_else(|| outside("train.shaping.acoer.mean_steps", self.mean_steps, 1.0, 1e6))
             .or_else(|| outside("train.shaping.acoer.budget_share", self.budget_share, 1e-3, 1e3))
             .or_else(|| outside("train.shaping.acoer.budget_min", self.budget_min, 1e-3, f64::MAX))
+            .or_else(|| refuse_replaced_groups("acoer", run))
     }
 
     fn start(&self) -> ShaperState {

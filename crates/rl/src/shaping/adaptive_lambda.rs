@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     LengthPenalty, LengthStd, Refusal, Selection, Shaped, Shaper, ShaperState, Step, TieBreak, Which, outside,
+    refuse_replaced_groups,
     selection::{correctness_ratio, select},
     top_lambda::penalised,
 };
@@ -108,6 +109,7 @@ impl Shaper for AdaptiveLambda {
                 outside(field, self.trailing_steps, self.recent_steps, 1e6)
             })
             .or_else(|| outside("train.shaping.adaptive-lambda.alpha", self.alpha, 0.0, 1.0))
+            .or_else(|| refuse_replaced_groups("adaptive-lambda", run))
             .or_else(|| refuse_groups_without_a_spread(run))
     }
 
@@ -200,13 +202,8 @@ fn share_by_chance(lambda: f64, groups: usize, stream: &mut Stream) -> f64 {
     count / groups.max(1) as f64
 }
 
-/// Refuses steps whose groups do not tell the accuracy of the policy and its error.
+/// Refuses steps whose groups do not tell the error of their accuracy.
 fn refuse_groups_without_a_spread(run: &RunConfig) -> Option<Refusal> {
-    if run.train.dynamic_sampling.is_some() {
-        let message = "replaces groups by their correctness, and the accuracy that `adaptive-lambda` follows would not be \
-                       the policy's; leave out one of the two";
-        return Some(("train.dynamic_sampling", message.into()));
-    }
     (run.rollout.prompts_per_step < 2).then(|| {
         let message = "is 1, and `adaptive-lambda` compares accuracies by their spread between groups; use at least 2";
         ("rollout.prompts_per_step", message.into())
