@@ -347,6 +347,12 @@ fn required_limit(field: &'static str, own: Option<f64>, cost_max: Option<f64>) 
     }
 }
 
+/// Refuses a length that no correct completion is longer than, with what comes of that.
+fn refuse_from_limit(field: &'static str, value: f64, cost_max: Option<f64>, consequence: &str) -> Option<Refusal> {
+    let limit = cost_max.filter(|limit| value >= *limit)?;
+    Some((field, format!("is {value}, and {consequence}; set it below the limit of completions, {limit}")))
+}
+
 /// Refuses dynamic sampling beside a shaper that follows the accuracy of the policy.
 fn refuse_replaced_groups(shaper: &str, run: &RunConfig) -> Option<Refusal> {
     run.train.dynamic_sampling.as_ref().map(|_| {

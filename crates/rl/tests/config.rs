@@ -275,6 +275,45 @@ fn dynamic_sampling_is_refused_beside_a_shaper_that_follows_the_accuracy() {
 }
 
 #[test]
+fn settings_that_leave_a_shaper_without_effect_are_refused_with_the_reason() {
+    for (changes, expected) in [
+        (
+            vec!["train.shaping={laser={}}"],
+            "`train.shaping.laser.target` is 4096, and every correct completion would get the bonus; set it below the \
+             limit of completions, 100",
+        ),
+        (vec!["train.shaping={laser={target=100}}"], "`train.shaping.laser.target` is 100, and every"),
+        (
+            vec!["train.shaping={short-rl={cost_tolerance=100}}"],
+            "`train.shaping.short-rl.cost_tolerance` is 100, and no correct completion would lose anything; set it below \
+             the limit of completions, 100",
+        ),
+        (
+            vec!["train.shaping={top-lambda={correct_min=5}}"],
+            "`train.shaping.top-lambda.correct_min` is 5, and no group would ever be selected; set it to at most the \
+             completions of a group, 4",
+        ),
+    ] {
+        let error = parse(SHORTEST, &changes).unwrap().check().unwrap_err();
+        assert!(matches!(error, RlError::Setting { .. }), "{changes:?}: {error}");
+        assert_refused(&error.to_string(), &[expected]);
+    }
+    for changes in [
+        vec!["train.shaping={laser={target=99}}", "train.dynamic_sampling={}"],
+        // Other costs than tokens have no limit that a target could be at.
+        vec![
+            "train.costs={steps={paragraphs={}}}",
+            "train.shaping={weighted={objectives=[{cost='steps',shaper={laser={}}}]}}",
+        ],
+        vec!["train.shaping={short-rl={cost_tolerance=99}}"],
+        vec!["train.shaping={top-lambda={correct_min=4}}"],
+        vec!["train.shaping={dler={cost_max=100}}", "train.advantage=whitened"],
+    ] {
+        parse(SHORTEST, &changes).unwrap().check().unwrap();
+    }
+}
+
+#[test]
 fn what_a_loss_leaves_out_is_as_its_surrogate_has_it() {
     let loss = |changes: &[&str]| parse(SHORTEST, changes).unwrap().train.loss;
     assert_eq!(loss(&["train.loss.surrogate=gspo"]), LossSettings::of(Surrogate::Gspo));

@@ -25,6 +25,7 @@ impl Shaping {
     pub fn check(&self, step: &Step, dynamic_sampling: Option<DynamicSampling>) -> Result<(), RlError> {
         let mut run: RunConfig = parse_config(BARE, &[]).expect("a config with all that has no default");
         run.rollout.prompts_per_step = step.groups.len();
+        run.rollout.group_size = step.groups.iter().map(Vec::len).max().unwrap_or(0);
         run.train.advantage = step.scale;
         run.train.dynamic_sampling = dynamic_sampling;
         run.train.costs = step.costs.keys().map(|name| (name.clone(), Cost::Lines {})).collect();
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
     use crate::{
         advantage::AdvantageScale,
-        shaping::{AdaptiveLambda, Cosine, Dler, L1Max, Outcome, TopLambda},
+        shaping::{AdaptiveLambda, Cosine, Dler, L1Max, Laser, Outcome, ShortRl, TopLambda},
     };
 
     fn step() -> Step {
@@ -57,11 +58,17 @@ mod tests {
         let mut budgeted = limited.clone();
         budgeted.give_budgets([4]);
         let adaptive = || Shaping::AdaptiveLambda(AdaptiveLambda::default());
+        let correct_min = |correct_min| Shaping::TopLambda(TopLambda { correct_min, ..TopLambda::default() });
         let too_much = Shaping::TopLambda(TopLambda { lambda: 1.5, ..TopLambda::default() });
         for (shaping, step, field) in [
             (Shaping::Grpo {}, step(), None),
             (Shaping::TopLambda(TopLambda::default()), step(), None),
             (too_much, step(), Some("train.shaping.top-lambda.lambda")),
+            (correct_min(2), step(), None),
+            (correct_min(3), step(), Some("train.shaping.top-lambda.correct_min")),
+            (Shaping::Laser(Laser::default()), step(), None),
+            (Shaping::Laser(Laser::default()), limited.clone(), Some("train.shaping.laser.target")),
+            (Shaping::ShortRl(ShortRl::default()), limited.clone(), Some("train.shaping.short-rl.cost_tolerance")),
             (Shaping::Cosine(Cosine::default()), step(), Some("train.shaping.cosine.cost_max")),
             (Shaping::Cosine(Cosine::default()), limited.clone(), None),
             (Shaping::Dler(Dler::default()), step(), Some("train.advantage")),

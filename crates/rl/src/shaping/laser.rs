@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Priced, Refusal, Shaped, Shaper, ShaperState, Step, correctness, outside};
+use super::{Priced, Refusal, Shaped, Shaper, ShaperState, Step, correctness, outside, refuse_from_limit};
 use crate::{config::RunConfig, random::Stream};
 
 /// Settings of `[train.shaping.laser]`; the defaults are published ones (targets of 2048, 4096 and 8192 were tried).
@@ -22,9 +22,13 @@ impl Default for Laser {
 }
 
 impl Shaper for Laser {
-    fn refusal(&self, _: &RunConfig, _: Option<f64>) -> Option<Refusal> {
+    fn refusal(&self, _: &RunConfig, cost_max: Option<f64>) -> Option<Refusal> {
         outside("train.shaping.laser.target", self.target, 0.0, f64::MAX)
             .or_else(|| outside("train.shaping.laser.bonus", self.bonus, 0.0, 1e6))
+            .or_else(|| {
+                let consequence = "every correct completion would get the bonus";
+                refuse_from_limit("train.shaping.laser.target", self.target, cost_max, consequence)
+            })
     }
 
     fn shape(&self, step: &Step, _: &mut ShaperState, _: &mut Stream) -> Shaped {

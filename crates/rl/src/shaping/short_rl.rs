@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Priced, Refusal, Shaped, Shaper, ShaperState, Step,
     kimi::{range, relative_shortness},
-    outside, refuse_replaced_groups, step_accuracy,
+    outside, refuse_from_limit, refuse_replaced_groups, step_accuracy,
 };
 use crate::{config::RunConfig, random::Stream};
 
@@ -36,10 +36,14 @@ pub struct ShortRlState {
 }
 
 impl Shaper for ShortRl {
-    fn refusal(&self, run: &RunConfig, _: Option<f64>) -> Option<Refusal> {
+    fn refusal(&self, run: &RunConfig, cost_max: Option<f64>) -> Option<Refusal> {
         outside("train.shaping.short-rl.weight", self.weight, 0.0, 1e6)
             .or_else(|| outside("train.shaping.short-rl.cost_tolerance", self.cost_tolerance, 0.0, f64::MAX))
             .or_else(|| outside("train.shaping.short-rl.accuracy_tolerance", self.accuracy_tolerance, 0.0, 1.0))
+            .or_else(|| {
+                let consequence = "no correct completion would lose anything";
+                refuse_from_limit("train.shaping.short-rl.cost_tolerance", self.cost_tolerance, cost_max, consequence)
+            })
             .or_else(|| refuse_replaced_groups("short-rl", run))
     }
 

@@ -48,6 +48,7 @@ impl Shaper for TopLambda {
         outside("train.shaping.top-lambda.lambda", self.lambda, 0.0, 1.0)
             .or_else(|| outside("train.shaping.top-lambda.alpha", self.alpha, 0.0, 1.0))
             .or_else(|| outside("train.shaping.top-lambda.correctness_ratio_min", self.correctness_ratio_min, 0.0, 1.0))
+            .or_else(|| self.refuse_more_than_a_group(run.rollout.group_size))
             .or_else(|| refuse_dynamic_sampling("`top-lambda`", run))
     }
 
@@ -62,6 +63,18 @@ impl Shaper for TopLambda {
         let selected = select(&step.groups, &selection, stream);
         let penalty = LengthPenalty { alpha: self.alpha, length_std: self.length_std };
         Shaped { rewards: penalised(step, &selected, &penalty), added: None, selected, shapers: Vec::new() }
+    }
+}
+
+impl TopLambda {
+    fn refuse_more_than_a_group(&self, group_size: usize) -> Option<Refusal> {
+        (self.correct_min as usize > group_size).then(|| {
+            let message = format!(
+                "is {}, and no group would ever be selected; set it to at most the completions of a group, {group_size}",
+                self.correct_min
+            );
+            ("train.shaping.top-lambda.correct_min", message)
+        })
     }
 }
 
