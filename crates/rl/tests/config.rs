@@ -293,6 +293,12 @@ fn settings_that_leave_a_shaper_without_effect_are_refused_with_the_reason() {
             "`train.shaping.top-lambda.correct_min` is 5, and no group would ever be selected; set it to at most the \
              completions of a group, 4",
         ),
+        (
+            vec!["train.shaping={dler={cost_max=100}}", "train.advantage=whitened", "train.truncated=drop"],
+            "`train.shaping.dler.cost_max` is 100, the limit of completions, and `train.truncated` = \"drop\" leaves those \
+             cut there out of the loss, so that nothing would press on length; lower it, or set `train.truncated` to \
+             \"wrong\"",
+        ),
     ] {
         let error = parse(SHORTEST, &changes).unwrap().check().unwrap_err();
         assert!(matches!(error, RlError::Setting { .. }), "{changes:?}: {error}");
@@ -308,6 +314,7 @@ fn settings_that_leave_a_shaper_without_effect_are_refused_with_the_reason() {
         vec!["train.shaping={short-rl={cost_tolerance=99}}"],
         vec!["train.shaping={top-lambda={correct_min=4}}"],
         vec!["train.shaping={dler={cost_max=100}}", "train.advantage=whitened"],
+        vec!["train.shaping={dler={cost_max=99}}", "train.advantage=whitened", "train.truncated=drop"],
     ] {
         parse(SHORTEST, &changes).unwrap().check().unwrap();
     }

@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Priced, Refusal, Shaped, Shaper, ShaperState, Step, correctness};
-use crate::{advantage::AdvantageScale, config::RunConfig, random::Stream};
+use crate::{
+    advantage::AdvantageScale,
+    config::{RunConfig, Truncated},
+    random::Stream,
+};
 
 /// Settings of `[train.shaping.dler]`; the default is the published one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +31,13 @@ impl Shaper for Dler {
             let message = format!(
                 "is {limit}; the truncation is all of DLER's length pressure, so it must be above 0 and at most the limit \
                  of completions, {most}"
+            );
+            return Some(("train.shaping.dler.cost_max", message));
+        }
+        if run.train.truncated == Truncated::Drop && cost_max.is_some_and(|most| limit >= most) {
+            let message = format!(
+                "is {limit}, the limit of completions, and `train.truncated` = \"drop\" leaves those cut there out of the \
+                 loss, so that nothing would press on length; lower it, or set `train.truncated` to \"wrong\""
             );
             return Some(("train.shaping.dler.cost_max", message));
         }
