@@ -13,7 +13,7 @@ use crate::{
 pub struct BudgetSettings {
     /// Smallest budget, tokens.
     pub tokens_min: u32,
-    /// Largest budget, tokens.
+    /// Largest budget, tokens; at most the token limit of training completions.
     pub tokens_max: u32,
     /// Added to every question after a blank line, with the budget in place of `{budget}`.
     pub instruction: String,
@@ -29,12 +29,18 @@ impl Default for BudgetSettings {
 }
 
 impl BudgetSettings {
-    pub(crate) fn check(&self) -> Result<(), RlError> {
+    /// Checks every range; no completion has more than `completion_tokens_max` tokens.
+    pub(crate) fn check(&self, completion_tokens_max: usize) -> Result<(), RlError> {
         let refuse = |field, message| Err(RlError::Setting { field, message });
         let Self { tokens_min, tokens_max, instruction } = self;
         if *tokens_min == 0 || tokens_min > tokens_max {
             let message = format!("is {tokens_min}; it must be between 1 and `tokens_max`, {tokens_max}");
             return refuse("problems.budget.tokens_min", message);
+        }
+        if *tokens_max as usize > completion_tokens_max {
+            let message =
+                format!("is {tokens_max}; it must be at most `rollout.completion_tokens_max`, {completion_tokens_max}");
+            return refuse("problems.budget.tokens_max", message);
         }
         if !instruction.contains(PLACE) {
             let message = format!("is \"{instruction}\"; it must say where the budget goes, with {PLACE}");
@@ -99,8 +105,12 @@ mod tests {
             (BudgetSettings { tokens_min: 4001, ..BudgetSettings::default() }, "between 1 and `tokens_max`, 4000"),
             (BudgetSettings { instruction: "Be short.".into(), ..BudgetSettings::default() }, "with {budget}"),
         ] {
-            let error = settings.check().unwrap_err().to_string();
+            let error = settings.check(4000).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+        assert!(BudgetSettings::default().check(4000).is_ok());
+        let error = BudgetSettings::default().check(3999).unwrap_err().to_string();
+        let expected = "`problems.budget.tokens_max` is 4000; it must be at most `rollout.completion_tokens_max`, 3999";
+        assert_eq!(error, expected);
     }
 }

@@ -409,7 +409,7 @@ impl RunConfig {
         self.train.warning.as_ref().map_or(Ok(()), |warning| warning.check(&self.train.shaping))?;
         loss.check()?;
         cost::check(&self.train.costs)?;
-        self.problems.budget.as_ref().map_or(Ok(()), BudgetSettings::check)?;
+        self.problems.budget.as_ref().map_or(Ok(()), |budget| budget.check(completion_tokens_max))?;
         if let Some((field, message)) = self.train.shaping.refusal(self) {
             return setting(field, message);
         }

@@ -134,6 +134,10 @@ fn a_value_out_of_range_is_refused_with_setting_value_and_range() {
         ("train.shaping={laser-d={}}", "`train.shaping.laser-d.target_min` is 4096; it must be between 0 and 100"),
         ("train.shaping={acoer={alpha=0.9}}", "`train.shaping.acoer.alpha` is 0.9; it must be between 0.01 and 0.5"),
         ("train.dynamic_sampling={rounds_max=0}", "`train.dynamic_sampling.rounds_max` is 0; it must be between 1"),
+        (
+            "problems.budget={tokens_min=10,tokens_max=101}",
+            "`problems.budget.tokens_max` is 101; it must be at most `rollout.completion_tokens_max`, 100",
+        ),
         ("problems.budget={tokens_min=0}", "`problems.budget.tokens_min` is 0; it must be between 1"),
     ];
     for (change, expected) in cases {
@@ -230,7 +234,7 @@ fn settings_that_contradict_each_other_are_refused_with_the_reason() {
     }
     for changes in [
         vec!["train.shaping={dler={cost_max=50}}", "train.advantage=whitened", "train.dynamic_sampling={}"],
-        vec!["train.shaping={l1-max={}}", "problems.budget={}"],
+        vec!["train.shaping={l1-max={}}", "problems.budget={tokens_min=10,tokens_max=100}"],
         vec!["train.loss={surrogate='cispo',aggregation='constant'}"],
     ] {
         parse(SHORTEST, &changes).unwrap().check().unwrap();
