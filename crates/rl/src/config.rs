@@ -413,14 +413,8 @@ impl RunConfig {
         if let Some((field, message)) = self.train.shaping.refusal(self) {
             return setting(field, message);
         }
-        match &self.evaluation {
-            Some(evaluation) => evaluation.check(),
-            None if self.checkpoint.keep_best > 0 => {
-                let kept = self.checkpoint.keep_best;
-                setting("checkpoint.keep_best", format!("is {kept}, and nothing is evaluated; add [evaluation]"))
-            }
-            None => Ok(()),
-        }
+        self.evaluation.as_ref().map_or(Ok(()), EvaluationConfig::check)?;
+        self.checkpoint.check(self.evaluation.as_ref())
     }
 }
 

@@ -325,6 +325,49 @@ fn settings_that_leave_a_shaper_without_effect_are_refused_with_the_reason() {
 }
 
 #[test]
+fn checkpoints_to_keep_that_would_not_be_written_are_refused_with_a_remedy() {
+    let evaluated = "evaluation={every_steps=20,path='e'}";
+    for (changes, expected) in [
+        (vec!["checkpoint.keep_best=1"], "`checkpoint.keep_best` is 1, and nothing is evaluated; add [evaluation]"),
+        (
+            vec!["checkpoint.keep_best=2", evaluated],
+            "`checkpoint.keep_best` is 2, and neither of `checkpoint.every_steps`, 50, and `evaluation.every_steps`, 20, is \
+             a multiple of the other: they meet seldom; set `checkpoint.every_steps` to 20",
+        ),
+        (
+            vec!["checkpoint={keep_best=1,every_steps=0}", evaluated],
+            "`checkpoint.keep_best` is 1, and `checkpoint.every_steps` is 0, which writes one at the end only; set it to 20",
+        ),
+        (
+            vec!["checkpoint.keep_every_steps=30"],
+            "`checkpoint.keep_every_steps` is 30, and neither of `checkpoint.every_steps`, 50, and \
+             `checkpoint.keep_every_steps`, 30, is a multiple of the other: they meet seldom; set \
+             `checkpoint.every_steps` to 30",
+        ),
+        (
+            vec!["checkpoint={keep_every_steps=30,every_steps=0}"],
+            "`checkpoint.keep_every_steps` is 30, and `checkpoint.every_steps` is 0, which writes one at the end only; set \
+             it to 30",
+        ),
+    ] {
+        let error = parse(SHORTEST, &changes).unwrap().check().unwrap_err();
+        assert!(matches!(error, RlError::Setting { .. }), "{changes:?}: {error}");
+        assert_eq!(error.to_string(), expected);
+    }
+    for checkpoint in [
+        "{keep_best=1,every_steps=20}",
+        "{keep_best=1,every_steps=5}",
+        "{keep_best=1,every_steps=40}",
+        "{keep_every_steps=60,every_steps=20}",
+        "{keep_every_steps=10,every_steps=20}",
+        "{every_steps=0}",
+        "{every_steps=7}",
+    ] {
+        parse(SHORTEST, &[&format!("checkpoint={checkpoint}"), evaluated]).unwrap().check().expect(checkpoint);
+    }
+}
+
+#[test]
 fn what_a_loss_leaves_out_is_as_its_surrogate_has_it() {
     let loss = |changes: &[&str]| parse(SHORTEST, changes).unwrap().train.loss;
     assert_eq!(loss(&["train.loss.surrogate=gspo"]), LossSettings::of(Surrogate::Gspo));
