@@ -56,10 +56,12 @@ impl Model {
         settings: Settings,
     ) -> PyResult<Vec<Vec<Bound<'py, PyDict>>>> {
         let (temperature, top_p) = (settings.temperature, settings.top_p);
-        let allowed = (0.0..=100.0).contains(&temperature) && top_p > 0.0 && top_p <= 1.0 && settings.max_tokens > 0;
+        // Logits that are divided by less would leave the range of f32.
+        let is_warm = temperature <= 0.0 || (1e-3..=100.0).contains(&temperature);
+        let allowed = temperature >= 0.0 && is_warm && top_p > 0.0 && top_p <= 1.0 && settings.max_tokens > 0;
         if !allowed {
             return refused(
-                "`temperature` must be between 0 and 100, `top_p` above 0 and at most 1, `max_tokens` above 0",
+                "`temperature` must be 0 or between 0.001 and 100, `top_p` above 0 and at most 1, `max_tokens` above 0",
             );
         }
         let prompts = texts.iter().map(|text| self.tokens(text, &settings)).collect::<PyResult<Vec<_>>>()?;

@@ -258,7 +258,11 @@ fn settings_of_an_evaluation_out_of_range_are_refused() {
             "evaluation={every_steps=1,path=\"e\",completion_tokens_max=4294967296}",
             "`evaluation.completion_tokens_max` is 4294967296; it must be between 1 and 16777216",
         ),
-        ("evaluation={every_steps=1,path=\"e\",temperature=-1.0}", "`evaluation.temperature` is -1; it must be"),
+        ("evaluation={every_steps=1,path=\"e\",temperature=-1.0}", "`evaluation.temperature` is -1; it must be 0, or"),
+        (
+            "evaluation={every_steps=1,path=\"e\",temperature=1e-4}",
+            "`evaluation.temperature` is 0.0001; it must be 0, or",
+        ),
     ] {
         assert_setting_refused(change, expected);
     }

@@ -49,8 +49,10 @@ impl EvaluationConfig {
             ("evaluation.completion_tokens_max", self.completion_tokens_max.unwrap_or(1), 1, TOKENS_MAX),
         ])?;
         refuse_no_file_name("evaluation.name", self.name.as_deref())?;
-        if !(0.0..=100.0).contains(&self.temperature) {
-            return setting("evaluation.temperature", format!("is {}; it must be between 0 and 100", self.temperature));
+        // Logits that are divided by less would leave the range of f32.
+        if self.temperature != 0.0 && !(1e-3..=100.0).contains(&self.temperature) {
+            let message = format!("is {}; it must be 0, or between 0.001 and 100", self.temperature);
+            return setting("evaluation.temperature", message);
         }
         Ok(())
     }
