@@ -6,7 +6,7 @@ use record::{EvaluationRecord, EvaluationSummary, RunDirectory, write as record_
 use rl::{RlError, convert::convert};
 use serde_json::{Map, Value, json};
 
-use super::{Reading, first_line, place, record::run, refused, remove_directory, write};
+use super::{Reading, first_line, place, record::run, refused, remove_directory, write_files};
 
 /// A config of today is one of schema 1 too: what is not in it has a default.
 const CONFIG: &str = "arm = 'a'\nmodel.path = 'm'\nproblems.path = 'p.jsonl'\n[rollout]\nprompts_per_step = 4\n\
@@ -65,18 +65,11 @@ fn without(value: Value, added: &[&str]) -> Map<String, Value> {
 /// A file of a run of schema 1, whose name is the first line. What is converted can be read.
 pub(super) fn older_run(bytes: &[u8]) -> Reading {
     thread_local!(static WHOLE_FILES: [(&'static str, Vec<u8>); 7] = files());
-    let (name, bytes) = first_line(bytes);
+    let tried = first_line(bytes);
     place(|place| {
         let root = place.join("older");
         remove_directory(&root);
-        let is_known = WHOLE_FILES.with(|files| {
-            for (known, whole) in files {
-                let tried = Some(bytes).filter(|_| *known == name);
-                write(&root.join(known), tried.unwrap_or(whole));
-            }
-            files.iter().any(|(known, _)| *known == name)
-        });
-        if !is_known {
+        if !WHOLE_FILES.with(|files| write_files(&root, files, tried)) {
             return Reading::Refused;
         }
         let no_model = |_: &str| Err(RlError::File { path: "m".into(), message: "is not there".to_owned() });

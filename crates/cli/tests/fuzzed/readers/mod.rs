@@ -90,6 +90,16 @@ fn write(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).expect("the input is written");
 }
 
+/// Writes the files of a directory whose whole ones are `files`, with `bytes` in place of that of `name`; whether there is
+/// one of that name.
+fn write_files(root: &Path, files: &[(&str, Vec<u8>)], (name, bytes): (&str, &[u8])) -> bool {
+    for (known, whole) in files {
+        let tried = Some(bytes).filter(|_| *known == name);
+        write(&root.join(known), tried.unwrap_or(whole));
+    }
+    files.iter().any(|(known, _)| *known == name)
+}
+
 fn remove_directory(path: &Path) {
     if path.exists() {
         fs::remove_dir_all(path).expect("what an input before left is removed");

@@ -29,7 +29,7 @@ use rl::{
 use serde_json::json;
 
 use self::fabricated::{ARMS, Extent, WHOLE};
-use super::{Reading, first_line, place, refused, remove_directory, write};
+use super::{Reading, first_line, place, refused, remove_directory, write, write_files};
 
 /// A run of this thread in which nothing is wrong.
 pub(crate) fn run<T>(work: impl FnOnce(&RunDirectory) -> T) -> T {
@@ -158,17 +158,10 @@ pub(crate) fn evaluation_files() -> [(&'static str, Vec<u8>); 3] {
 /// A file of an evaluation, whose name is the first line. What is read becomes a page.
 pub(super) fn evaluation_directory(bytes: &[u8]) -> Reading {
     thread_local!(static WHOLE_FILES: [(&'static str, Vec<u8>); 3] = evaluation_files());
-    let (name, bytes) = first_line(bytes);
+    let tried = first_line(bytes);
     place(|place| {
         let root = place.join("evaluation");
-        let is_known = WHOLE_FILES.with(|files| {
-            for (known, whole) in files {
-                let tried = Some(bytes).filter(|_| *known == name);
-                write(&root.join(known), tried.unwrap_or(whole));
-            }
-            files.iter().any(|(known, _)| *known == name)
-        });
-        if !is_known {
+        if !WHOLE_FILES.with(|files| write_files(&root, files, tried)) {
             return Reading::Refused;
         }
         let read = || -> Result<String, RecordError> {
