@@ -196,22 +196,22 @@ impl SweepRun {
             );
             return Err(RlError::File { path: self.root.clone(), message });
         }
-        if self.is_recorded(&run)? && (self.has_model() || !run.checkpoints().exists()) {
+        let done = run.steps_done(&run.metrics()?)?;
+        let is_recorded = done == self.config.train.steps && self.has_last_evaluation(&run)?;
+        if is_recorded && (self.has_model() || !run.checkpoints().exists()) {
             return Ok(Standing::Finished);
         }
         let newest = if run.checkpoints().is_dir() { checkpoint::steps(&run)?.last().copied() } else { None };
         if newest.is_none() {
-            self.refuse_to_begin_again(&run)?;
+            self.refuse_to_begin_again(&run, (done, is_recorded))?;
         }
         Ok(Standing::Unfinished { step: newest.unwrap_or(0) })
     }
 
-    /// Whether all steps are done and the last evaluation is there.
-    fn is_recorded(&self, run: &RunDirectory) -> Result<bool, RlError> {
+    /// Whether the evaluation after the last step is there, where there is to be one.
+    fn has_last_evaluation(&self, run: &RunDirectory) -> Result<bool, RlError> {
         let steps = self.config.train.steps;
-        let is_evaluated =
-            self.config.evaluation.is_none() || run.evaluations()?.last().is_some_and(|row| row.step == steps);
-        Ok(is_evaluated && run.steps_done(&run.metrics()?)? == steps)
+        Ok(self.config.evaluation.is_none() || run.evaluations()?.last().is_some_and(|row| row.step == steps))
     }
 
     /// Whether the trained model is there, which appears whole.
@@ -220,9 +220,9 @@ impl SweepRun {
     }
 
     /// Refuses a run without a checkpoint that was not cut short before its first one: to begin again removes what it has
-    /// recorded.
-    fn refuse_to_begin_again(&self, run: &RunDirectory) -> Result<(), RlError> {
-        let (steps, done) = (self.config.train.steps, run.steps_done(&run.metrics()?)?);
+    /// recorded, `done` steps, or all with their evaluations.
+    fn refuse_to_begin_again(&self, run: &RunDirectory, (done, is_recorded): (u64, bool)) -> Result<(), RlError> {
+        let steps = self.config.train.steps;
         if done == 0 {
             return Ok(());
         }
@@ -232,7 +232,7 @@ impl SweepRun {
         };
         let remedy = if !run.checkpoints().is_dir() {
             "put `checkpoints` back, or remove the directory to begin the run again"
-        } else if self.is_recorded(run)? && !RunLock::was_killed(&self.root) {
+        } else if is_recorded && !RunLock::was_killed(&self.root) {
             "remove `checkpoints` to keep the records alone, or the directory to begin the run again"
         } else if done > first_checkpoint {
             "put its checkpoints back, or remove the directory to begin the run again"
