@@ -131,10 +131,8 @@ impl Growing {
     /// # Errors
     /// [`RecordError`] naming the file, when it cannot be opened or is a link.
     pub fn open(path: &Path, mut waiting: impl FnMut()) -> Result<Self, RecordError> {
-        let mut temporary = path.as_os_str().to_owned();
         // A name of our own: what another program leaves under its own name would not be gone on with but added to.
-        temporary.push(".brevity.incomplete");
-        let temporary = PathBuf::from(temporary);
+        let temporary = beside(path, ".brevity.incomplete");
         loop {
             refuse_link(&temporary)?;
             let opened = OpenOptions::new().create(true).read(true).append(true).open(&temporary);
