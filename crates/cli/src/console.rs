@@ -14,6 +14,9 @@ use clap::{
     ColorChoice,
     builder::styling::{AnsiColor, Style},
 };
+use record::turns_writing;
+
+use crate::table::clipped;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
@@ -142,9 +145,8 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// `text` with a replacement character for each control character that could move the cursor or worse, and for those that
 /// turn the direction of writing.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    let turns = |character: char| matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let moves = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
-    let unsafe_to_print = |character: char| moves(character) || turns(character);
+    let unsafe_to_print = |character: char| moves(character) || turns_writing(character);
     if text.contains(unsafe_to_print) {
         Cow::Owned(text.replace(unsafe_to_print, "\u{fffd}"))
     } else {
@@ -161,9 +163,8 @@ const MESSAGE_CHARACTERS_MAX: usize = 8_000;
 /// `text`, printable, clipped and without line breaks: a name that has some could forge lines of ours. What TOML draws
 /// beside a line of a file keeps them, indented.
 fn one_line(text: &str) -> String {
-    let end = text.char_indices().nth(MESSAGE_CHARACTERS_MAX).map_or(text.len(), |(end, _)| end);
-    let clipped = if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() };
-    let text = printable(&clipped);
+    let text = clipped(text, MESSAGE_CHARACTERS_MAX);
+    let text = printable(&text);
     let between = if text.contains(TOML) { "\n    " } else { "\\n" };
     text.split('\n').collect::<Vec<_>>().join(between)
 }

@@ -6,7 +6,7 @@ const CELL_CHARACTERS_MAX: usize = 200;
 /// Rows of cells, the first column to the left and the others to the right, two spaces apart; long cells are clipped.
 pub(crate) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| clipped(&unbroken(cell))).collect()).collect();
+        rows.iter().map(|row| row.iter().map(|cell| clipped(&unbroken(cell), CELL_CHARACTERS_MAX)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let cell_width = |row: &Vec<String>, column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
     let widths: Vec<usize> =
@@ -25,10 +25,11 @@ fn unbroken(text: &str) -> String {
     text.replace('\n', "\\n")
 }
 
-fn clipped(cell: &str) -> String {
-    match cell.char_indices().nth(CELL_CHARACTERS_MAX) {
-        Some((end, _)) => format!("{}…", &cell[..end]),
-        None => cell.to_owned(),
+/// The first `characters_max` characters of a text, and a mark where there are more.
+pub(crate) fn clipped(text: &str, characters_max: usize) -> String {
+    match text.char_indices().nth(characters_max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

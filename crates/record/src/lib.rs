@@ -36,4 +36,4 @@ pub use rollout::{RolloutRecord, StopReason};
 pub use run_directory::{RunDirectory, RunHeader, STEPS_MAX};
 pub use run_lock::RunLock;
 pub use schema::{EVALUATION_SCHEMA_VERSION, SCHEMA_VERSION, Versioned};
-pub use shell::shell_word;
+pub use shell::{shell_word, turns_writing};

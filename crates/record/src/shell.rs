@@ -16,8 +16,8 @@ pub fn shell_word(path: &Path) -> String {
     }
 }
 
-/// Whether a character turns the direction of writing.
-fn turns_writing(character: char) -> bool {
+/// Whether a character turns the direction of writing, which a terminal shows in the text around it.
+pub fn turns_writing(character: char) -> bool {
     matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
