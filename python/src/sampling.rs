@@ -7,7 +7,7 @@ use numpy::PyArray1;
 use pyo3::{prelude::*, types::PyDict};
 use record::StopReason;
 use rl::{
-    config::{ComputeType, PromptSettings, Template},
+    config::{ComputeType, PromptSettings, Template, is_temperature},
     prompt::Prompter,
     random::{Purpose, Stream},
     sampler::{Completion, Request, SamplerSettings, sample},
@@ -56,9 +56,7 @@ impl Model {
         settings: Settings,
     ) -> PyResult<Vec<Vec<Bound<'py, PyDict>>>> {
         let (temperature, top_p) = (settings.temperature, settings.top_p);
-        // Logits that are divided by less would leave the range of f32.
-        let is_warm = temperature <= 0.0 || (1e-3..=100.0).contains(&temperature);
-        let allowed = temperature >= 0.0 && is_warm && top_p > 0.0 && top_p <= 1.0 && settings.max_tokens > 0;
+        let allowed = is_temperature(temperature.into()) && top_p > 0.0 && top_p <= 1.0 && settings.max_tokens > 0;
         if !allowed {
             return refused(
                 "`temperature` must be 0 or between 0.001 and 100, `top_p` above 0 and at most 1, `max_tokens` above 0",

@@ -1,7 +1,7 @@
 //! Values of options that several commands read: their ranges and their spelling.
 
 use clap::ValueEnum;
-use rl::config::{ComputeType, Template};
+use rl::config::{ComputeType, Template, is_temperature};
 use verify::Extraction;
 
 /// Whether the chat template is used.
@@ -42,7 +42,7 @@ impl From<ComputeOption> for ComputeType {
 
 /// A temperature: 0 is greedy.
 pub(crate) fn temperature(text: &str) -> Result<f64, String> {
-    let allowed = |value: &f64| *value == 0.0 || (1e-3..=100.0).contains(value);
+    let allowed = |value: &f64| is_temperature(*value);
     text.parse().ok().filter(allowed).ok_or("give 0 for greedy decoding, or a number from 0.001 to 100".to_owned())
 }
 

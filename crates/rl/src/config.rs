@@ -9,9 +9,11 @@ mod overrides;
 
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
+use model::threads::THREADS_MAX;
 use record::read;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use verify::Extraction;
@@ -282,8 +284,6 @@ const GROUP_SIZE_MAX: usize = 1 << 16;
 pub(crate) const TOKENS_MAX: usize = 1 << 24;
 /// Most rows of one backward.
 pub(crate) const MICRO_BATCH_TOKENS_MAX: usize = 1 << 30;
-/// Most threads.
-pub(crate) const THREADS_MAX: usize = 1 << 12;
 
 /// Reads a config file and applies `overrides` of the form `section.key=value`, the value in TOML.
 ///
@@ -392,7 +392,7 @@ impl RunConfig {
         let loss = &self.train.loss;
         let rounds_max = self.train.dynamic_sampling.map_or(1, |settings| settings.rounds_max);
         let reals = [
-            ("rollout.temperature", self.rollout.temperature, 1e-3, 100.0),
+            ("rollout.temperature", self.rollout.temperature, *TEMPERATURES.start(), *TEMPERATURES.end()),
             ("train.loss.clip_low", loss.clip_low, 0.0, 1.0),
             ("train.loss.clip_high", loss.clip_high, 0.0, 1e6),
             ("train.loss.kl_weight", loss.kl_weight, 0.0, 1e6),
@@ -416,6 +416,14 @@ impl RunConfig {
         self.evaluation.as_ref().map_or(Ok(()), EvaluationConfig::check)?;
         self.checkpoint.check(self.evaluation.as_ref())
     }
+}
+
+/// Temperatures that logits are divided by; by less they would leave the range of f32.
+const TEMPERATURES: RangeInclusive<f64> = 1e-3..=100.0;
+
+/// Whether completions can be sampled at this temperature; 0 takes the most likely token.
+pub fn is_temperature(value: f64) -> bool {
+    value == 0.0 || TEMPERATURES.contains(&value)
 }
 
 /// Refuses the first count, a setting with its value, outside its bounds.

@@ -2,17 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use model::{Batch, ModelConfig, ModelDirectory, ModelPlace, TrainerWorkspace, write_directory};
+use model::{Batch, ModelConfig, ModelDirectory, ModelPlace, TrainerWorkspace, threads::THREADS_MAX, write_directory};
 use record::{RunLock, write};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     DemonstrationFields, RlError,
     batch::{GroupPart, TrainedCompletion, micro_batches},
-    config::{
-        MICRO_BATCH_TOKENS_MAX, ModelSettings, PROMPTS_MAX, PromptSettings, THREADS_MAX, TOKENS_MAX,
-        refuse_counts_outside,
-    },
+    config::{MICRO_BATCH_TOKENS_MAX, ModelSettings, PROMPTS_MAX, PromptSettings, TOKENS_MAX, refuse_counts_outside},
     device::{self, ComputeType, DeviceSetting, Place, Resources},
     estimate::{PlannedModel, limit_bytes, plan_fine_tuning},
     lora,

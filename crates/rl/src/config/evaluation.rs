@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GROUP_SIZE_MAX, TOKENS_MAX, one, refuse_counts_outside, refuse_no_file_name, setting};
+use super::{GROUP_SIZE_MAX, TOKENS_MAX, is_temperature, one, refuse_counts_outside, refuse_no_file_name, setting};
 use crate::{ProblemFields, RlError};
 
 /// `[evaluation]`: what is measured during training.
@@ -49,8 +49,7 @@ impl EvaluationConfig {
             ("evaluation.completion_tokens_max", self.completion_tokens_max.unwrap_or(1), 1, TOKENS_MAX),
         ])?;
         refuse_no_file_name("evaluation.name", self.name.as_deref())?;
-        // Logits that are divided by less would leave the range of f32.
-        if self.temperature != 0.0 && !(1e-3..=100.0).contains(&self.temperature) {
+        if !is_temperature(self.temperature) {
             let message = format!("is {}; it must be 0, or between 0.001 and 100", self.temperature);
             return setting("evaluation.temperature", message);
         }
