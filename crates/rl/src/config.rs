@@ -317,8 +317,9 @@ pub fn parse_config<T: DeserializeOwned>(text: &str, overrides: &[String]) -> Re
 /// # Errors
 /// What is wrong, with the setting.
 pub(crate) fn from_table<T: DeserializeOwned>(table: toml::Table) -> Result<T, String> {
+    // A table knows no lines, and its errors would name the setting once more, on a line of its own.
     serde_path_to_error::deserialize(toml::Value::Table(table))
-        .map_err(|error| format!("setting `{}`: {}", error.path(), error.inner().to_string().trim_end()))
+        .map_err(|error| format!("setting `{}`: {}", error.path(), error.inner().message().trim_end()))
 }
 
 /// Whether `name` names a file, or a part of its name, in whatever directory, and is short enough to be shown.

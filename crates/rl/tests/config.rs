@@ -393,7 +393,9 @@ fn settings_from_the_command_line_replace_those_of_the_file() {
         ("rollout.grop_size=1", ["`rollout.grop_size`", "unknown field"]),
         ("train.steps=ten", ["`train.steps`", "\"ten\""]),
     ] {
-        assert_refused(&parse(SHORTEST, &[change]).unwrap_err(), &fragments);
+        let error = parse(SHORTEST, &[change]).unwrap_err();
+        assert_refused(&error, &fragments);
+        assert!(!error.contains('\n'), "no line of a file is shown, and the setting is named before: {error}");
     }
     let error = parse(&format!("seed = 1\n{SHORTEST}"), &["seed.more=1"]).unwrap_err();
     assert_refused(&error, &["--set seed.more=1: `seed` is a value, not a section"]);
