@@ -135,7 +135,7 @@ impl<T: Plain> Array<T> {
         let bytes = length * size_of::<T>();
         if bytes > self.bytes() {
             // Before the new memory is there, so that both need not fit.
-            self.memory = None;
+            (self.memory, self.length) = (None, 0);
             let start = must(self.machine.allocate(bytes));
             self.memory = Some(Memory { machine: Arc::clone(&self.machine), start, bytes });
         }

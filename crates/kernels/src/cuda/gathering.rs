@@ -64,7 +64,8 @@ pub(super) trait Start {
     fn repeat(&self, graph: &Self::Graph, step: &[Asked]) -> Result<(), Unusable>;
 }
 
-/// A machine that does at once what it is asked for; as a [`Machine`], whose functions these are, it gathers first.
+/// A machine that does at once what it is asked for; as a [`Machine`], whose functions these are, it gathers first, and
+/// holds what it gathered for as long as it touches the stream: so no other thread gets in while a graph is recorded.
 pub(super) trait Direct: Start + Debug + Send + Sync {
     fn gathering(&self) -> MutexGuard<'_, Gathering<Self::Graph>>;
 
@@ -87,12 +88,13 @@ pub(super) trait Direct: Start + Debug + Send + Sync {
 
 /// Gathers a kernel or a product, or starts it where nothing is gathered.
 fn ask(machine: &impl Direct, asked: Asked) -> Result<(), Unusable> {
-    let asked = machine.gathering().take(asked);
-    asked.map_or(Ok(()), |asked| machine.start_one(&asked))
+    let mut gathering = machine.gathering();
+    gathering.take(asked).map_or(Ok(()), |asked| machine.start_one(&asked))
 }
 
 impl<M: Direct> Machine for M {
     fn allocate(&self, bytes: usize) -> Result<Address, Unusable> {
+        let _gathering = self.gathering();
         Direct::allocate(self, bytes)
     }
 
@@ -105,33 +107,37 @@ impl<M: Direct> Machine for M {
     }
 
     unsafe fn free(&self, memory: Address) {
-        let freed = self.gathering().take_freed(memory);
-        if let Some(memory) = freed {
+        let mut gathering = self.gathering();
+        if let Some(memory) = gathering.take_freed(memory) {
             // SAFETY: the caller vouches for the same.
             unsafe { Direct::free(self, memory) };
         }
     }
 
     unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), Unusable> {
-        self.gathering().interrupt(self)?;
+        let mut gathering = self.gathering();
+        gathering.interrupt(self)?;
         // SAFETY: as above.
         unsafe { Direct::upload(self, to, bytes) }
     }
 
     unsafe fn download(&self, bytes: &mut [u8], from: Address) -> Result<(), Unusable> {
-        self.gathering().interrupt(self)?;
+        let mut gathering = self.gathering();
+        gathering.interrupt(self)?;
         // SAFETY: as above.
         unsafe { Direct::download(self, bytes, from) }
     }
 
     unsafe fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<(), Unusable> {
-        self.gathering().interrupt(self)?;
+        let mut gathering = self.gathering();
+        gathering.interrupt(self)?;
         // SAFETY: as above.
         unsafe { Direct::copy(self, to, from, bytes) }
     }
 
     unsafe fn clear(&self, memory: Address, bytes: usize) -> Result<(), Unusable> {
-        self.gathering().interrupt(self)?;
+        let mut gathering = self.gathering();
+        gathering.interrupt(self)?;
         // SAFETY: as above.
         unsafe { Direct::clear(self, memory, bytes) }
     }
@@ -153,8 +159,8 @@ impl<M: Direct> Machine for M {
     }
 
     fn forget_gathered(&self) {
-        let freed = self.gathering().forget();
-        for memory in freed {
+        let mut gathering = self.gathering();
+        for memory in gathering.forget() {
             // SAFETY: whoever gave it back vouched for it.
             unsafe { Direct::free(self, memory) };
         }
