@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use crate::Compute;
+use crate::{Compute, matmul::tile::STEPS_MAX};
 
 pub use backward::{Gradients, Saved, backward, backward_position_bytes};
 pub use forward::{Sequence, forward};
@@ -33,6 +33,9 @@ pub struct Heads {
 }
 
 impl Heads {
+    /// Most query heads that share a key-value head: a block of rows for gradients is at least one row of all of them.
+    pub const RATIO_MAX: usize = STEPS_MAX;
+
     /// Floats of a row of keys or of values.
     pub fn key_value_columns(&self) -> usize {
         self.key_value * self.width
@@ -60,6 +63,7 @@ impl Heads {
 
     fn check(&self) {
         assert!(self.key_value > 0 && self.query.is_multiple_of(self.key_value), "query heads in groups: {self:?}");
+        assert!(self.ratio() <= Self::RATIO_MAX, "at most {} query heads in a group: {self:?}", Self::RATIO_MAX);
     }
 }
 

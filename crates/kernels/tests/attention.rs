@@ -38,6 +38,7 @@ fn batches() -> Vec<(&'static str, Heads, Vec<Tree>)> {
         ("no branches", heads(2, 2, 12), vec![tree(0, 7, &[])]),
         ("empty trunk", heads(3, 1, 10), vec![tree(0, 0, &[4, 1])]),
         ("several branches", heads(4, 2, 12), vec![tree(0, 5, &[3, 1, 7])]),
+        ("more heads than rows computed together", heads(65, 1, 2), vec![tree(0, 2, &[1, 2])]),
         ("odd width", heads(5, 5, 3), vec![tree(0, 2, &[1, 2])]),
         (
             "several trees",

@@ -188,6 +188,13 @@ impl ModelConfig {
                 self.heads.query, self.heads.key_value
             ));
         }
+        let together = self.heads.query / self.heads.key_value;
+        if together > Heads::RATIO_MAX {
+            let max = Heads::RATIO_MAX;
+            return Err(format!(
+                "`num_attention_heads` gives each of `num_key_value_heads` {together} query heads; at most {max} are supported"
+            ));
+        }
         if !self.heads.width.is_multiple_of(2) {
             return Err(format!("`head_dim` is {}; the position embedding needs an even one", self.heads.width));
         }

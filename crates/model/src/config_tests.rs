@@ -50,6 +50,10 @@ fn numbers_that_nothing_can_be_computed_with_are_refused_by_field() {
         // Above the largest f32, 3.4e38.
         (json!({"rms_norm_eps": 1e39}), "`rms_norm_eps` is inf in f32; it must be a finite number ≥ 0"),
         (json!({"rms_norm_eps": -1e-6}), "`rms_norm_eps` is -0.000001 in f32; it must be"),
+        (
+            json!({"num_attention_heads": 257, "num_key_value_heads": 1, "head_dim": 2}),
+            "`num_attention_heads` gives each of `num_key_value_heads` 257 query heads; at most 256 are supported",
+        ),
         (json!({"rope_theta": 1.0}), "`rope_theta` is 1; it must be > 1"),
         (json!({"rope_theta": -1e4}), "`rope_theta` is -10000; it must be > 1"),
         (
