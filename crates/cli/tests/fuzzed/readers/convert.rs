@@ -74,7 +74,9 @@ pub(super) fn older_run(bytes: &[u8]) -> Reading {
         }
         let no_model = |_: &str| Err(RlError::File { path: "m".into(), message: "is not there".to_owned() });
         match convert(&root, no_model) {
-            Ok(_) => {
+            // By a header of this version nothing of the directory is looked at.
+            Ok(None) => Reading::Read,
+            Ok(Some(_)) => {
                 let run = RunDirectory::open(&root).expect("a run of this version");
                 for summary in run.evaluations().expect("evaluations of this version") {
                     run.evaluation_records(summary.step, &summary.benchmark).expect("records of this version");
