@@ -4,7 +4,6 @@
 
 mod client;
 mod crew;
-mod retry;
 mod wire;
 
 use std::{sync::Arc, time::Duration};
@@ -16,7 +15,6 @@ use serde_json::{Map, Value};
 
 use self::{
     client::Client,
-    retry::BackOff,
     wire::{CHOICES_MAX, OWN_FIELDS},
 };
 pub(crate) use self::{
@@ -24,7 +22,7 @@ pub(crate) use self::{
     crew::{Ask, Crew, Event, RemoteCompletion},
     wire::{Api, RemotePrompt, RemoteSampling},
 };
-use crate::options::positive;
+use crate::{options::positive, retry::BackOff};
 
 /// The options of a server.
 #[derive(Debug, clap::Args)]

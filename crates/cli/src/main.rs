@@ -15,6 +15,7 @@ mod options;
 mod output;
 mod progress;
 mod report;
+mod retry;
 mod sample;
 mod sft;
 mod sweep;

@@ -7,11 +7,8 @@ use ureq::{
     http::{HeaderMap, StatusCode},
 };
 
-use super::{
-    retry::{ASKED_SECONDS_MAX, retry_after_seconds},
-    wire::shown,
-};
-use crate::machine;
+use super::wire::shown;
+use crate::retry;
 
 /// Largest body of an answer that is read, bytes.
 const BODY_BYTES_MAX: u64 = 64 << 20;
@@ -116,14 +113,10 @@ impl Client {
         let reason = format!("the server answers {status}{said}");
         match status.as_u16() {
             408 | 425 | 429 | 500 | 502..=599 => {
-                let wait_seconds = header("retry-after")
-                    .and_then(|wait| retry_after_seconds(wait, machine::unix_seconds()))
-                    .filter(|seconds| *seconds > 0.0);
-                match wait_seconds {
-                    Some(wait) if wait > ASKED_SECONDS_MAX => Failure::Lasting(format!(
-                        "{reason}; it asks to wait {wait:.0} seconds, and {ASKED_SECONDS_MAX} are waited at most"
-                    )),
-                    _ => Failure::Passing { kind: Passing::Status(status.as_u16()), reason, wait_seconds },
+                let wait_seconds = retry::asked_seconds(headers);
+                match wait_seconds.and_then(retry::too_long) {
+                    Some(why) => Failure::Lasting(format!("{reason}; {why}")),
+                    None => Failure::Passing { kind: Passing::Status(status.as_u16()), reason, wait_seconds },
                 }
             }
             300..=399 => {

@@ -15,6 +15,7 @@ use ureq::{
 };
 
 use super::cache::{self, shown};
+use crate::retry;
 
 const ENDPOINT: &str = "https://huggingface.co";
 
@@ -36,7 +37,9 @@ const REDIRECTS_MAX: usize = 10;
 pub(super) enum Failure {
     /// It may go well another time.
     Passing(anyhow::Error),
-    /// The same, and much has come before it.
+    /// The same, and whoever answers asks to wait so long.
+    Busy(anyhow::Error, Duration),
+    /// It may go well another time, and much has come before it.
     Underway(anyhow::Error),
     /// It fails in this way whenever it is tried.
     Lasting(anyhow::Error),
@@ -158,7 +161,7 @@ impl Client {
                     Some(location) if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) => {
                         url = redirected(&url, &String::from_utf8_lossy(location.as_bytes()))?;
                     }
-                    Some(_) | None => return Err(of_status(&url, status)),
+                    Some(_) | None => return Err(of_status(&url, status, received.headers())),
                 },
             }
         }
@@ -240,11 +243,17 @@ fn redirected(url: &Uri, location: &str) -> Result<Uri, Failure> {
 }
 
 /// A status that is neither an answer nor a redirect.
-fn of_status(url: &Uri, status: StatusCode) -> Failure {
+fn of_status(url: &Uri, status: StatusCode, headers: &HeaderMap) -> Failure {
     let said = format!("{} answers {status}", place(url));
     match status.as_u16() {
         401 | 403 => Failure::lasting(format!("{said}; set HF_TOKEN to a token that may read it")),
-        408 | 425 | 429 | 500..=599 => Failure::Passing(anyhow!(said)),
+        408 | 425 | 429 | 500..=599 => match retry::asked_seconds(headers) {
+            None => Failure::Passing(anyhow!(said)),
+            Some(seconds) => match retry::too_long(seconds) {
+                Some(why) => Failure::lasting(format!("{said}; {why}")),
+                None => Failure::Busy(anyhow!(said), Duration::from_secs_f64(seconds)),
+            },
+        },
         _ => Failure::lasting(said),
     }
 }

@@ -124,17 +124,19 @@ impl<'a> Hub<'a> {
     fn again_and_again<T>(&self, attempt: impl Fn() -> Result<T, Failure>) -> Result<T> {
         let mut waits = WAITS.iter();
         loop {
-            let error = match attempt() {
+            let (error, asked) = match attempt() {
                 Ok(done) => return Ok(done),
                 Err(Failure::Lasting(error)) => return Err(error),
-                Err(Failure::Passing(error)) => error,
+                Err(Failure::Passing(error)) => (error, Duration::ZERO),
+                Err(Failure::Busy(error, asked)) => (error, asked),
                 Err(Failure::Underway(error)) => {
                     waits = WAITS.iter();
-                    error
+                    (error, Duration::ZERO)
                 }
             };
             let Some(&wait) = waits.next() else { return Err(error) };
-            self.console.note(format!("{error:#}; trying again"));
+            let wait = wait.max(asked);
+            self.console.note(format!("{error:#}; trying again after {:.1} s", wait.as_secs_f64()));
             thread::sleep(wait);
         }
     }

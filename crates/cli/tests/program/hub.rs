@@ -1,6 +1,11 @@
 //! Models and adapters of the Hugging Face hub, played by a server on this machine.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use record::write;
 use ring::digest;
@@ -352,6 +357,29 @@ fn a_connection_that_breaks_is_made_again_for_what_is_missing() {
     let said = format!("broke off after {} of {size} bytes", size / 2);
     assert!(ran.stderr.contains(&said) && ran.stderr.contains("; trying again"), "{}", ran.stderr);
     assert_eq!(server.received().iter().filter_map(first_byte).collect::<Vec<_>>(), [size / 2]);
+}
+
+#[test]
+fn a_hub_that_is_busy_is_asked_again_when_it_says_and_not_at_all_when_that_is_late() {
+    let scratch = Scratch::new();
+    let files = repositories(&scratch);
+    let asked = AtomicUsize::new(0);
+    let server = Server::start(move |received| match asked.fetch_add(1, Ordering::Relaxed) {
+        0 => Play::Answer(429, vec!["retry-after: 0.3".to_owned()], Vec::new()),
+        1 => Play::Answer(503, vec!["retry-after: 1.2".to_owned()], Vec::new()),
+        _ => hub(&files, received),
+    });
+    let ran = sample(&scratch, "tiny/base", Some(&server));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    for said in ["429 Too Many Requests; trying again after 0.3 s", "503 Service Unavailable; trying again after 1.2 s"] {
+        assert!(ran.stderr.contains(said), "{said}\nis not in\n{}", ran.stderr);
+    }
+
+    let late = Server::start(|_| Play::Answer(429, vec!["retry-after: 3600".to_owned()], Vec::new()));
+    let ran = sample(&Scratch::new(), "tiny/base", Some(&late));
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("it asks to wait 3600 seconds, and 600 are waited at most"), "{}", ran.stderr);
+    assert_eq!(late.received().len(), 1);
 }
 
 #[test]

@@ -1,12 +1,16 @@
-//! How long to wait before a request is made again. Clocks and waiting are the caller's.
+//! How long to wait before a request is made again. Waiting is the caller's.
 
 use std::time::{Duration, UNIX_EPOCH};
+
+use ureq::http::{HeaderMap, header::RETRY_AFTER};
+
+use crate::machine;
 
 /// Longest wait that is chosen here, seconds.
 const WAIT_SECONDS_MAX: f64 = 60.0;
 
 /// Longest wait that a server may ask for, seconds.
-pub(super) const ASKED_SECONDS_MAX: f64 = 600.0;
+const ASKED_SECONDS_MAX: f64 = 600.0;
 
 /// Exponential back-off with jitter ("Exponential Backoff And Jitter", AWS Architecture Blog 2015, its equal jitter).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,16 +24,28 @@ pub(crate) struct BackOff {
 impl BackOff {
     /// Seconds to wait before retry number `retry`, from 0: between half of first·2^retry, at most a minute, and all of
     /// it, by `uniform` in [0, 1); never less than the server asks for.
-    pub(super) fn wait_seconds(&self, retry: u32, asked_seconds: Option<f64>, uniform: f64) -> f64 {
+    pub(crate) fn wait_seconds(&self, retry: u32, asked_seconds: Option<f64>, uniform: f64) -> f64 {
         let full = (self.first_seconds * f64::from(retry.min(64)).exp2()).min(WAIT_SECONDS_MAX);
         let drawn = full * (0.5 + uniform / 2.0);
         asked_seconds.map_or(drawn, |asked| asked.max(drawn))
     }
 }
 
+/// Seconds that an answer with these headers asks to wait from now on; `None` where it asks for no wait.
+pub(crate) fn asked_seconds(headers: &HeaderMap) -> Option<f64> {
+    let asked = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    retry_after_seconds(asked, machine::unix_seconds()).filter(|seconds| *seconds > 0.0)
+}
+
+/// What is said of a server that asks for a longer wait than any made here.
+pub(crate) fn too_long(asked_seconds: f64) -> Option<String> {
+    let said = || format!("it asks to wait {asked_seconds:.0} seconds, and {ASKED_SECONDS_MAX} are waited at most");
+    (asked_seconds > ASKED_SECONDS_MAX).then(said)
+}
+
 /// Seconds that a `Retry-After` header asks to wait at `unix_seconds`: a number, or a date (RFC 9110, section 10.2.3).
 /// `None` where it is neither.
-pub(super) fn retry_after_seconds(header: &str, unix_seconds: u64) -> Option<f64> {
+fn retry_after_seconds(header: &str, unix_seconds: u64) -> Option<f64> {
     let header = header.trim();
     if let Ok(seconds) = header.parse::<f64>() {
         return (seconds.is_finite() && seconds >= 0.0).then_some(seconds);
