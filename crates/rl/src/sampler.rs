@@ -188,18 +188,28 @@ impl<'a> Sampler<'a> {
         (settings > 0 && bytes > settings) || there.is_some_and(|there| bytes > there)
     }
 
-    /// Puts the last live completions back among the waiting until the next token of the others fits.
+    /// Until the next token of every live completion fits, lets go of prompts whose completions all wait or are done, then
+    /// puts the last live completions back among the waiting.
     fn make_room(&mut self) {
-        while self.live.len() > 1 && self.is_full(self.cache_bytes()) {
+        while self.is_full(self.cache_bytes()) {
+            // Computed again when a completion of it enters.
+            if let Some(idle) = self.idle_prompt() {
+                self.prompts[idle] = None;
+                continue;
+            }
+            if self.live.len() < 2 {
+                break;
+            }
             let mut last = self.live.pop().expect("more than one is live");
             last.own = Cache::new(self.model);
-            let request = last.request;
             self.waiting.push_front(last);
-            if self.live.iter().all(|live| live.request != request) {
-                // Computed again when a completion of it enters.
-                self.prompts[request] = None;
-            }
         }
+    }
+
+    /// A prompt that is held and of which no completion is live.
+    fn idle_prompt(&self) -> Option<usize> {
+        let is_live = |request| self.live.iter().any(|live| live.request == request);
+        (0..self.prompts.len()).find(|&request| self.prompts[request].is_some() && !is_live(request))
     }
 
     /// Lets waiting completions in while there is room, and computes prompts that are new.
