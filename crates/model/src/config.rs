@@ -104,8 +104,10 @@ struct Raw {
 
 #[derive(Deserialize)]
 struct RawRope {
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// What `rope_type` was called before; `transformers` writes both.
+    #[serde(rename = "type")]
+    former_type: Option<String>,
     rope_theta: Option<f64>,
     factor: Option<f64>,
     low_freq_factor: Option<f64>,
@@ -280,7 +282,7 @@ fn rope_scaling(rope: Option<&RawRope>) -> Result<RopeScaling, String> {
     let need = |name: &str, value: Option<f64>| {
         value.filter(|&x| x > 0.0).ok_or(format!("`rope_scaling` needs a positive `{name}`"))
     };
-    match rope.rope_type.as_deref() {
+    match rope.rope_type.as_deref().or(rope.former_type.as_deref()) {
         None | Some("default") => Ok(RopeScaling::Unscaled),
         Some("linear") => Ok(RopeScaling::Linear { factor: need("factor", rope.factor)? }),
         Some("llama3") => Ok(RopeScaling::Llama3 {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::ModelConfig;
+use super::{ModelConfig, RopeScaling};
 
 /// A Llama of one layer, with `changes` to its fields.
 fn parsed(changes: &Value) -> Result<ModelConfig, String> {
@@ -41,6 +41,9 @@ fn numbers_that_nothing_can_be_computed_with_are_refused_by_field() {
         json!({"rope_scaling": scaling})
     };
     assert!(parsed(&llama3(1.0, 4.0, 8192.0)).is_ok());
+    // Under both its names, as transformers writes it.
+    let both = parsed(&json!({"rope_scaling": {"type": "linear", "rope_type": "linear", "factor": 4.0}})).unwrap();
+    assert_eq!(both.rope_scaling, RopeScaling::Linear { factor: 4.0 });
     // The first frequency is one radian a position: over 2π positions it turns once, as often as both factors say, so
     // that the share that is kept is 0/0.
     let one_turn = llama3(1.0, 1.0, std::f64::consts::TAU);
