@@ -214,6 +214,8 @@ fn a_run_that_cannot_go_on_says_why() {
     let message = |result: Result<_, RlError>| result.map(drop).unwrap_err().to_string();
     drop(world.start("run", &[]).unwrap());
     assert!(message(world.start("run", &[])).contains("is not empty; pass --resume"));
+    let cut = message(world.start("cut", &["rollout.completion_tokens_max=100000"]));
+    assert!(cut.starts_with("`rollout.completion_tokens_max` is 100000, and the model takes "), "{cut}");
     let refused = message(world.start("refused", &["prompt.template=chat"]));
     assert!(refused.starts_with("`prompt.template` is \"chat\", and the model has no chat template"), "{refused}");
     let refused = message(world.start("refused", &["prompt.prompt_tokens_max=9"]));

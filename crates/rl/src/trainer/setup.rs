@@ -97,8 +97,26 @@ fn training_prompts(config: &RunConfig, source: &ModelDirectory) -> Result<(Vec<
     let mut problems = read_problems(&config.problems.path, &config.problems.fields)?;
     let budgets = config.problems.budget.as_ref().map(|budget| budget.ask(config.seed, &mut problems));
     let prompter = prompter(config, source);
-    let prompts = problems.iter().map(|problem| prompter.prompt(problem)).collect::<Result<_, _>>()?;
+    let prompts = problems.iter().map(|problem| prompter.prompt(problem)).collect::<Result<Vec<_>, _>>()?;
+    refuse_cut_completions(config, &prompts, prompter.positions_max)?;
     Ok((prompts, budgets))
+}
+
+/// Refuses a token limit that the model's context cuts: penalties and budgets are taken of the limit, which no completion
+/// could come to.
+fn refuse_cut_completions(config: &RunConfig, prompts: &[Prompt], positions_max: usize) -> Result<(), RlError> {
+    let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);
+    let (room, asked) = (positions_max.saturating_sub(longest), config.rollout.completion_tokens_max);
+    if asked <= room {
+        return Ok(());
+    }
+    Err(RlError::Setting {
+        field: "rollout.completion_tokens_max",
+        message: format!(
+            "is {asked}, and the model takes {positions_max} positions, of which the longest prompt has {longest}; set it to \
+             {room} or less, or `prompt.prompt_tokens_max` lower"
+        ),
+    })
 }
 
 /// The evaluation that the config asks for, if any; the plan has still to bound its cache.
