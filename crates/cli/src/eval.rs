@@ -104,7 +104,7 @@ struct MeasureArguments {
     /// Keep the fewest most likely tokens whose probabilities add up to P, 1 for all; the benchmark's unless given.
     #[arg(long, value_name = "P", value_parser = nucleus_mass)]
     top_p: Option<f64>,
-    /// Keep only the K most likely tokens; 0 keeps all.
+    /// Keep only the K most likely tokens; 0 keeps all, and leaves it to a server.
     #[arg(long, value_name = "K", default_value_t = 0)]
     top_k: usize,
     /// Token limit of a completion, wrong where reached; the benchmark's unless given.
@@ -196,8 +196,10 @@ fn run_measure(arguments: &MeasureArguments, engine: &EngineArguments, console: 
     let compute = device::compute(arguments.device, arguments.compute.map(Into::into));
     let place = Place::new(arguments.device, compute, &machine::resources(arguments.device, 1)?)?;
     let work = || {
-        let source = hub::open_model(&arguments.model, Some(compute.into()), console)?;
-        let job = measure::prepare(arguments, &benchmark, (source, &place), console)?;
+        let model = hub::model_place(&arguments.model, console)?;
+        let source = hub::open_place(&arguments.model, &model, Some(compute.into()), console)?;
+        let policy = measure::policy(arguments, &source, &model)?;
+        let job = measure::prepare(arguments, &benchmark, (source, policy, &place), console)?;
         measure::measure(&job, &directory, arguments.existing(), console)
     };
     machine::thread_pool(arguments.threads)?.install(|| machine::with_card(work))?;

@@ -24,6 +24,8 @@ const WEIGHTS: &str = "model.safetensors";
 const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
 const OPTIONAL: [&str; 3] = ["generation_config.json", "tokenizer_config.json", "chat_template.jinja"];
+/// What an adapter was trained to speak with, where that is not what its base has.
+const ADAPTER_WORDS: [&str; 2] = ["tokenizer_config.json", "chat_template.jinja"];
 const ADAPTER_CONFIG: &str = "adapter_config.json";
 const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
@@ -69,7 +71,16 @@ pub(crate) fn model_place(name: &str, console: &Console) -> Result<ModelPlace> {
 
 /// The model that `name` means, as [`model_place`] finds it, read into memory to be used as it is.
 pub(crate) fn open_model(name: &str, compute: Option<ComputeType>, console: &Console) -> Result<ModelDirectory> {
-    let place = model_place(name, console)?;
+    open_place(name, &model_place(name, console)?, compute, console)
+}
+
+/// As [`open_model`], of a model whose place is known.
+pub(crate) fn open_place(
+    name: &str,
+    place: &ModelPlace,
+    compute: Option<ComputeType>,
+    console: &Console,
+) -> Result<ModelDirectory> {
     let compute = ComputeType::resolve(compute);
     let config = ModelConfig::read(&place.base)?;
     let adapter = place.adapter_settings()?;
@@ -79,7 +90,7 @@ pub(crate) fn open_model(name: &str, compute: Option<ComputeType>, console: &Con
         bail!("the weights of `{name}` need about {need} and {available} are available; choose a smaller model");
     }
     console.note(format!("reading {}", place.adapter.as_ref().unwrap_or(&place.base).display()));
-    Ok(ModelDirectory::open_frozen_place(&place, compute)?)
+    Ok(ModelDirectory::open_frozen_place(place, compute)?)
 }
 
 /// A file of a data set on the hub, downloaded unless it is in the cache; `name` is the benchmark's.
@@ -156,11 +167,14 @@ fn download(name: &str, repository: &Repository, console: &Console) -> Result<Pa
         Ok(hub.fetch(repository, Some(&commit), file).with_context(unreachable)?.path)
     };
     let fetch_all = |names: &[&str]| names.iter().try_for_each(|file| fetch(file).map(drop));
+    let fetch_there =
+        |names: &[&str]| names.iter().filter(|file| files.contains(**file)).try_for_each(|file| fetch(file).map(drop));
     if is_adapter {
+        fetch_there(&ADAPTER_WORDS)?;
         fetch_all(&[ADAPTER_CONFIG, ADAPTER_WEIGHTS])?;
     } else {
         fetch_all(&REQUIRED)?;
-        fetch_all(&OPTIONAL.into_iter().filter(|file| files.contains(*file)).collect::<Vec<_>>())?;
+        fetch_there(&OPTIONAL)?;
         if files.contains(WEIGHTS) || !files.contains(WEIGHTS_INDEX) {
             fetch(WEIGHTS)?;
         } else {

@@ -84,6 +84,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
         return show_standings(&runs, &standings, console);
     }
     let models = models(&runs, console)?;
+    refuse_changed(&runs, &standings, &models)?;
     write::create_directory(&out)?;
     let _lock = RunLock::take(&out)?;
     let jobs = arguments.jobs.get().min(runs.len());
@@ -126,6 +127,16 @@ fn models(runs: &[SweepRun], console: &Console) -> Result<BTreeMap<String, Model
         }
     }
     Ok(models)
+}
+
+/// Refuses to make runs beside finished ones that began with other files.
+fn refuse_changed(runs: &[SweepRun], standings: &[Standing], models: &BTreeMap<String, ModelPlace>) -> Result<()> {
+    if standings.iter().all(|standing| *standing == Standing::Finished) {
+        return Ok(());
+    }
+    let mut known = BTreeMap::new();
+    let finished = runs.iter().zip(standings).filter(|(_, standing)| **standing == Standing::Finished);
+    finished.into_iter().try_for_each(|(run, _)| Ok(run.refuse_changed(&models[&run.config.model.path], &mut known)?))
 }
 
 fn show_standings(runs: &[SweepRun], standings: &[Standing], console: &Console) -> Result<Outcome> {

@@ -28,6 +28,9 @@ pub enum PolicySource {
         cpu: String,
         /// Type of the factors of matrix products: `f32` or `bf16`.
         compute: String,
+        /// Checksum of the model's files (BLAKE3); none where an older version measured.
+        #[serde(default)]
+        checksum: Option<String>,
     },
     /// A server with OpenAI's API.
     Server {
@@ -100,6 +103,18 @@ pub struct EvaluationHeader {
     pub prompt_example: Option<String>,
     /// Start of the evaluation, seconds since 1970-01-01 UTC.
     pub started_unix_seconds: u64,
+}
+
+impl EvaluationHeader {
+    /// How many of the most likely tokens are kept, in words: a server that is not asked to keep some does as it likes.
+    pub fn tokens_kept(&self) -> String {
+        match &self.policy {
+            _ if self.top_k > 0 => self.top_k.to_string(),
+            PolicySource::Server { body, .. } if !body.contains_key("top_k") => "the server's choice".to_owned(),
+            PolicySource::Server { body, .. } => body["top_k"].to_string(),
+            PolicySource::Engine { .. } => "all".to_owned(),
+        }
+    }
 }
 
 /// The directory of an evaluation on disk.

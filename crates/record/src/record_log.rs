@@ -80,18 +80,24 @@ pub struct SettingDifference {
 }
 
 /// The first setting in which two evaluations differ, by which neither could go on with the other. When they were
-/// started and what they had to leave out is none.
+/// started and what they had to leave out is none, nor is a checksum that one of them lacks.
 ///
 /// # Panics
 /// Never: a header has a JSON form.
 pub fn setting_difference(first: &EvaluationHeader, second: &EvaluationHeader) -> Option<SettingDifference> {
-    let [first, second] = [first, second].map(|header| {
+    let [mut first, mut second] = [first, second].map(|header| {
         let mut value = serde_json::to_value(header).expect("the header serialises to JSON");
         for setting in FREE_SETTINGS {
             value[setting] = Value::Null;
         }
         value
     });
+    // Older versions did not write it.
+    let checksum = "/policy/engine/checksum";
+    if [&first, &second].iter().any(|header| header.pointer(checksum).is_some_and(Value::is_null)) {
+        let both = [&mut first, &mut second].into_iter().filter_map(|header| header.pointer_mut(checksum));
+        both.for_each(|value| *value = Value::Null);
+    }
     difference("", &first, &second)
 }
 

@@ -43,6 +43,7 @@ fn header() -> EvaluationHeader {
             parameters: 12_345,
             cpu: "avx512".to_owned(),
             compute: "bf16".to_owned(),
+            checksum: None,
         },
         benchmark: "mine".to_owned(),
         problems_path: PathBuf::from("data/mine.jsonl"),

@@ -114,6 +114,26 @@ fn a_second_writer_is_refused() {
     directory.log().unwrap();
 }
 
+fn engine(checksum: Option<&str>) -> PolicySource {
+    PolicySource::Engine {
+        directory: "tiny".into(),
+        parameters: 9,
+        cpu: "avx2".into(),
+        compute: "f32".into(),
+        checksum: checksum.map(str::to_owned),
+    }
+}
+
+#[test]
+fn other_weights_in_the_same_directory_are_told_apart_where_both_checksums_are_known() {
+    let of = |checksum| EvaluationHeader { policy: engine(checksum), ..header() };
+    let difference = setting_difference(&of(Some("a")), &of(Some("b"))).unwrap();
+    assert_eq!(difference.setting, "policy.engine.checksum");
+    for (first, second) in [(None, Some("b")), (Some("a"), None), (Some("a"), Some("a"))] {
+        assert_eq!(setting_difference(&of(first), &of(second)), None);
+    }
+}
+
 #[test]
 fn settings_that_differ_are_named_with_both_values() {
     let policy = |url: &str, tokenizer: Option<&str>| PolicySource::Server {
@@ -123,8 +143,7 @@ fn settings_that_differ_are_named_with_both_values() {
         body: serde_json::Map::new(),
         tokenizer: tokenizer.map(|path| Path::new(path).to_owned()),
     };
-    let engine =
-        PolicySource::Engine { directory: "tiny".into(), parameters: 9, cpu: "avx2".into(), compute: "f32".into() };
+    let engine = engine(None);
     for (other, expected) in [
         (EvaluationHeader { temperature: 0.0, ..header() }, ["temperature", "0.6", "0.0"]),
         (EvaluationHeader { problems_limit: Some(9), ..header() }, ["problems_limit", "null", "9"]),

@@ -117,6 +117,7 @@ fn header() -> EvaluationHeader {
             parameters: 1,
             cpu: "portable".to_owned(),
             compute: "f32".to_owned(),
+            checksum: None,
         },
         benchmark: "gsm8k".to_owned(),
         problems_path: PathBuf::from("data/gsm8k/test.jsonl"),

@@ -25,6 +25,27 @@ fn decides(path: &Path) -> bool {
     extension.is_some_and(|extension| MODEL_EXTENSIONS.contains(&extension)) && path.is_file()
 }
 
+/// The files of a model that decide what it computes, by what they are to a run.
+fn model_files(model: &ModelPlace) -> Result<BTreeMap<String, PathBuf>, RlError> {
+    let mut files = BTreeMap::new();
+    let adapter = model.adapter.as_ref().map(|directory| ("model.path/adapter", directory));
+    for (role, directory) in [("model.path", &model.base)].into_iter().chain(adapter) {
+        let named = write::list(directory)?.into_iter().map(|name| (format!("{role}/{name}"), directory.join(name)));
+        files.extend(named.filter(|(_, path)| decides(path)));
+    }
+    Ok(files)
+}
+
+/// One checksum of all files that decide what the model computes.
+///
+/// # Errors
+/// [`RlError`] when one cannot be read.
+pub fn model_checksum(model: &ModelPlace) -> Result<String, RlError> {
+    let checksums = Inputs(model_files(model)?).of_files(&mut BTreeMap::new())?;
+    let lines: String = checksums.iter().map(|(name, checksum)| format!("{checksum} {name}\n")).collect();
+    Ok(manifest::checksum_of(lines.as_bytes()))
+}
+
 impl Inputs {
     /// The files of a run with `config` from the model at `model`.
     ///
@@ -38,12 +59,7 @@ impl Inputs {
         if let Some(weights) = config.train.warning.as_ref().and_then(|warning| warning.weights.as_ref()) {
             files.insert("train.warning.weights".to_owned(), weights.clone());
         }
-        let adapter = model.adapter.as_ref().map(|directory| ("model.path/adapter", directory));
-        for (role, directory) in [("model.path", &model.base)].into_iter().chain(adapter) {
-            let named =
-                write::list(directory)?.into_iter().map(|name| (format!("{role}/{name}"), directory.join(name)));
-            files.extend(named.filter(|(_, path)| decides(path)));
-        }
+        files.extend(model_files(model)?);
         Ok(Self(files))
     }
 
@@ -52,11 +68,46 @@ impl Inputs {
     /// # Errors
     /// [`RlError`] when a file cannot be read.
     pub fn checksums(&self, toml: &str) -> Result<BTreeMap<String, String>, RlError> {
-        let mut checksums = BTreeMap::from([("config.toml".to_owned(), manifest::checksum_of(toml.as_bytes()))]);
+        let mut checksums = self.of_files(&mut BTreeMap::new())?;
+        checksums.insert("config.toml".to_owned(), manifest::checksum_of(toml.as_bytes()));
+        Ok(checksums)
+    }
+
+    /// The checksums of the files alone; those in `known` are not read again.
+    fn of_files(&self, known: &mut BTreeMap<PathBuf, String>) -> Result<BTreeMap<String, String>, RlError> {
+        let mut checksums = BTreeMap::new();
         for (name, path) in &self.0 {
-            checksums.insert(name.clone(), manifest::checksum(path)?);
+            if !known.contains_key(path) {
+                known.insert(path.clone(), manifest::checksum(path)?);
+            }
+            checksums.insert(name.clone(), known[path].clone());
         }
         Ok(checksums)
+    }
+
+    /// Refuses a run at `root` that ended, if files of its `header` that are there are others by now: a run made beside it would begin
+    /// with those. Files whose checksums are `known` are not read again.
+    ///
+    /// # Errors
+    /// [`RlError::File`] naming the first file that differs; [`RlError`] when one cannot be read.
+    pub(crate) fn refuse_others(
+        &self,
+        (root, header): (&Path, &RunHeader),
+        known: &mut BTreeMap<PathBuf, String>,
+    ) -> Result<(), RlError> {
+        let there =
+            Self(self.0.iter().filter(|(_, path)| path.exists()).map(|(a, b)| (a.clone(), b.clone())).collect());
+        for (name, found) in there.of_files(known)? {
+            if header.inputs.get(&name).is_some_and(|began| *began != found) {
+                let message = format!(
+                    "(`{name}`) is not what it was when the finished run in {} began, so a run made now could not stand \
+                     beside it; put back what it was, or choose another directory with --out",
+                    root.display()
+                );
+                return Err(RlError::File { path: self.0[&name].clone(), message });
+            }
+        }
+        Ok(())
     }
 
     /// Refuses to go on with the run in `root` with files other than those of its `header`.

@@ -2,7 +2,7 @@
 //! far it has come; whoever calls decides how many run at a time, and shows progress.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,7 @@ use crate::{
     RlError, checkpoint,
     config::{RunConfig, from_table, is_file_name, merge, parse_config},
     device,
+    inputs::Inputs,
     trainer::{Provenance, Trainer},
 };
 
@@ -206,6 +207,16 @@ impl SweepRun {
             self.refuse_to_begin_again(&run, (done, is_recorded))?;
         }
         Ok(Standing::Unfinished { step: newest.unwrap_or(0) })
+    }
+
+    /// Refuses this run, which is finished, if its files are others by now than those that it began with; those in `known`
+    /// have been read.
+    ///
+    /// # Errors
+    /// [`RlError`] naming the first file that differs, or one that cannot be read.
+    pub fn refuse_changed(&self, model: &ModelPlace, known: &mut BTreeMap<PathBuf, String>) -> Result<(), RlError> {
+        let header = RunDirectory::open(&self.root)?.header()?;
+        Inputs::new(&self.config, model)?.refuse_others((&self.root, &header), known)
     }
 
     /// Whether the evaluation after the last step is there, where there is to be one.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use model::{Compute, ModelDirectory, Sampling};
+use model::{Compute, ModelDirectory, ModelPlace, Sampling};
 use record::{
     EVALUATION_SCHEMA_VERSION, EvaluationHeader, PolicySource, ProblemLeftOut, report::evaluation_page, write,
 };
@@ -43,7 +43,7 @@ pub(super) struct Job {
 pub(super) fn prepare(
     arguments: &MeasureArguments,
     benchmark: &Benchmark,
-    (mut source, place): (ModelDirectory, &Place),
+    (mut source, policy, place): (ModelDirectory, PolicySource, &Place),
     console: &Console,
 ) -> Result<Job> {
     if arguments.template == TemplateOption::Chat && source.chat.is_none() {
@@ -95,7 +95,7 @@ pub(super) fn prepare(
         problems: prompts.len() as u32,
         prompt_example,
         problems_left_out,
-        ..header(arguments, benchmark, (policy(arguments, &source), &prompt), (&settings, &extraction))
+        ..header(arguments, benchmark, (policy, &prompt), (&settings, &extraction))
     };
     source.model = place.put(source.model, plan.estimate.cache as usize)?;
     let evaluation = Evaluation { prompts, extraction, settings, sampler };
@@ -166,12 +166,16 @@ pub(super) fn report_left_out(
 }
 
 /// This program's engine with the model of `source`.
-fn policy(arguments: &MeasureArguments, source: &ModelDirectory) -> PolicySource {
+pub(super) fn policy(
+    arguments: &MeasureArguments,
+    source: &ModelDirectory,
+    place: &ModelPlace,
+) -> Result<PolicySource> {
     let compute = match source.model.compute() {
         Compute::F32 => "f32",
         Compute::Bf16 => "bf16",
     };
-    PolicySource::Engine {
+    Ok(PolicySource::Engine {
         directory: source.path.clone(),
         parameters: source.model.weight_count() as u64,
         cpu: match arguments.device.card() {
@@ -179,7 +183,8 @@ fn policy(arguments: &MeasureArguments, source: &ModelDirectory) -> PolicySource
             Some(_) => arguments.device.to_string(),
         },
         compute: compute.to_owned(),
-    }
+        checksum: Some(rl::inputs::model_checksum(place)?),
+    })
 }
 
 /// The header without problems and prompts.

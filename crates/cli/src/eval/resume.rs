@@ -69,6 +69,8 @@ pub(super) fn begin(root: &Path, header: EvaluationHeader, existing: Existing) -
     let log = directory.log()?;
     let records = directory.records()?;
     let header = EvaluationHeader { started_unix_seconds: there.started_unix_seconds, ..header };
+    // Which problems are left out may have changed since.
+    directory.write_header(&header)?;
     Ok(Beginning::Open(Box::new(Begun { directory, header, log, records })))
 }
 

@@ -118,6 +118,24 @@ fn a_run_of_another_config_is_refused_by_name() {
 }
 
 #[test]
+fn no_run_is_made_beside_finished_ones_that_began_with_other_files() {
+    let scratch = scratch();
+    let one = SWEEP.split("[[arms]]").take(2).collect::<Vec<_>>().join("[[arms]]");
+    scratch.write("sweep.toml", one.as_bytes());
+    scratch.succeed(&["--quiet", "sweep", "sweep.toml"]);
+    let problems = scratch.read("train-2.jsonl");
+    scratch.write("train-2.jsonl", format!("{problems}\n").as_bytes());
+    // With nothing to make they stand beside nothing.
+    scratch.succeed(&["--quiet", "sweep", "sweep.toml"]);
+    scratch.write("sweep.toml", SWEEP.as_bytes());
+    let said = ["train-2.jsonl", "when the finished run in sweeps/sweep/grpo-seed2 began"];
+    scratch.refuse(&["sweep", "sweep.toml"], 1, &said);
+    assert!(!scratch.path("sweeps/sweep/half-seed1").exists());
+    scratch.write("train-2.jsonl", problems.as_bytes());
+    scratch.succeed(&["--quiet", "sweep", "sweep.toml"]);
+}
+
+#[test]
 fn a_failed_run_is_named_and_the_others_go_on() {
     let scratch = scratch();
     std::fs::remove_file(scratch.path("train-2.jsonl")).unwrap();
