@@ -187,7 +187,7 @@ fn prompt_tokens(arguments: &Arguments, source: &ModelDirectory, text: &str) -> 
     };
     let (tokenizer, chat) = (&source.tokenizer, source.chat.as_ref());
     let prompter = Prompter { tokenizer, chat, settings: &settings, positions_max };
-    let tokens = tokenizer.encode(&prompter.text(text)?)?;
+    let tokens = prompter.tokens(&prompter.text(text)?)?;
     if tokens.is_empty() {
         bail!("the text is empty; give some, or leave out --plain to use the chat template");
     }

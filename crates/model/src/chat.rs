@@ -78,13 +78,7 @@ impl ChatTemplate {
     /// [`ModelError`] when a file is unreadable or malformed or the template has a syntax error.
     pub fn open(directory: &Path) -> Result<Option<Self>, ModelError> {
         let config_path = directory.join(TOKENIZER_CONFIG_FILE);
-        let config: serde_json::Value = match read_if_present(&config_path)? {
-            None => serde_json::Value::Null,
-            Some(text) => serde_json::from_str(&text).map_err(|error| ModelError::File {
-                path: config_path.clone(),
-                message: format!("not JSON: {error}; download it again"),
-            })?,
-        };
+        let config = tokenizer_config(&config_path)?;
         let template_path = directory.join(TEMPLATE_FILE);
         let (path, source) = match read_if_present(&template_path)? {
             Some(source) => (template_path, source),
@@ -151,6 +145,23 @@ fn read_if_present(path: &Path) -> Result<Option<String>, ModelError> {
         return Ok(None);
     }
     files::read_text(path).map(Some)
+}
+
+/// The `tokenizer_config.json` at `path`; null where there is none.
+fn tokenizer_config(path: &Path) -> Result<serde_json::Value, ModelError> {
+    let Some(text) = read_if_present(path)? else { return Ok(serde_json::Value::Null) };
+    serde_json::from_str(&text).map_err(|error| ModelError::File {
+        path: path.to_owned(),
+        message: format!("not JSON: {error}; download it again"),
+    })
+}
+
+/// The token that ends a text by the `tokenizer_config.json` in `directory`, as it is spelt; none where it names none.
+///
+/// # Errors
+/// [`ModelError`] when the file is unreadable or malformed.
+pub(crate) fn end_token(directory: &Path) -> Result<Option<String>, ModelError> {
+    Ok(token_text(&tokenizer_config(&directory.join(TOKENIZER_CONFIG_FILE))?["eos_token"]))
 }
 
 /// The `chat_template` of a parsed `tokenizer_config.json`.

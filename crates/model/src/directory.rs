@@ -10,7 +10,7 @@ use kernels::Compute;
 
 use crate::{
     Adapter, ChatTemplate, Model, ModelConfig, ModelError, ModelPlace, ParameterShape, StoredType, TensorFiles,
-    TensorView, Tokenizer, files, parameter_shapes,
+    TensorView, Tokenizer, chat, files, parameter_shapes,
     replace::{replace_bytes, replace_json, write_failed},
     write_tensors,
 };
@@ -42,9 +42,10 @@ pub struct ModelDirectory {
     pub tokenizer: Tokenizer,
     /// Its chat template, where it has one.
     pub chat: Option<ChatTemplate>,
-    /// Tokens that end a completion, in the order of generation_config.json, then config.json; the first is the one that
-    /// demonstrations are ended with.
+    /// Tokens that end a completion, in the order of generation_config.json, config.json, then tokenizer_config.json.
     pub end_tokens: Vec<u32>,
+    /// The one of them that a turn is written to end with: `eos_token` of tokenizer_config.json, or else the first.
+    pub turn_end: u32,
     /// How its weights are stored.
     pub stored: StoredType,
 }
@@ -68,8 +69,31 @@ impl ModelDirectory {
         let mut directory = Self::open_frozen(&place.base, compute)?;
         let adapter = Adapter::read(path, (directory.model.config(), compute))?;
         directory.model = directory.model.with_adapter(adapter);
+        directory.take_words(path)?;
         directory.path.clone_from(path);
         Ok(directory)
+    }
+
+    /// Speaks with the chat template and ends turns with the token that the files of an adapter beside it name, which was
+    /// trained with them; what they do not name stays.
+    ///
+    /// # Errors
+    /// [`ModelError`] when one of them is unreadable or malformed.
+    pub fn take_words(&mut self, adapter: &Path) -> Result<(), ModelError> {
+        if let Some(chat) = ChatTemplate::open(adapter)? {
+            self.chat = Some(chat);
+        }
+        if let Some(end) = named_end(adapter, &self.tokenizer)? {
+            self.take_end(end);
+        }
+        Ok(())
+    }
+
+    fn take_end(&mut self, token: u32) {
+        self.turn_end = token;
+        if !self.end_tokens.contains(&token) {
+            self.end_tokens.push(token);
+        }
     }
 
     /// As [`ModelDirectory::open_place`], of a model that stays as it is, which takes less memory.
@@ -102,15 +126,15 @@ impl ModelDirectory {
             let path = directory.join("tokenizer.json");
             ModelError::File { path, message }
         })?;
+        let end_tokens = end_tokens(directory, config.vocabulary)?;
+        let named_end = named_end(directory, &tokenizer)?;
         let (model, stored) = weights(directory, config, compute)?;
-        Ok(Self {
-            path: directory.to_owned(),
-            tokenizer,
-            chat: ChatTemplate::open(directory)?,
-            end_tokens: end_tokens(directory, model.config().vocabulary)?,
-            model,
-            stored,
-        })
+        let (path, chat) = (directory.to_owned(), ChatTemplate::open(directory)?);
+        let mut read = Self { path, model, tokenizer, chat, turn_end: end_tokens[0], end_tokens, stored };
+        if let Some(end) = named_end {
+            read.take_end(end);
+        }
+        Ok(read)
     }
 }
 
@@ -161,6 +185,12 @@ fn check_ids(tokenizer: &Tokenizer, config: &ModelConfig) -> Result<(), String> 
         )),
         Some(_) | None => Ok(()),
     }
+}
+
+/// The id of the `eos_token` of tokenizer_config.json: where a model was fine-tuned with another chat template than it was
+/// made with, the other files often name the former end alone.
+fn named_end(directory: &Path, tokenizer: &Tokenizer) -> Result<Option<u32>, ModelError> {
+    Ok(chat::end_token(directory)?.and_then(|token| tokenizer.token_id(&token)))
 }
 
 /// Ids from `eos_token_id` of generation_config.json, then those that config.json adds.

@@ -20,6 +20,8 @@ const TOKENIZER_FILE: &str = "tokenizer.json";
 const REGEX_COST_MAX: usize = 1 << 14;
 /// Longest token; those of runs of spaces have some hundred bytes. A completion may be the longest one again and again.
 const TOKEN_BYTES_MAX: usize = 1 << 12;
+/// Most tokens that a file puts before a text.
+const BEGINNING_TOKENS_MAX: usize = 16;
 /// Parts of a file that a prompt is encoded without: it is taken as it is, whole, with no tokens around it.
 const UNUSED_PARTS: [&str; 3] = ["truncation", "padding", "post_processor"];
 /// What a class of characters, as `\p{L}`, `.` or `[^a]`, costs beside its bytes.
@@ -33,6 +35,8 @@ pub struct Tokenizer {
     kind: Kind,
     /// Ids of special tokens, which decoding skips.
     special: BTreeSet<u32>,
+    /// What the file puts before a text, such as `<|begin_of_text|>`.
+    beginning: Vec<u32>,
 }
 
 /// What a token stands for.
@@ -47,7 +51,7 @@ enum Kind {
 impl Tokenizer {
     /// Reads `tokenizer.json` in `directory`.
     ///
-    /// Truncation, padding and tokens around a text, that the file may ask for, are left out: a prompt is encoded as it is.
+    /// Truncation, padding and tokens after a text, that the file may ask for, are left out: a prompt is encoded as it is.
     ///
     /// # Errors
     /// [`ModelError`] when the file is missing or malformed, or is of neither kind.
@@ -65,6 +69,7 @@ impl Tokenizer {
         check_regexes(&json).map_err(unusable)?;
         steps::check(&json).map_err(unusable)?;
         check_lengths(&json).map_err(unusable)?;
+        let beginning = beginning(&json["post_processor"]).map_err(unusable)?;
         for part in UNUSED_PARTS {
             json[part] = Value::Null;
         }
@@ -78,7 +83,27 @@ impl Tokenizer {
             .map_err(|error| unusable(format!("not a tokenizer: {error}; download it again")))?;
         refuse_spreading(&inner).map_err(unusable)?;
         let special = inner.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special);
-        Ok(Self { special: special.map(|(id, _)| id).collect(), inner, kind, path })
+        let special = special.map(|(id, _)| id).collect();
+        if let Some(id) = beginning.iter().find(|&&id| inner.id_to_token(id).is_none()) {
+            return Err(unusable(format!("`post_processor` puts {id} before a text, which is no token's id")));
+        }
+        Ok(Self { path, inner, kind, special, beginning })
+    }
+
+    /// As [`encode`](Self::encode), with the tokens before it that the file puts before a text, as `transformers` has it by
+    /// default; none where the text begins with them. Text from a chat template has its own.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_from_beginning(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+        let tokens = self.encode(text)?;
+        let before: &[u32] = if tokens.starts_with(&self.beginning) { &[] } else { &self.beginning };
+        Ok([before, &tokens].concat())
+    }
+
+    /// The special token with id `id`, as it is spelt; `None` for any other id.
+    pub fn special_token(&self, id: u32) -> Option<String> {
+        self.special.contains(&id).then(|| self.token(id)).flatten()
     }
 
     /// The token ids of `text`; special tokens written out in it become their ids, none is added.
@@ -145,6 +170,25 @@ impl Tokenizer {
         // Added tokens are plain text: where a character stands for no byte, the whole token is text.
         token.chars().map(byte_of).collect::<Option<_>>().unwrap_or_else(|| token.into_bytes())
     }
+}
+
+/// Ids that `post_processor` of a file puts before a text; `Err` holds a message naming the field.
+fn beginning(post_processor: &Value) -> Result<Vec<u32>, String> {
+    let steps = post_processor["processors"].as_array().map_or(std::slice::from_ref(post_processor), Vec::as_slice);
+    let Some(template) = steps.iter().find(|step| step["type"] == "TemplateProcessing") else { return Ok(Vec::new()) };
+    let parts = template["single"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut ids = Vec::new();
+    for name in parts.iter().map_while(|part| part["SpecialToken"]["id"].as_str()) {
+        let named = template["special_tokens"][name]["ids"].as_array().map_or(&[][..], Vec::as_slice);
+        for id in named {
+            let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+            ids.push(id.ok_or_else(|| format!("`post_processor.special_tokens.{name:?}.ids` holds no token ids"))?);
+        }
+        if ids.len() > BEGINNING_TOKENS_MAX {
+            return Err(format!("`post_processor` puts more than {BEGINNING_TOKENS_MAX} tokens before a text"));
+        }
+    }
+    Ok(ids)
 }
 
 /// Decodes token ids one by one; characters come out when all their bytes have arrived. Special tokens are skipped.

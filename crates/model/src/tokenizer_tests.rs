@@ -80,6 +80,40 @@ fn what_a_file_puts_around_a_text_is_left_out() {
 }
 
 #[test]
+fn what_a_file_puts_before_a_text_begins_a_plain_prompt_once() {
+    let [text, end] =
+        [json!({"Sequence": {"id": "A", "type_id": 0}}), json!({"SpecialToken": {"id": "<|end|>", "type_id": 0}})];
+    let template = |single: [&Value; 2], ids: Value| {
+        json!({"type": "TemplateProcessing", "single": single, "pair": [text.clone(), text.clone()],
+            "special_tokens": {"<|end|>": {"id": "<|end|>", "ids": ids, "tokens": ["<|end|>"]}}})
+    };
+    let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    let with = |post_processor: Value| {
+        let mut tokenizer = byte_tokenizer();
+        tokenizer["post_processor"] = post_processor;
+        reading("before", &tokenizer)
+    };
+    let before = template([&end, &text], json!([259]));
+    for post_processor in [before.clone(), json!({"type": "Sequence", "processors": [byte_level, before]})] {
+        let tokenizer = with(post_processor).unwrap();
+        assert_eq!(tokenizer.encode("hello").unwrap(), [256, 258]);
+        for text in ["hello", "<|end|>hello"] {
+            assert_eq!(tokenizer.encode_from_beginning(text).unwrap(), [259, 256, 258], "{text}");
+        }
+    }
+    let after = with(template([&text, &end], json!([259]))).unwrap();
+    assert_eq!(after.encode_from_beginning("hello").unwrap(), [256, 258]);
+    for (ids, said) in [
+        (json!([999]), "`post_processor` puts 999 before a text, which is no token's id"),
+        (json!(["x"]), "`post_processor.special_tokens.\"<|end|>\".ids` holds no token ids"),
+        (json!(vec![259; 17]), "`post_processor` puts more than 16 tokens before a text"),
+    ] {
+        let error = with(template([&end, &text], ids)).unwrap_err();
+        assert!(error.ends_with(said), "{error}");
+    }
+}
+
+#[test]
 fn a_model_without_a_type_is_bpe_or_refused() {
     let mut tokenizer = byte_tokenizer();
     let ids = reading("typed", &tokenizer).unwrap().encode("hello").unwrap();

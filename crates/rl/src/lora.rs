@@ -98,6 +98,9 @@ pub fn open(
     if let Some(adapter) = start(settings, seed, place, (source.model.config(), compute))? {
         source.model = source.model.with_adapter(adapter);
     }
+    if let Some(adapter) = &place.adapter {
+        source.take_words(adapter)?;
+    }
     Ok(source)
 }
 

@@ -17,6 +17,9 @@ pub struct Prompt {
     pub gold: Gold,
     /// Token ids, at least one.
     pub tokens: Vec<u32>,
+    /// Whether it ends within thoughts, as templates of DeepSeek-R1's models have it: a completion without `</think>` then
+    /// holds no answer.
+    pub opens_thoughts: bool,
 }
 
 /// What turns problems into prompts.
@@ -41,6 +44,11 @@ pub fn messages(settings: &PromptSettings, question: &str) -> Vec<Message> {
     let system = Message { role: Role::System, content: settings.system.clone() };
     let user = Message { role: Role::User, content: content(settings, question) };
     if settings.system.is_empty() { vec![user] } else { vec![system, user] }
+}
+
+/// Whether what follows the text of a prompt begins within thoughts.
+pub fn ends_within_thoughts(prompt: &str) -> bool {
+    prompt.trim_end().ends_with("<think>")
 }
 
 /// The text that a policy continues, in a model's chat template where the settings want it.
@@ -74,7 +82,8 @@ impl Prompter<'_> {
     pub fn prompt(&self, problem: &Problem) -> Result<Prompt, RlError> {
         let refuse = |message: String| RlError::Problem { problem: problem.id.to_string(), message };
         let gold = Gold::parse(&problem.gold).map_err(|error| refuse(error.to_string()))?;
-        let tokens = self.tokenizer.encode(&self.text(&problem.question)?)?;
+        let text = self.text(&problem.question)?;
+        let tokens = self.tokens(&text)?;
         let limit = self.settings.prompt_tokens_max.min(self.positions_max.saturating_sub(1));
         if tokens.is_empty() || tokens.len() > limit {
             return Err(refuse(format!(
@@ -84,6 +93,18 @@ impl Prompter<'_> {
                 self.positions_max
             )));
         }
-        Ok(Prompt { problem: problem.clone(), gold, tokens })
+        let opens_thoughts = ends_within_thoughts(&text);
+        Ok(Prompt { problem: problem.clone(), gold, tokens, opens_thoughts })
+    }
+
+    /// The tokens of a prompt's text: after those that the tokenizer puts before a text, which a chat template writes itself.
+    ///
+    /// # Errors
+    /// When a word-level vocabulary lacks a word of it.
+    pub fn tokens(&self, text: &str) -> Result<Vec<u32>, RlError> {
+        Ok(match self.settings.template {
+            Template::Plain => self.tokenizer.encode_from_beginning(text)?,
+            Template::Chat => self.tokenizer.encode(text)?,
+        })
     }
 }

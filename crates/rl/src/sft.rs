@@ -245,10 +245,10 @@ fn tokenize(config: &SftConfig, source: &ModelDirectory) -> Result<Vec<Tokenized
     let positions_max = source.model.config().positions_max;
     let (tokenizer, settings) = (&source.tokenizer, &config.prompt);
     let prompter = Prompter { tokenizer, chat: source.chat.as_ref(), settings, positions_max };
-    let end = source.end_tokens[0];
+    let end = source.turn_end;
     let demonstrations = read_demonstrations(&config.demonstrations.path, &config.demonstrations.fields)?;
     let tokenized = demonstrations.iter().enumerate().map(|(index, demonstration)| {
-        let prompt = tokenizer.encode(&prompter.text(&demonstration.prompt)?)?;
+        let prompt = prompter.tokens(&prompter.text(&demonstration.prompt)?)?;
         let mut completion = tokenizer.encode(&demonstration.completion)?;
         completion.push(end);
         let refuse = |message| Err(RlError::Row { path: config.demonstrations.path.clone(), row: index + 1, message });

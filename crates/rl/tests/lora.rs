@@ -112,6 +112,27 @@ fn an_adapter_is_trained_further_and_none_is_put_over_it() {
 }
 
 #[test]
+fn an_adapter_speaks_with_the_template_and_the_end_that_lie_beside_it() {
+    let world = World::new();
+    let place = trained(&world, &world.run("run", &["train.steps=1", "model.lora={rank=4}"]));
+    let ends = |place: &ModelPlace| {
+        let source = ModelDirectory::open_place(place, Compute::F32).unwrap();
+        let spelt = |id: &u32| source.tokenizer.token(*id).unwrap();
+        (source.end_tokens.iter().map(spelt).collect::<Vec<_>>(), spelt(&source.turn_end), source.chat.is_some())
+    };
+    let had_template = ends(&place).2;
+    assert_eq!(ends(&place), (vec!["$".to_owned()], "$".to_owned(), had_template));
+    let words = json!({"eos_token": "_", "chat_template": "{{ messages[0].content }}"}).to_string();
+    write::replace(&place.adapter.clone().unwrap().join("tokenizer_config.json"), words.as_bytes()).unwrap();
+    let expected = (vec!["$".to_owned(), "_".to_owned()], "_".to_owned(), true);
+    assert_eq!(ends(&place), expected);
+    assert_eq!(ends(&world.model().into()).0, ["$"]);
+    // A whole model whose tokenizer_config.json names another end than its other files.
+    write::replace(&world.model().join("tokenizer_config.json"), words.as_bytes()).unwrap();
+    assert_eq!(ends(&world.model().into()), expected);
+}
+
+#[test]
 fn fine_tuning_of_an_adapter_learns_and_leaves_it() {
     let world = World::new();
     let rows: Vec<_> = RING
