@@ -81,10 +81,16 @@ pub fn evaluate_missing<E>(
     let requests: Vec<Request> = missing.iter().map(request).collect();
     sample_each(model, &requests, sampler, |place, completion| {
         let (problem, samples) = &missing[place.request];
-        let Prompt { problem, gold, .. } = &prompts[*problem];
-        let reader =
-            PrefixReader { tokenizer, gold, extraction, completion_tokens_max: settings.completion_tokens_max };
-        let scored = ScoredCompletion::new(completion, gold, tokenizer, extraction);
+        let prompt = &prompts[*problem];
+        let Prompt { problem, gold, opens_thoughts, .. } = prompt;
+        let reader = PrefixReader {
+            tokenizer,
+            gold,
+            extraction,
+            completion_tokens_max: settings.completion_tokens_max,
+            opens_thoughts: *opens_thoughts,
+        };
+        let scored = ScoredCompletion::new(completion, prompt, tokenizer, extraction);
         let prefixes = reader.verdicts(&scored.completion.tokens, scored.check.verdict);
         let measured = Measured {
             completion_tokens: scored.completion.tokens.len() as u32,

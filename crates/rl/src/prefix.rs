@@ -10,6 +10,8 @@ use model::Tokenizer;
 use record::{PrefixVerdicts, prefix_stride, token_budgets};
 use verify::{Extraction, Gold, Verdict, check};
 
+use crate::score::turn_tokens;
+
 /// What beginnings are read and judged with.
 #[derive(Debug, Clone, Copy)]
 pub struct PrefixReader<'a> {
@@ -21,6 +23,8 @@ pub struct PrefixReader<'a> {
     pub extraction: &'a Extraction,
     /// Token limit of the completions.
     pub completion_tokens_max: u32,
+    /// Whether the prompt ends within thoughts, as far as it is known.
+    pub opens_thoughts: bool,
 }
 
 impl PrefixReader<'_> {
@@ -35,21 +39,37 @@ impl PrefixReader<'_> {
                 text.len()
             })
             .collect();
-        let beginning = |tokens: u32| &text[..ends[tokens as usize - 1]];
+        let turn = match turn_tokens(tokens, self.tokenizer) {
+            0 => 0,
+            tokens => ends[tokens - 1],
+        };
+        let beginning = |tokens: u32| &text[..ends[tokens as usize - 1].min(turn)];
         let of = |text: &str| check(text, self.gold, self.extraction).verdict;
+        let thoughts = bytes_of_prompted_thoughts(&text[..turn]).or(self.opens_thoughts.then_some(usize::MAX));
+        let under_budget =
+            |text: &str| if thoughts.is_some_and(|bytes| text.len() < bytes) { Verdict::NoAnswer } else { of(text) };
         let all = tokens.len() as u32;
         let budgets = token_budgets(self.completion_tokens_max).into_iter().filter(|&budget| budget < all);
         let stride = prefix_stride(all);
         let before_end = (stride..all)
             .step_by(stride as usize)
             .find(|&tokens| of(without_open_thoughts(beginning(tokens))).is_correct());
-        let first_correct_tokens = before_end.or_else(|| verdict.is_correct().then_some(all));
+        // What ends a completion is a token without a text: a beginning that lacks only such is the whole.
+        let on_the_way = before_end.filter(|&tokens| !verdict.is_correct() || beginning(tokens).len() < turn);
+        let first_correct_tokens = on_the_way.or_else(|| verdict.is_correct().then_some(all));
         PrefixVerdicts {
-            budgets: budgets.map(|budget| of(beginning(budget))).collect(),
+            budgets: budgets.map(|budget| under_budget(beginning(budget))).collect(),
             first_correct_tokens,
             first_correct_bytes: first_correct_tokens.map(|tokens| beginning(tokens).len() as u32),
         }
     }
+}
+
+/// Bytes of thoughts that were open before the text, with their `</think>`: templates such as those of DeepSeek-R1's models
+/// end a prompt with `<think>`.
+fn bytes_of_prompted_thoughts(text: &str) -> Option<usize> {
+    let close = "</think>";
+    text.find(close).filter(|&end| !text[..end].contains("<think>")).map(|end| end + close.len())
 }
 
 /// The text after a `<think>` that is not closed yet; otherwise all of it.
@@ -98,6 +118,7 @@ mod tests {
                 gold: &gold,
                 extraction: &extraction,
                 completion_tokens_max: limit,
+                opens_thoughts: false,
             };
             let verdicts = reader.verdicts(&tokenizer.encode(completion).unwrap(), verdict);
             let (first_correct_tokens, text): (Option<u32>, Option<&str>) = first_correct.unzip();
@@ -120,6 +141,38 @@ mod tests {
     }
 
     #[test]
+    fn a_token_without_text_at_the_end_is_no_writing_after_the_answer() {
+        let tokenizer = tokenizer();
+        let gold = Gold::parse("9").unwrap();
+        let extraction = Extraction::Marker { marker: "A".to_owned() };
+        let reader = PrefixReader {
+            tokenizer: &tokenizer,
+            gold: &gold,
+            extraction: &extraction,
+            completion_tokens_max: 80,
+            opens_thoughts: false,
+        };
+        let end = tokenizer.encode("$").unwrap();
+        assert_eq!((end.len(), tokenizer.decode(&end).as_str()), (1, ""));
+        for (text, expected) in [("<c> a 1 A 9", 6), ("<c> a 1 A 9 b", 5)] {
+            let tokens = [tokenizer.encode(text).unwrap(), end.clone()].concat();
+            assert_eq!(reader.verdicts(&tokens, Correct).first_correct_tokens, Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn thoughts_that_the_prompt_opened_are_no_answer_under_a_budget() {
+        for (text, expected) in [
+            ("So 9</think>It is 9", Some("So 9</think>".len())),
+            ("<think>So 9</think>It is 9", None),
+            ("So <think>9</think>", None),
+            ("It is 9", None),
+        ] {
+            assert_eq!(bytes_of_prompted_thoughts(text), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn a_long_completion_is_judged_at_no_more_than_256_beginnings() {
         let tokenizer = tokenizer();
         // 600 tokens are looked at every three: the answer is there after 302, and seen after 303.
@@ -130,6 +183,7 @@ mod tests {
             gold: &gold,
             extraction: &Extraction::Auto {},
             completion_tokens_max: 600,
+            opens_thoughts: false,
         };
         let verdicts = reader.verdicts(&tokenizer.encode(&completion).unwrap(), Correct);
         assert_eq!(verdicts.first_correct_tokens, Some(303));

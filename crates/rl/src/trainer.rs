@@ -363,8 +363,8 @@ impl Trainer {
     fn score(&self, problems: &[usize], completions: Vec<Vec<Completion>>) -> Vec<Vec<ScoredCompletion>> {
         let (tokenizer, extraction) = (&self.source.tokenizer, &self.config.verifier.extraction);
         let score = |(&problem, group): (&usize, Vec<Completion>)| {
-            let gold = &self.prompts[problem].gold;
-            group.into_iter().map(|one| ScoredCompletion::new(one, gold, tokenizer, extraction)).collect()
+            let prompt = &self.prompts[problem];
+            group.into_iter().map(|one| ScoredCompletion::new(one, prompt, tokenizer, extraction)).collect()
         };
         problems.iter().zip(completions).map(score).collect()
     }

@@ -52,9 +52,9 @@ fn measure(source: &ModelDirectory, world: &World, limit: u32) -> (EvaluationSum
     evaluate(&source.model, &source.tokenizer, &evaluation, |_| {})
 }
 
-/// An answer ends a walk: what follows the first correct one is the end token alone.
+/// An answer ends a walk: what follows the first correct one is the end token alone, which is no writing after it.
 fn answers_at_its_end(record: &EvaluationRecord) -> bool {
-    record.prefixes.as_ref().unwrap().first_correct_tokens == Some(record.completion_tokens - 1)
+    record.prefixes.as_ref().unwrap().first_correct_tokens == Some(record.completion_tokens)
 }
 
 /// A completion is the same under any limit as far as it goes, so its beginnings are what a smaller limit leaves.

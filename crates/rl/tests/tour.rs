@@ -114,7 +114,7 @@ fn answer(config: &RunConfig, policy: &ModelDirectory, prompts: &[Prompt]) -> Co
 fn verify(config: &RunConfig, policy: &ModelDirectory, prompts: &[Prompt], completions: Completions) -> Groups {
     let (tokenizer, extraction) = (&policy.tokenizer, &config.verifier.extraction);
     let score = |(prompt, group): (&Prompt, Vec<Completion>)| {
-        group.into_iter().map(|one| ScoredCompletion::new(one, &prompt.gold, tokenizer, extraction)).collect()
+        group.into_iter().map(|one| ScoredCompletion::new(one, prompt, tokenizer, extraction)).collect()
     };
     let groups: Groups = prompts.iter().zip(completions).map(score).collect();
     for scored in &groups[FOLLOWED] {

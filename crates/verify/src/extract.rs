@@ -109,10 +109,17 @@ fn found(spoken: &str) -> Option<Cow<'_, str>> {
     found.map(Cow::Borrowed)
 }
 
+/// Tokens of chat templates after which somebody else speaks or nobody does.
+const TURN_ENDS: [&str; 7] =
+    ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", "<|user|>", "<｜end▁of▁sentence｜>"];
+
+/// Whether nothing that follows `token` in a completion is said by the model in its turn.
+pub fn ends_turn(token: &str) -> bool {
+    TURN_ENDS.contains(&token)
+}
+
 /// What is said rather than thought, up to the end of the turn.
 fn spoken(completion: &str) -> Result<&str, Absence> {
-    const TURN_ENDS: [&str; 7] =
-        ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", "<|user|>", "<｜end▁of▁sentence｜>"];
     let said = completion.rsplit_once("</think>").map_or(completion, |(_, after)| after);
     if said.contains("<think>") {
         return Err(Absence::Thinking);

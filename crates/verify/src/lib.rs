@@ -28,7 +28,7 @@ mod value;
 mod verdict;
 
 pub use check::{check, equivalent};
-pub use extract::Extraction;
+pub use extract::{Extraction, ends_turn};
 pub use gold::{Gold, GoldError};
 pub use limits::{ANSWER_BYTES_MAX, DEPTH_MAX, EXPONENT_MAX, NUMBER_BITS_MAX, NUMBER_DIGITS_MAX, WORK_STEPS_MAX};
 pub use verdict::{Check, Verdict};
