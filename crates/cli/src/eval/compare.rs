@@ -1,13 +1,13 @@
 //! `brevity eval compare`: two evaluations of the same problems, side by side. The statistics are `rl`'s.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
-use record::{EvaluationDirectory, EvaluationHeader, EvaluationRecord};
-use rl::{
-    comparison::{Comparison, PairedDifference, compare, require_same_settings},
-    resampling::SignFlipMethod,
-};
+use record::{EvaluationDirectory, EvaluationHeader, EvaluationRecord, PolicySource, TokenSource};
+use rl::comparison::{Comparison, PairedDifference, compare, require_same_settings};
 
 use crate::{
     Outcome,
@@ -23,7 +23,8 @@ Differences are taken problem by problem and are those of B less A.
 The interval is a bootstrap over problems, the p-value a sign-flip test: how often a
 difference as large would come by chance, were both sides the same. With one completion
 for each problem that is McNemar's exact test.
-Evaluations that differ in benchmark, prompts, limits or sampling are refused.";
+Evaluations that differ in benchmark, prompts, limits or sampling are refused; what else
+a server was asked for, and who counted tokens, may differ and is said.";
 
 /// Compare two evaluations problem by problem: accuracy and completion tokens.
 #[derive(Debug, clap::Args)]
@@ -35,7 +36,7 @@ pub(super) struct Arguments {
     /// Directory of the evaluation to compare.
     #[arg(value_name = "B")]
     b: PathBuf,
-    /// Seed of the intervals.
+    /// Seed of the intervals, and of tests whose sign flips are drawn.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 }
@@ -62,6 +63,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     console.result("")?;
     show(&comparison, console)?;
     warn(&header_a, &header_b, console);
+    warn_of_counts(&records_a, &records_b, console);
     Ok(Outcome::Done)
 }
 
@@ -96,11 +98,12 @@ fn problems_of(count: u32) -> String {
 
 fn row(name: &str, difference: &PairedDifference, scale: f64) -> Vec<String> {
     let PairedDifference { a, b, difference, interval, test } = difference;
-    let interval = format!("{} to {}", signed(interval.low * scale), signed(interval.high * scale));
-    let p_value = match test.method {
-        SignFlipMethod::Exact if test.p_value < 1e-4 => "< 0.0001".to_owned(),
-        SignFlipMethod::Exact | SignFlipMethod::Drawn => format!("{:.4}", test.p_value),
+    // Problems that all differ by the same have an interval of one point, which says too much.
+    let interval = match interval.low < interval.high {
+        true => format!("{} to {}", signed(interval.low * scale), signed(interval.high * scale)),
+        false => "–".to_owned(),
     };
+    let p_value = if test.p_value < 1e-4 { "< 0.0001".to_owned() } else { format!("{:.4}", test.p_value) };
     vec![
         name.to_owned(),
         format!("{:.1}", a * scale),
@@ -129,6 +132,45 @@ fn warn(a: &EvaluationHeader, b: &EvaluationHeader, console: &Console) {
     }
     if a.prompt_example.is_some() && b.prompt_example.is_some() && a.prompt_example != b.prompt_example {
         console.warning("the chat templates of A and B differ, so the models saw other words around the questions");
+    }
+    let (asked_a, asked_b) = (asked(&a.policy), asked(&b.policy));
+    if asked_a != asked_b {
+        console.warning(format!(
+            "servers were asked for {asked_a} in A and for {asked_b} in B, so prompts or sampling may differ"
+        ));
+    }
+}
+
+/// What a server was asked for besides what both headers say.
+fn asked(policy: &PolicySource) -> String {
+    match policy {
+        PolicySource::Engine { .. } => "nothing".to_owned(),
+        PolicySource::Server { api, body, .. } => {
+            let body: String = body.iter().map(|(name, value)| format!(", {name} = {value}")).collect();
+            format!("{api}{body}")
+        }
+    }
+}
+
+/// Says who counted the tokens of A and B, where that differs: not all count the token that ends a completion.
+fn warn_of_counts(a: &[EvaluationRecord], b: &[EvaluationRecord], console: &Console) {
+    let counters = |records: &[EvaluationRecord]| -> BTreeSet<&str> {
+        records.iter().map(|record| counter(record.tokens_from)).collect()
+    };
+    let (a, b) = (counters(a), counters(b));
+    if a != b {
+        let [a, b] = [a, b].map(|names| names.into_iter().collect::<Vec<_>>().join(" and "));
+        console.warning(format!(
+            "tokens of A were counted by {a} and those of B by {b}, which may differ by the token that ends a completion"
+        ));
+    }
+}
+
+fn counter(source: TokenSource) -> &'static str {
+    match source {
+        TokenSource::Engine => "the engine",
+        TokenSource::Server => "the server",
+        TokenSource::Tokenizer => "the tokenizer",
     }
 }
 

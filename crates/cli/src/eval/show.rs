@@ -30,7 +30,7 @@ pub(super) fn settings(header: &EvaluationHeader, more: &[(&'static str, String)
         ("samples", header.samples.to_string()),
         ("temperature", header.temperature.to_string()),
         ("top-p", header.top_p.to_string()),
-        ("top-k", header.top_k.to_string()),
+        ("top-k", header.tokens_kept()),
         ("max-tokens", header.completion_tokens_max.to_string()),
         ("seed", seed),
         ("template", header.template.clone()),
@@ -135,7 +135,11 @@ fn words(verdict: Verdict) -> String {
 fn pass_rows(summary: &EvaluationSummary) -> Vec<Vec<String>> {
     let mut rows = vec![["", "share", "95 % interval (bootstrap)"].map(str::to_owned).to_vec()];
     rows.extend(summary.pass.iter().map(|pass| {
-        let interval = format!("{:.1} to {}", pass.share_low * 100.0, percent(pass.share_high));
+        // Where all problems have one share, the interval is a point, which says too much.
+        let interval = match pass.share_low < pass.share_high {
+            true => format!("{:.1} to {}", pass.share_low * 100.0, percent(pass.share_high)),
+            false => "–".to_owned(),
+        };
         let share = format!("{} ± {:.1}", percent(pass.share), pass.share_error * 100.0);
         vec![format!("pass@{}", pass.k), share, interval]
     }));

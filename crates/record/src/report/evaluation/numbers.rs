@@ -201,7 +201,10 @@ fn pass(summary: &EvaluationSummary, out: &mut Markup) {
         .iter()
         .map(|pass| {
             let share = with_error(pass.share, pass.share_error);
-            vec![format!("pass@{}", pass.k), share, interval(pass.share_low, pass.share_high)]
+            // Where all problems have one share, the interval is a point, which says too much.
+            let is_point = pass.share_low >= pass.share_high;
+            let interval = if is_point { "–".to_owned() } else { interval(pass.share_low, pass.share_high) };
+            vec![format!("pass@{}", pass.k), share, interval]
         })
         .collect();
     table("pass@k", &["", "share", "95 % interval (bootstrap)"], &rows, out);
