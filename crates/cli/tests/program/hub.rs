@@ -371,7 +371,8 @@ fn a_hub_that_is_busy_is_asked_again_when_it_says_and_not_at_all_when_that_is_la
     });
     let ran = sample(&scratch, "tiny/base", Some(&server));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    for said in ["429 Too Many Requests; trying again after 0.3 s", "503 Service Unavailable; trying again after 1.2 s"] {
+    for said in ["429 Too Many Requests; trying again after 0.3 s", "503 Service Unavailable; trying again after 1.2 s"]
+    {
         assert!(ran.stderr.contains(said), "{said}\nis not in\n{}", ran.stderr);
     }
 

@@ -25,9 +25,11 @@ struct Penalty {
     select: Option<String>,
     /// What the difference from the group's mean reward is divided by.
     advantage: String,
+    /// Which standard deviation lengths are divided by; none for GRPO.
+    length_std: Option<String>,
     /// The shaper's other settings, as text.
     shaper_rest: String,
-    /// All other settings but arm, seed, and the paths of model and problems, as text.
+    /// All other settings but arm, seed, and the paths of model and problems, which a seed may have of its own, as text.
     rest: String,
 }
 
@@ -39,6 +41,9 @@ impl Penalty {
         config.remove("seed");
         for section in ["model", "problems"] {
             config.get_mut(section)?.as_table_mut()?.remove("path");
+        }
+        if let Some(evaluation) = config.get_mut("evaluation").and_then(Value::as_table_mut) {
+            evaluation.remove("path");
         }
         let train = config.get_mut("train")?.as_table_mut()?;
         let advantage = train.remove("advantage").and_then(|value| value.as_str().map(str::to_owned));
@@ -54,11 +59,13 @@ impl Penalty {
             "top-lambda" => real("lambda")?,
             _ => return None,
         };
-        let select = settings.remove("select").and_then(|value| value.as_str().map(str::to_owned));
+        let mut word = |name| settings.remove(name).and_then(|value| value.as_str().map(str::to_owned));
+        let (select, length_std) = (word("select"), word("length_std"));
         Some(Self {
             lambda,
             alpha,
             select,
+            length_std,
             advantage: advantage?,
             shaper_rest: settings.to_string(),
             rest: config.to_string(),
@@ -67,7 +74,7 @@ impl Penalty {
 
     /// Whether two arms may stand in one figure over λ: GRPO has no α, and only a share of groups is selected.
     fn differs_in_lambda_alone(&self, series: &Self) -> bool {
-        let same_penalty = self.alpha.is_none() || self.alpha == series.alpha;
+        let same_penalty = self.alpha.is_none() || (self.alpha, &self.length_std) == (series.alpha, &series.length_std);
         let same_selection =
             self.select.is_none() || (&self.select, &self.shaper_rest) == (&series.select, &series.shaper_rest);
         same_penalty && same_selection && (&self.advantage, &self.rest) == (&series.advantage, &series.rest)
@@ -290,6 +297,7 @@ mod tests {
             (penalty("group-std", "grpo]"), true, false),
             (penalty("group-std", "length-penalty]\nalpha = 0.2"), true, false),
             (penalty("group-std", "length-penalty]\nalpha = 1.0"), false, false),
+            (penalty("group-std", "length-penalty]\nalpha = 0.2\nlength_std = 'sample'"), false, false),
             (penalty("none", "grpo]"), false, false),
         ] {
             assert_eq!(other.differs_in_lambda_alone(&leader), in_lambda, "{other:?}");

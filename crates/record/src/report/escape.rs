@@ -45,8 +45,18 @@ pub(super) fn block(text: &str) -> String {
     out
 }
 
-/// `text` cut in the middle when it is longer than `characters_max`, saying how much was left out; not escaped.
+/// `text` cut in the middle when it is longer than `characters_max`, saying how much was left out on a line of its own; not
+/// escaped.
 pub(super) fn clip(text: &str, characters_max: usize) -> String {
+    clipped(text, characters_max, "\n")
+}
+
+/// The same for a text on one line, escaped as [`line`] does.
+pub(super) fn clipped_line(text: &str, characters_max: usize) -> String {
+    line(&clipped(text, characters_max, " "))
+}
+
+fn clipped(text: &str, characters_max: usize, between: &str) -> String {
     let characters = text.chars().count();
     if characters <= characters_max {
         return text.to_owned();
@@ -54,7 +64,7 @@ pub(super) fn clip(text: &str, characters_max: usize) -> String {
     let half = characters_max / 2;
     let head: String = text.chars().take(half).collect();
     let tail: String = text.chars().skip(characters - half).collect();
-    format!("{head}\n[… {} characters left out …]\n{tail}", characters - 2 * half)
+    format!("{head}{between}[… {} characters left out …]{between}{tail}", characters - 2 * half)
 }
 
 fn push_escaped(out: &mut String, character: char) {
@@ -111,6 +121,13 @@ mod tests {
             assert_eq!(line(text), expected);
             assert_eq!(block(text), expected);
         }
+    }
+
+    #[test]
+    fn a_clipped_text_says_what_was_left_out_on_its_line_or_on_one_of_its_own() {
+        assert_eq!(clip("abcdefgh", 4), "ab\n[… 4 characters left out …]\ngh");
+        assert_eq!(clipped_line("a<cdefgh", 4), "a&lt; [… 4 characters left out …] gh");
+        assert_eq!((clip("abcd", 4), clipped_line("abcd", 4)), ("abcd".to_owned(), "abcd".to_owned()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod problems;
 
 use super::{
     STYLE,
-    escape::{Markup, block, clip, line},
+    escape::{Markup, block, clip, clipped_line, line},
     ticks::number,
 };
 use crate::{EvaluationHeader, EvaluationRecord, EvaluationSummary, PolicySource};
@@ -62,7 +62,7 @@ fn left_out(header: &EvaluationHeader, out: &mut Markup) {
         if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) }
     ));
     for left_out in problems.iter().take(LEFT_OUT_MAX) {
-        let (problem, reason) = (line(&left_out.problem), line(&clip(&left_out.reason, 500)));
+        let (problem, reason) = (line(&left_out.problem), clipped_line(&left_out.reason, 500));
         out.put(format_args!("<li><bdi>{problem}</bdi>: <bdi>{reason}</bdi></li>"));
     }
     if problems.len() > LEFT_OUT_MAX {
@@ -75,7 +75,7 @@ fn left_out(header: &EvaluationHeader, out: &mut Markup) {
 fn settings(header: &EvaluationHeader, out: &mut Markup) {
     let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
     let policy = match &header.policy {
-        PolicySource::Engine { directory, parameters, cpu, compute } => format!(
+        PolicySource::Engine { directory, parameters, cpu, compute, .. } => format!(
             "{} parameters from {}, computed in {compute} on {cpu}",
             number(*parameters as f64, 0),
             directory.display()
@@ -95,7 +95,7 @@ fn settings(header: &EvaluationHeader, out: &mut Markup) {
         ("Completions for each", header.samples.to_string()),
         ("Temperature", header.temperature.to_string()),
         ("Nucleus mass (top-p)", header.top_p.to_string()),
-        ("Tokens kept (top-k)", if header.top_k == 0 { "all".to_owned() } else { header.top_k.to_string() }),
+        ("Tokens kept (top-k)", header.tokens_kept()),
         ("Token limit", number(f64::from(header.completion_tokens_max), 0)),
         ("Seed", header.seed.to_string()),
         (
@@ -110,7 +110,7 @@ fn settings(header: &EvaluationHeader, out: &mut Markup) {
     ];
     out.put_str("<section><h2>How it was measured</h2><dl class=\"settings\">");
     for (name, value) in rows {
-        out.put(format_args!("<dt>{name}</dt><dd><bdi>{}</bdi></dd>", line(&clip(&value, 2000))));
+        out.put(format_args!("<dt>{name}</dt><dd><bdi>{}</bdi></dd>", clipped_line(&value, 2000)));
     }
     out.put_str("</dl>");
     if let Some(prompt) = &header.prompt_example {

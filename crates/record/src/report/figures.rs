@@ -6,6 +6,7 @@ use super::{
     budgets, collapse,
     escape::{Markup, line},
     series::{Arm, Comparison, Measure, SeriesPoint, Source, aggregate, mean, standard_error},
+    states,
     svg::{Axes, Cross, Dots, Line, Path, Size, dot_chart, dot_key, key, line_chart, path_chart},
     ticks::{Limits, Ticks},
 };
@@ -64,9 +65,10 @@ pub(super) fn arms(comparison: &Comparison) -> impl Iterator<Item = (usize, &Arm
     comparison.arms.iter().enumerate()
 }
 
-/// Distance from the first to the middle of the steps averaged in a point of a training metric.
-pub(super) fn middle_of_point(comparison: &Comparison) -> f64 {
-    (comparison.steps_per_point - 1) as f64 / 2.0
+/// Where a point of a training metric stands: the middle of the steps averaged in it, of which `first` is the first.
+pub(super) fn middle_of_point(comparison: &Comparison, first: u64) -> f64 {
+    let last = (first + comparison.steps_per_point - 1) as f64;
+    f64::midpoint(first as f64, last.min(last_step(comparison)))
 }
 
 /// Draws the lines, with a cross at each collapse, and says what they are.
@@ -160,7 +162,7 @@ fn measure_lines(comparison: &Comparison, value: impl Fn(&Measure) -> f64) -> Ve
 fn x(comparison: &Comparison, arm: &Arm, point: &SeriesPoint) -> f64 {
     match arm.source() {
         Source::Evaluation => point.step as f64,
-        Source::Training => point.step as f64 + middle_of_point(comparison),
+        Source::Training => middle_of_point(comparison, point.step),
     }
 }
 
@@ -241,7 +243,7 @@ fn levels_of<'a>(summaries: impl Iterator<Item = &'a [LevelSummary]>) -> BTreeMa
 }
 
 fn by_level(comparison: &Comparison, out: &mut Markup) {
-    let start = levels_of(comparison.runs().filter_map(|run| run.evaluations.first()).map(|row| row.levels.as_slice()));
+    let start = levels_of(states::start(comparison).seeds.into_iter().map(|(row, _)| row.levels.as_slice()));
     let ends: Vec<BTreeMap<String, Vec<f64>>> = comparison
         .arms
         .iter()
@@ -284,10 +286,10 @@ fn by_level(comparison: &Comparison, out: &mut Markup) {
     out.put_str(&dot_chart(&axes, &categories, &series));
     let whiskers = series.iter().flat_map(|dots| dots.values.iter().flatten()).any(|(_, error)| error.is_some());
     out.put(format_args!(
-        "<figcaption>Vertical: accuracy on {}, percent; horizontal: difficulty level; hollow: mean over all runs at their \
-         first evaluation; filled: mean over the seeds of an arm at their last{}.</figcaption></figure>",
+        "<figcaption>Vertical: accuracy on {}, percent; horizontal: difficulty level; hollow: mean over seeds at their first \
+         evaluation; filled: mean over the seeds of an arm at their last{}.</figcaption></figure>",
         line(benchmark),
-        if whiskers { "; whiskers: ± one standard error over runs" } else { "" }
+        if whiskers { "; whiskers: ± one standard error over seeds" } else { "" }
     ));
 }
 

@@ -6,6 +6,7 @@
 //! metrics and summaries.
 
 mod ablations;
+mod alike;
 mod arms;
 mod bars;
 mod budgets;
@@ -62,7 +63,9 @@ pub fn html(runs: &[RunDirectory], options: &ReportOptions) -> Result<String, Re
     for note in &options.notes {
         page.put(format_args!("<p>{}</p>", block(note)));
     }
-    page.put(format_args!("<p class=\"facts\">{}</p></header>\n<main>", facts(&comparison)));
+    page.put(format_args!("<p class=\"facts\">{}</p>", facts(&comparison)));
+    alike::section(&comparison, &mut page)?;
+    page.put_str("</header>\n<main>");
     tables::summary(&arms::rows(&comparison), &comparison, &mut page);
     tables::unfinished(&comparison, &mut page);
     figures::outcomes(&comparison, &mut page);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use verify::Verdict;
 
 use super::{
-    escape::{Markup, block, clip, line},
+    escape::{Markup, block, clip, clipped_line, line},
     first_correct,
     series::{Comparison, Run, Source},
     svg::key,
@@ -191,11 +191,11 @@ fn article(problem: &str, answers: &[Answers<'_>], out: &mut Markup) {
         let answer = record
             .answer
             .as_ref()
-            .map_or_else(String::new, |answer| format!(" · answer <bdi>{}</bdi>", line(&clip(answer, 200))));
+            .map_or_else(String::new, |answer| format!(" · answer <bdi>{}</bdi>", clipped_line(answer, 200)));
         let reason = if record.is_correct() || record.reason.is_empty() {
             String::new()
         } else {
-            format!(" · <bdi>{}</bdi>", line(&clip(&record.reason, 300)))
+            format!(" · <bdi>{}</bdi>", clipped_line(&record.reason, 300))
         };
         out.put(format_args!(
             "<div><p class=\"arm\">{}<bdi>{}</bdi></p><p class=\"meta\"><span class=\"outcome\">{outcome}</span>{verdict} · \

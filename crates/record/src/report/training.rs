@@ -126,7 +126,6 @@ pub(super) fn section(comparison: &Comparison, out: &mut Markup) {
 }
 
 fn put(comparison: &Comparison, figure: &Figure, out: &mut Markup) {
-    let middle = middle_of_point(comparison);
     let lines: Vec<Line> = arms(comparison)
         .map(|(style, arm)| Line {
             style,
@@ -134,7 +133,7 @@ fn put(comparison: &Comparison, figure: &Figure, out: &mut Markup) {
             points: comparison
                 .training(arm, figure.value)
                 .into_iter()
-                .map(|point| (point.step as f64 + middle, point))
+                .map(|point| (middle_of_point(comparison, point.step), point))
                 .collect(),
         })
         .collect();

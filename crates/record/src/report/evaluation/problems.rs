@@ -7,7 +7,7 @@ use verify::Verdict;
 use crate::{
     EvaluationRecord, StopReason,
     report::{
-        escape::{Markup, block, clip, line},
+        escape::{Markup, block, clip, clipped_line, line},
         first_correct,
         ticks::number,
     },
@@ -93,18 +93,18 @@ fn article(records: &[&EvaluationRecord], characters_max: usize, out: &mut Marku
         _ => format!("{correct} of {} correct", records.len()),
     };
     let level = first.level.as_ref();
-    let level = level.map_or_else(String::new, |level| format!(" · level <bdi>{}</bdi>", line(&clip(level, 100))));
+    let level = level.map_or_else(String::new, |level| format!(" · level <bdi>{}</bdi>", clipped_line(level, 100)));
     out.put(format_args!(
         "<details class=\"folded\"><summary><span class=\"outcome {}\">{}</span> <span class=\"meta\">problem <bdi>{}</bdi>{level} · \
          {} tokens</span> <span class=\"glance\"><bdi>{}</bdi></span></summary>\
          <pre class=\"question\">{}</pre><p class=\"gold\">Gold answer: <bdi>{}</bdi></p>",
         if correct * 2 >= records.len() { "right" } else { "wrong" },
         line(&outcome),
-        line(&clip(&first.problem, 200)),
+        clipped_line(&first.problem, 200),
         number(tokens, usize::from(records.len() > 1)),
         line(&glance(&first.question)),
         block(&clip(&first.question, QUESTION_CHARACTERS_MAX)),
-        line(&clip(&first.gold, 1000))
+        clipped_line(&first.gold, 1000)
     ));
     for record in records {
         completion(record, characters_max, out);
@@ -131,10 +131,11 @@ fn decided(record: &EvaluationRecord) -> String {
 
 fn completion(record: &EvaluationRecord, characters_max: usize, out: &mut Markup) {
     let answer = record.answer.as_ref();
-    let answer = answer.map_or_else(String::new, |answer| format!(" · answer <bdi>{}</bdi>", line(&clip(answer, 200))));
+    let answer =
+        answer.map_or_else(String::new, |answer| format!(" · answer <bdi>{}</bdi>", clipped_line(answer, 200)));
     let reason = match record.reason.as_str() {
         "" => String::new(),
-        reason => format!(" · <bdi>{}</bdi>", line(&clip(reason, 300))),
+        reason => format!(" · <bdi>{}</bdi>", clipped_line(reason, 300)),
     };
     let text_verdict = match record.stop {
         StopReason::Limit => format!(" · its text reads {}", verdict_words(record.verdict)),
