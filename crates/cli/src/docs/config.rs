@@ -22,6 +22,8 @@ An unknown setting, a value out of range and two contradicting settings are refu
 `--set KEY=VALUE` changes a setting from the command line: `--set train.optimizer.learning_rate=2e-6`.
 `brevity train --check CONFIG.toml` checks a config without running it.
 A run directory keeps the config with every default written out, as `config.toml`.
+`brevity sft` reads a config of its own, with `[demonstrations]` and `train.batch_size`.
+[configs/sft.toml](../configs/sft.toml) has every setting of it.
 ";
 
 /// The page.
