@@ -18,7 +18,7 @@ Settings described with *unless given* are optional and have no fixed default.
 Every other value below is the default, so leave out what you do not want to change.
 Tables in comments replace the table above them, or are added where they say so.
 A setting that is unknown, missing or of another kind is refused with file, line and setting, without a line under `--set`.
-A value out of range and two contradicting settings are refused with the setting and what it may be.
+A value out of range is refused with the setting and its range, two contradicting settings with the reason.
 
 `--set KEY=VALUE` changes a setting from the command line: `--set train.optimizer.learning_rate=2e-6`.
 `brevity train --check CONFIG.toml` checks a config without running it.
