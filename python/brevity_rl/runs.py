@@ -48,6 +48,10 @@ class Run:
         return _framed(self._native.faults(), frame)
 
 
+def _missing(package: Frame) -> str:
+    return f"frame=\"{package}\" needs {package}; run pip install './python[{package}]' in brevity's repository"
+
+
 def _framed(columns: dict[str, Any], frame: Frame) -> Any:
     if frame == "columns":
         return columns
@@ -55,12 +59,12 @@ def _framed(columns: dict[str, Any], frame: Frame) -> Any:
         try:
             import pandas
         except ImportError as error:
-            raise ImportError("frame=\"pandas\" needs pandas; pip install 'brevity-rl[pandas]'") from error
+            raise ImportError(_missing("pandas")) from error
         return pandas.DataFrame(columns)
     if frame == "polars":
         try:
             import polars
         except ImportError as error:
-            raise ImportError("frame=\"polars\" needs polars; pip install 'brevity-rl[polars]'") from error
+            raise ImportError(_missing("polars")) from error
         return polars.DataFrame(columns)
     raise ValueError(f"frame is {frame!r}; use \"columns\", \"pandas\" or \"polars\"")

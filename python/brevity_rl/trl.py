@@ -29,7 +29,8 @@ try:
     from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
     from trl import GRPOTrainer
 except ImportError as error:
-    raise ImportError(f"brevity_rl.trl needs TRL ({error}); pip install 'brevity-rl[trl]'") from error
+    remedy = "run pip install './python[trl]' in brevity's repository"
+    raise ImportError(f"brevity_rl.trl needs TRL ({error}); {remedy}") from error
 
 MEMORY_FILE = "brevity.json"
 """What a checkpoint keeps of shaper and collapse watches."""

@@ -33,7 +33,8 @@ try:
     import torch
     from verl.trainer.ppo.core_algos import register_adv_est
 except ImportError as error:
-    raise ImportError(f"brevity_rl.verl needs verl ({error}); pip install 'brevity-rl[verl]'") from error
+    remedy = "run pip install './python[verl]' in brevity's repository"
+    raise ImportError(f"brevity_rl.verl needs verl ({error}); {remedy}") from error
 
 RECORD_FILE = "brevity.jsonl"
 """A line for each step: `step`, `metrics`, and the `memory` of the shaper after it."""

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # GRPO-λ with verl 0.9.1 on a Ray cluster of two nodes with eight GPUs each.
 #
-# On every node: pip install 'brevity-rl[verl]'; then `ray start --head` on the first and `ray start --address=FIRST:6379`
-# on the other, and this script on the first. The variable must reach the driver, which runs as a Ray task.
+# On every node: pip install './python[verl]' in brevity's repository; then `ray start --head` on the first and
+# `ray start --address=FIRST:6379` on the other, and this script on the first. The variable must reach the driver, which
+# runs as a Ray task.
 set -euo pipefail
 
 MODEL=${MODEL:-Qwen/Qwen3-8B}

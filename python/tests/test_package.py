@@ -33,7 +33,7 @@ def test_what_is_not_installed_is_named_with_the_remedy(package):
     if importlib.util.find_spec(package) is not None:
         importlib.import_module(f"brevity_rl.{package}")
         return
-    with pytest.raises(ImportError, match=rf"pip install 'brevity-rl\[{package}\]'"):
+    with pytest.raises(ImportError, match=rf"pip install '\./python\[{package}\]'"):
         importlib.import_module(f"brevity_rl.{package}")
 
 

@@ -54,7 +54,8 @@ pub(crate) struct EngineArguments {
     /// Seconds that a request may take.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "600", requires = "engine")]
     pub(crate) timeout: f64,
-    /// Times that a request is made again after a status 408, 425, 429 or 5xx, a time-out or a broken connection.
+    /// Times that a request is made again after a status 408, 425, 429, 500 or 502 to 599, a time-out or a broken
+    /// connection.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100), default_value_t = 5, requires = "engine")]
     pub(crate) retries: u32,
     /// Longest wait before a request is made again, doubled each time up to a minute, unless the server says how long.
@@ -63,7 +64,7 @@ pub(crate) struct EngineArguments {
     /// What becomes of a problem whose request fails for good.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = Failed::AskAgain, requires = "engine")]
     pub(crate) failed: Failed,
-    /// Requests that may fail for good before the rest is not asked for any more.
+    /// Stop asking after this many requests have failed for good.
     #[arg(long, value_name = "N", value_parser = positive, default_value = "20", requires = "engine")]
     pub(crate) failures_max: usize,
 }

@@ -28,8 +28,7 @@ const EXAMPLES: &str = "\
 Examples:
   brevity task list
   brevity task sum --out tasks/sum --seeds 1..10
-  sed 's/{seed}/1/' tasks/sum/train.toml > sum.toml
-  brevity train sum.toml --seed 1 --set train.shaping='{ length-penalty = {} }' --out runs/length-penalty-seed1
+  brevity train tasks/sum/train.toml --seed 1 --set train.shaping='{ length-penalty = {} }' --out runs/length-penalty-seed1
 
 What is written into DIR:
   held-out.jsonl              600 problems that no training sees
@@ -174,10 +173,7 @@ fn make(arguments: &MakeArguments, console: &Console) -> Result<Outcome> {
     aligned(&rows).into_iter().try_for_each(|line| console.result(line))?;
     console.result("")?;
     console.result(config.display())?;
-    let (word, seed) = (shell_word(&config), seeds[0]);
-    console.note(format!(
-        "to train: sed 's/{{seed}}/{seed}/' {word} > seed{seed}.toml && brevity train seed{seed}.toml --seed {seed}"
-    ));
+    console.note(format!("to train: brevity train {} --seed {}", shell_word(&config), seeds[0]));
     Ok(Outcome::Done)
 }
 

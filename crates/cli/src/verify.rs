@@ -56,7 +56,8 @@ pub(crate) struct Arguments {
     file: PathBuf,
     #[command(flatten)]
     fields: FieldArguments,
-    /// How the answer is found: `auto` (a box, `####`, the last number), or `marker:WORD` for what follows WORD.
+    /// How the answer is found: `auto` (a box, `####`, the last formula or number), or `marker:WORD` for what follows
+    /// WORD.
     #[arg(long, value_name = "HOW", value_parser = extraction, default_value = "auto")]
     extraction: Extraction,
     /// File for the verdicts, which is there when all rows are read; standard output unless given.

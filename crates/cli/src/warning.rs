@@ -63,7 +63,7 @@ struct FitArguments {
     note: Option<String>,
 }
 
-/// Try a model on runs: when it warns, how long before a collapse, and how often of none.
+/// Try a model on runs: when it warns, how long before a collapse, and how often it warns when no collapse follows.
 #[derive(Debug, clap::Args)]
 struct TestArguments {
     /// Run directories, or directories that hold run directories.

@@ -17,11 +17,14 @@ Required settings are marked.
 Settings described with *unless given* are optional and have no fixed default.
 Every other value below is the default, so leave out what you do not want to change.
 Tables in comments replace the table above them, or are added where they say so.
-An unknown setting, a value out of range and two contradicting settings are refused with file, line and setting.
+A setting that is unknown, missing or of another kind is refused with file, line and setting, without a line under `--set`.
+A value out of range is refused with the setting and its range, two contradicting settings with the reason.
 
 `--set KEY=VALUE` changes a setting from the command line: `--set train.optimizer.learning_rate=2e-6`.
 `brevity train --check CONFIG.toml` checks a config without running it.
 A run directory keeps the config with every default written out, as `config.toml`.
+`brevity sft` reads a config of its own, with `[demonstrations]` and `train.batch_size`.
+[configs/sft.toml](../configs/sft.toml) has every setting of it.
 ";
 
 /// The page.

@@ -1,6 +1,8 @@
 """Records tokens.json: a small byte-level BPE vocabulary, texts, and their token ids by llama.cpp for each pre-tokenizer.
 
 Run once by hand (pip install gguf tokenizers numpy; npm install node-llama-cpp); the tests read the file alone.
+TEXTS.json is a list of texts of one's own: questions of a benchmark stay out of the repository. The vocabulary that
+tokens.json holds was trained on one text more, which is such a question and not kept.
 Usage: record_tokens.py DIRECTORY_WITH_NODE_MODULES TEXTS.json tokens.json
 """
 import json, pathlib, subprocess, sys, tempfile
