@@ -34,6 +34,11 @@ impl Outcome {
     pub(crate) const PASSED: Self = Self::Ran(Counts { passed: 1, failed: 0 });
     const FAILED: Self = Self::Ran(Counts { passed: 0, failed: 1 });
 
+    /// Whether a check or a test failed.
+    pub(crate) fn has_failed(self) -> bool {
+        self.counts().failed > 0
+    }
+
     fn counts(self) -> Counts {
         match self {
             Self::Ran(counts) => counts,
@@ -165,7 +170,7 @@ pub(crate) fn run(root: &Path) -> ExitCode {
             Outcome::FAILED
         });
         reports.push(Report { name: part.name, spent: start.elapsed(), outcome });
-        if outcome.counts().failed > 0 {
+        if outcome.has_failed() {
             failed = Some(part);
             break;
         }
@@ -178,12 +183,18 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     if failed.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Outside the workspace, since it is built with flags and a runtime of its own; here it need only compile.
+const FUZZ_CHECK: [&str; 6] =
+    ["check", "--manifest-path", "fuzz/Cargo.toml", "--locked", "--target-dir", "target/fuzz-check"];
+
 fn parts(runner: TestRunner) -> Vec<Part> {
     let document =
         Invocation { environment: &[("RUSTDOCFLAGS", "-D warnings")], arguments: &["doc", "--workspace", "--no-deps"] };
     vec![
         Part::new("format", Work::Check, &["fmt", "--all", "--check"]),
+        Part::new("format fuzz", Work::Check, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]),
         Part::new("clippy", Work::Check, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        Part::new("fuzz target", Work::Check, &FUZZ_CHECK),
         Part::new("tidy", Work::Call(run_tidy), &["xtask", "tidy"]),
         Part::new("supply", Work::Call(supply::check), &["xtask", "supply"]),
         Part::new("results", Work::Call(run_results), &["xtask", "results", "check"]),
@@ -209,8 +220,8 @@ fn run_results(root: &Path) -> Result<Outcome> {
     results::check(root).map(|()| Outcome::PASSED)
 }
 
-/// Runs a test runner, passing its output on and counting from its summary lines.
-fn run_tests(command: &mut Command) -> Result<Outcome> {
+/// Runs a test runner, passing its output on and counting from its summary lines; one that runs no test has failed.
+pub(crate) fn run_tests(command: &mut Command) -> Result<Outcome> {
     let mut runner =
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("cannot start the test runner")?;
     let (stdout, stderr) = (runner.stdout.take(), runner.stderr.take());
@@ -222,6 +233,10 @@ fn run_tests(command: &mut Command) -> Result<Outcome> {
     let (from_stdout, from_stderr) = (from_stdout?, from_stderr?);
     let mut counts =
         Counts { passed: from_stdout.passed + from_stderr.passed, failed: from_stdout.failed + from_stderr.failed };
+    if status.success() && counts.passed == 0 {
+        println!("no test ran; a name or a target that tests are chosen by has changed");
+        counts.failed = 1;
+    }
     if !status.success() {
         // A test target that does not compile is a failure that no summary line counts.
         counts.failed = counts.failed.max(1);

@@ -8,6 +8,8 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Subcommand;
 
+use crate::ci;
+
 /// A search.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Search {
@@ -35,7 +37,7 @@ pub(crate) fn run(root: &Path, search: Option<Search>) -> Result<ExitCode> {
     let all = [Search::Kill, Search::Checkpoints, Search::Memory { model: None }, Search::Long { seconds: 7200 }];
     let searches = search.map_or_else(|| all.to_vec(), |one| vec![one]);
     for search in &searches {
-        if !command(search)?.current_dir(root).status().context("cannot start cargo")?.success() {
+        if ci::run_tests(command(search)?.current_dir(root))?.has_failed() {
             return Ok(ExitCode::FAILURE);
         }
     }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::ci::Outcome;
 
 /// Licences that a dependency may be used under beside ours (MIT or Apache-2.0): all ask for no more than their text.
-const LICENCES: [&str; 12] = [
+const LICENCES: [&str; 13] = [
     "0BSD",
     "Apache-2.0",
     "BSD-2-Clause",
@@ -25,6 +25,7 @@ const LICENCES: [&str; 12] = [
     "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
+    "NCSA",
     "Unicode-3.0",
     "Unlicense",
     "Zlib",
@@ -93,27 +94,34 @@ struct LockedPackage {
 
 /// Checks the dependencies of the repository at `root`.
 pub(crate) fn check(root: &Path) -> Result<Outcome> {
+    let mut found = BTreeSet::new();
+    let mut packages = BTreeSet::new();
+    for (manifest, lock) in [("Cargo.toml", "Cargo.lock"), ("fuzz/Cargo.toml", "fuzz/Cargo.lock")] {
+        let metadata = metadata_of(root, manifest)?;
+        found.extend(findings(&metadata));
+        packages.extend(metadata.packages.into_iter().map(|package| package.id));
+        let text = fs::read_to_string(root.join(lock)).with_context(|| format!("cannot read {lock}"))?;
+        let parsed: Lock = toml::from_str(&text).with_context(|| format!("cannot read {lock}"))?;
+        found.extend(lock_findings(lock, &parsed));
+    }
+    if !found.is_empty() {
+        bail!("{}", found.into_iter().collect::<Vec<_>>().join("\n"));
+    }
+    println!("{} packages: sources, licences and build scripts are as they should be", packages.len());
+    Ok(Outcome::PASSED)
+}
+
+fn metadata_of(root: &Path, manifest: &str) -> Result<Metadata> {
     let mut cargo = Command::new("cargo");
-    let output = cargo.args(["metadata", "--format-version", "1", "--locked"]).current_dir(root).output();
-    let output = output.context("cannot start cargo")?;
+    cargo.args(["metadata", "--format-version", "1", "--locked", "--manifest-path", manifest]);
+    let output = cargo.current_dir(root).output().context("cannot start cargo")?;
     if !output.status.success() {
         bail!(
-            "cargo metadata --locked failed; bring Cargo.lock up to date: {}",
+            "cargo metadata --locked failed for {manifest}; bring its Cargo.lock up to date: {}",
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    let metadata: Metadata = serde_json::from_slice(&output.stdout).context("cannot read what cargo metadata says")?;
-    let mut findings = findings(&metadata);
-    for lock in ["Cargo.lock", "fuzz/Cargo.lock"] {
-        let text = fs::read_to_string(root.join(lock)).with_context(|| format!("cannot read {lock}"))?;
-        let parsed: Lock = toml::from_str(&text).with_context(|| format!("cannot read {lock}"))?;
-        findings.extend(lock_findings(lock, &parsed));
-    }
-    if !findings.is_empty() {
-        bail!("{}", findings.join("\n"));
-    }
-    println!("{} packages: sources, licences and build scripts are as they should be", metadata.packages.len());
-    Ok(Outcome::PASSED)
+    serde_json::from_slice(&output.stdout).context("cannot read what cargo metadata says")
 }
 
 fn findings(metadata: &Metadata) -> Vec<String> {

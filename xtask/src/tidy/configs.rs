@@ -21,12 +21,16 @@ fn check_syntax(file: &TextFile) -> Option<Finding> {
     Some(Finding::new(&file.path, line, format!("is no TOML: {}", error.message()), "mend the syntax"))
 }
 
-/// The command of `brevity` that a config is for: files of sweeps are named `sweep-…`.
+/// The command of `brevity` that a config is for: files of sweeps are named `sweep-…`, those of fine-tuning `sft…`.
 fn command_of(path: &str) -> &'static str {
-    if path.starts_with("configs/sweep-") { "sweep" } else { "train" }
+    match path.strip_prefix("configs/") {
+        Some(name) if name.starts_with("sweep-") => "sweep",
+        Some(name) if name.starts_with("sft") => "sft",
+        _ => "train",
+    }
 }
 
-/// Findings for the configs that `brevity train --check` or `brevity sweep --check` refuses.
+/// Findings for the configs that `--check` of their command refuses.
 pub(super) fn check_with_brevity(root: &Path, files: &[TextFile]) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for file in configs(files) {
