@@ -22,7 +22,10 @@ pub(crate) use self::{
     crew::{Ask, Crew, Event, RemoteCompletion},
     wire::{Api, RemotePrompt, RemoteSampling},
 };
-use crate::{options::positive, retry::BackOff};
+use crate::{
+    options::{named_value, positive},
+    retry::BackOff,
+};
 
 /// The options of a server.
 #[derive(Debug, clap::Args)]
@@ -155,16 +158,15 @@ fn address(text: &str) -> Result<String, String> {
 
 /// `FIELD=VALUE`, the value as JSON where it is some.
 fn body_field(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("write FIELD=VALUE")?;
-    if OWN_FIELDS.contains(&name) {
+    let (name, value) = named_value(text).ok_or("write FIELD=VALUE")?;
+    if OWN_FIELDS.contains(&name.as_str()) {
         return Err(format!("`{name}` is set by an option of its own; use that"));
     }
-    let value: Value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
     // 0 and -1 keep all tokens, depending on the server.
     if name == "top_k" && value.as_i64().is_none_or(|kept| kept > 0) {
         return Err("a number of tokens to keep is set by --top-k; use that".to_owned());
     }
-    Ok((name.to_owned(), value))
+    Ok((name, value))
 }
 
 /// A time above 0, up to a day.

@@ -7,7 +7,10 @@ mod remote;
 mod resume;
 mod show;
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path, PathBuf},
+};
 
 use anyhow::{Result, bail};
 use clap::{Subcommand, ValueEnum};
@@ -16,6 +19,7 @@ use rl::{
     Benchmark, NamedBenchmark, ProblemFields,
     device::{self, DeviceSetting, Place},
 };
+use serde_json::Value;
 use verify::Extraction;
 
 use self::{remote::Remote, resume::Existing};
@@ -24,7 +28,7 @@ use crate::{
     console::Console,
     engine::EngineArguments,
     hub, machine,
-    options::{ComputeOption, TemplateOption, extraction, nucleus_mass, positive, temperature},
+    options::{ComputeOption, TemplateOption, extraction, nucleus_mass, positive, temperature, variable},
 };
 
 const EXAMPLES: &str = "\
@@ -119,6 +123,10 @@ struct MeasureArguments {
     /// System message of the chat template; none when empty.
     #[arg(long, value_name = "TEXT", default_value = "")]
     system: String,
+    /// A variable of the chat template, its value JSON or else text, as in `--variable enable_thinking=false`; `date` is the
+    /// day that a template is told. May be repeated.
+    #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = variable)]
+    variables: Vec<(String, Value)>,
     /// Added to every question on a line of its own, nothing when empty; the benchmark's unless given.
     #[arg(long, value_name = "TEXT")]
     instruction: Option<String>,
@@ -168,6 +176,11 @@ struct MeasureArguments {
 }
 
 impl MeasureArguments {
+    /// What the chat template reads by name.
+    fn variables(&self) -> BTreeMap<String, Value> {
+        self.variables.iter().cloned().collect()
+    }
+
     /// What an evaluation that is in the directory means.
     fn existing(&self) -> Existing {
         if self.resume { Existing::GoOn } else { Existing::Replace }

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use rl::config::{ComputeType, Template, is_temperature};
+use serde_json::Value;
 use verify::Extraction;
 
 /// Whether the chat template is used.
@@ -50,6 +51,18 @@ pub(crate) fn temperature(text: &str) -> Result<f64, String> {
 pub(crate) fn nucleus_mass(text: &str) -> Result<f64, String> {
     let allowed = |value: &f64| *value > 0.0 && *value <= 1.0;
     text.parse().ok().filter(allowed).ok_or("give a number above 0 and up to 1; 1 keeps every token".to_owned())
+}
+
+/// A name and its value, which is JSON or else a text, from NAME=VALUE; `None` where there is no name.
+pub(crate) fn named_value(text: &str) -> Option<(String, Value)> {
+    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty())?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Some((name.to_owned(), value))
+}
+
+/// A variable of the chat template.
+pub(crate) fn variable(text: &str) -> Result<(String, Value), String> {
+    named_value(text).ok_or_else(|| "write NAME=VALUE".to_owned())
 }
 
 /// A count of at least 1.

@@ -13,12 +13,13 @@ use rl::{
     random::{Purpose, Stream},
     sampler::{PREFILL_ROWS, SamplerSettings},
 };
+use serde_json::Value;
 
 use crate::{
     Outcome,
     console::Console,
     hub, machine,
-    options::{ComputeOption, nucleus_mass, positive, temperature},
+    options::{ComputeOption, nucleus_mass, positive, temperature, variable},
     table::counted,
 };
 
@@ -61,6 +62,10 @@ pub(crate) struct Arguments {
     /// System message of the chat template; none when empty.
     #[arg(long, value_name = "TEXT", default_value = "", conflicts_with = "plain")]
     system: String,
+    /// A variable of the chat template, its value JSON or else text, as in `--variable enable_thinking=false`; `date` is the
+    /// day that a template is told. May be repeated.
+    #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = variable, conflicts_with = "plain")]
+    variables: Vec<(String, Value)>,
     /// Continue the text as it stands, without the chat template.
     #[arg(long)]
     plain: bool,
@@ -184,6 +189,7 @@ fn prompt_tokens(arguments: &Arguments, source: &ModelDirectory, text: &str) -> 
         system: arguments.system.clone(),
         instruction: String::new(),
         prompt_tokens_max: positions_max,
+        variables: arguments.variables.iter().cloned().collect(),
     };
     let (tokenizer, chat) = (&source.tokenizer, source.chat.as_ref());
     let prompter = Prompter { tokenizer, chat, settings: &settings, positions_max };

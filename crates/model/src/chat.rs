@@ -8,11 +8,13 @@ mod bounds;
 
 use std::{
     collections::BTreeMap,
+    fmt::{self, Write},
     io, panic,
     path::{Path, PathBuf},
     thread,
 };
 
+use chrono::{NaiveDate, NaiveTime};
 use minijinja::{
     Environment, Error, ErrorKind, Value,
     syntax::SyntaxConfig,
@@ -24,6 +26,8 @@ use crate::{ModelError, files};
 const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
 const TEMPLATE_FILE: &str = "chat_template.jinja";
 const TEMPLATE_NAME: &str = "chat_template";
+/// The variable that holds the day for `strftime_now`.
+const DATE: &str = "date";
 /// About one unit per executed instruction, per 64 bytes made and per 16 values walked through; long conversations need
 /// some ten thousands, one of 780 kB up to and above a hundred thousand.
 const FUEL: u64 = 200_000;
@@ -96,8 +100,8 @@ impl ChatTemplate {
     /// Renders `messages` and the opening of the assistant's turn (`add_generation_prompt` is true).
     ///
     /// The template sees `messages`, `add_generation_prompt`, `bos_token`, `eos_token` and the values of `extra`
-    /// (such as `enable_thinking`), which win over the others. There is no clock: `strftime_now` is not defined, so a
-    /// template falls back to its own fixed date, or takes one from `extra` (Llama 3 reads `date_string`).
+    /// (such as `enable_thinking`), which win over the others. There is no clock: `strftime_now` tells the day that `extra`
+    /// names `date`, as "2026-11-30", and is not defined without, so that a template falls back to its own fixed date.
     ///
     /// # Errors
     /// [`ModelError::Template`] when the template raises an exception, fails or does not end.
@@ -122,6 +126,13 @@ impl ChatTemplate {
         for (name, value) in extra {
             variables.insert(name, Value::from(Serde(value)));
         }
+        if let Some(date) = extra.get(DATE) {
+            let message = || format!("the variable `{DATE}` is {date}; write a day as \"2026-11-30\"");
+            let date = date.as_str().and_then(|text| text.parse().ok());
+            let date: NaiveDate =
+                date.ok_or_else(|| ModelError::Template { path: self.path.clone(), message: message() })?;
+            variables.insert("strftime_now", Value::from_function(move |format: &str| formatted(date, format)));
+        }
         // An error may hold values of the template too, so that it becomes a message before it leaves the thread.
         let render = || bounds::render(&self.environment, TEMPLATE_NAME, Value::from(variables)).map_err(failed);
         on_large_stack(render).map_err(|source| ModelError::Io {
@@ -129,6 +140,15 @@ impl ChatTemplate {
             path: self.path.clone(),
             source,
         })?
+    }
+}
+
+/// The beginning of a day as C's `strftime` writes it.
+fn formatted(date: NaiveDate, format: &str) -> Result<String, Error> {
+    let mut text = String::new();
+    match write!(text, "{}", date.and_time(NaiveTime::MIN).format(format)) {
+        Ok(()) => Ok(text),
+        Err(fmt::Error) => Err(Error::new(ErrorKind::InvalidOperation, format!("{format:?} is no format of a date"))),
     }
 }
 
@@ -293,7 +313,8 @@ fn description(error: &Error) -> String {
         return format!("does not end within {FUEL} instructions; shorten the messages or correct the template");
     }
     if error.to_string().contains("strftime_now") {
-        return "asks for the current date, which a prompt must not depend on; replace its `strftime_now` call by a date"
+        return "asks for the current date, which a prompt must not depend on; name a day that it is told: the variable `date` of \
+                [prompt.variables], or `--variable date=2026-11-30`"
             .to_owned();
     }
     error.to_string()

@@ -313,6 +313,26 @@ fn the_date_guard_of_llama_3_takes_its_fixed_branch() {
 }
 
 #[test]
+fn a_template_is_told_the_day_that_is_named() {
+    for (format, date, expected) in [
+        // SmolLM3's, and Llama 3's.
+        ("%d %B %Y", json!("2026-11-30"), Ok("30 November 2026")),
+        ("%d %b %Y", json!("2024-07-06"), Ok("06 Jul 2024")),
+        ("%H:%M", json!("2026-11-30"), Ok("00:00")),
+        ("%Q", json!("2026-11-30"), Err("\"%Q\" is no format of a date")),
+        ("%d", json!("30 November"), Err("the variable `date` is \"30 November\"; write a day as \"2026-11-30\"")),
+        ("%d", json!(20261130), Err("the variable `date` is 20261130; write a day")),
+    ] {
+        let source = format!("{{{{ strftime_now({format:?}) }}}}");
+        match (rendered("day", &source, &[], &json!({"date": date})), expected) {
+            (Ok(text), Ok(expected)) => assert_eq!(text, expected),
+            (Err(error), Err(said)) => assert!(error.contains(said), "{error}"),
+            (found, _) => panic!("{format}: {found:?}"),
+        }
+    }
+}
+
+#[test]
 fn the_default_of_several_named_templates_is_taken() {
     let named = json!([{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]);
     let config = json!({"chat_template": named}).to_string();

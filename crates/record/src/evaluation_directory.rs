@@ -3,7 +3,10 @@
 //! The header is written before the first completion and the summary after the last, so a directory without a summary
 //! is an evaluation that did not end.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use verify::Extraction;
@@ -93,6 +96,9 @@ pub struct EvaluationHeader {
     pub choices_seed: Option<u64>,
     /// `chat` for the model's chat template, `plain` for the bare question.
     pub template: String,
+    /// What the chat template read by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, serde_json::Value>,
     /// System message; empty for none.
     pub system: String,
     /// Added to every question on a line of its own; empty for nothing.

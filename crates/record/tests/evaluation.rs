@@ -58,6 +58,7 @@ fn header() -> EvaluationHeader {
         seed: 4,
         choices_seed: None,
         template: "plain".to_owned(),
+        variables: BTreeMap::new(),
         system: String::new(),
         instruction: "Think.".to_owned(),
         extraction: Extraction::Auto {},

@@ -1,5 +1,6 @@
 //! The records of an evaluation under way: torn lines, two writers, and settings that have changed.
 
+use std::collections::BTreeMap;
 use std::{fs, path::Path};
 
 use record::{
@@ -33,6 +34,7 @@ fn header() -> EvaluationHeader {
         seed: 0,
         choices_seed: None,
         template: "chat".to_owned(),
+        variables: BTreeMap::new(),
         system: String::new(),
         instruction: String::new(),
         extraction: Extraction::Auto {},

@@ -132,6 +132,7 @@ fn header() -> EvaluationHeader {
         seed: 0,
         choices_seed: None,
         template: "chat".to_owned(),
+        variables: BTreeMap::new(),
         system: String::new(),
         instruction: "Reason.".to_owned(),
         extraction: Extraction::Auto {},

@@ -145,6 +145,9 @@ pub struct PromptSettings {
     pub instruction: String,
     /// A problem whose prompt is longer than this is refused by name, tokens.
     pub prompt_tokens_max: usize,
+    /// What the chat template reads by name, such as `enable_thinking`; `date` is the day that it is told.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, serde_json::Value>,
 }
 
 /// Whether the chat template is used.
@@ -164,6 +167,7 @@ impl Default for PromptSettings {
             system: String::new(),
             instruction: crate::INSTRUCTION.into(),
             prompt_tokens_max: 1024,
+            variables: BTreeMap::new(),
         }
     }
 }
@@ -405,6 +409,7 @@ impl RunConfig {
             }
         }
         self.model.check()?;
+        self.prompt.check()?;
         self.train.optimizer.check()?;
         self.train.faults.check()?;
         self.train.warning.as_ref().map_or(Ok(()), |warning| warning.check(&self.train.shaping))?;

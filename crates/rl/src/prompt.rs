@@ -63,7 +63,22 @@ pub fn text(settings: &PromptSettings, chat: Option<&ChatTemplate>, question: &s
         field: "prompt.template",
         message: "is \"chat\", and the model has no chat template; use \"plain\", or add `chat_template` to its tokenizer_config.json".into(),
     })?;
-    Ok(chat.render(&messages(settings, question), &std::collections::BTreeMap::new())?)
+    Ok(chat.render(&messages(settings, question), &settings.variables)?)
+}
+
+impl PromptSettings {
+    /// Checks that every setting has an effect.
+    ///
+    /// # Errors
+    /// [`RlError::Setting`] naming the setting.
+    pub fn check(&self) -> Result<(), RlError> {
+        if self.template == Template::Plain && !self.variables.is_empty() {
+            let message =
+                "is read by a chat template, and `prompt.template` is \"plain\"; leave one of them out".into();
+            return Err(RlError::Setting { field: "prompt.variables", message });
+        }
+        Ok(())
+    }
 }
 
 impl Prompter<'_> {

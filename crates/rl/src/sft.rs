@@ -115,6 +115,7 @@ impl SftConfig {
             ("threads", self.threads, 0, THREADS_MAX),
         ])?;
         self.model.check()?;
+        self.prompt.check()?;
         self.train.optimizer.check()
     }
 }

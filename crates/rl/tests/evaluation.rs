@@ -26,6 +26,7 @@ fn measure(source: &ModelDirectory, world: &World, limit: u32) -> (EvaluationSum
         system: String::new(),
         instruction: String::new(),
         prompt_tokens_max: 64,
+        ..PromptSettings::default()
     };
     let prompter = Prompter { tokenizer: &source.tokenizer, chat: None, settings: &settings, positions_max: 128 };
     let problems = read_problems(&world.path("held-out.jsonl"), &ProblemFields::default()).unwrap();

@@ -24,6 +24,7 @@ fn evaluation(source: &ModelDirectory) -> Evaluation {
         system: String::new(),
         instruction: String::new(),
         prompt_tokens_max: 64,
+        ..PromptSettings::default()
     };
     let prompter = Prompter { tokenizer: &source.tokenizer, chat: None, settings: &settings, positions_max: 128 };
     let prompts: Vec<Prompt> =

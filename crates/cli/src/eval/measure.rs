@@ -55,6 +55,7 @@ pub(super) fn prepare(
         system: arguments.system.clone(),
         instruction: arguments.instruction.clone().unwrap_or_else(|| benchmark.instruction.clone()),
         prompt_tokens_max: positions_max,
+        variables: arguments.variables(),
     };
     let (tokenizer, chat) = (&source.tokenizer, source.chat.as_ref());
     let prompter = Prompter { tokenizer, chat, settings: &prompt, positions_max };
@@ -216,6 +217,7 @@ pub(super) fn header(
         seed: settings.seed,
         choices_seed: benchmark.choices_seed,
         template: template.to_owned(),
+        variables: prompt.variables.clone(),
         system: prompt.system.clone(),
         instruction: prompt.instruction.clone(),
         extraction: extraction.clone(),

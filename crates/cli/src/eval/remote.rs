@@ -99,6 +99,7 @@ fn prepare(remote: &Remote<'_>, benchmark: &Benchmark, console: &Console) -> Res
         instruction: arguments.instruction.clone().unwrap_or_else(|| benchmark.instruction.clone()),
         // The server knows its limit.
         prompt_tokens_max: usize::MAX,
+        variables: arguments.variables(),
     };
     check_template(arguments, options.api, chat.as_ref())?;
     let (questions, problems_left_out) = questions(benchmark, options.api, &prompt, chat.as_ref())?;
@@ -140,6 +141,12 @@ fn prepare(remote: &Remote<'_>, benchmark: &Benchmark, console: &Console) -> Res
 
 /// A chat template is the server's with `--api chat`, and the tokenizer's directory's with `--api completions`.
 fn check_template(arguments: &MeasureArguments, api: Api, chat: Option<&ChatTemplate>) -> Result<()> {
+    if api == Api::Chat && !arguments.variables.is_empty() {
+        bail!(
+            "with --api chat the server has the template; give it its variables by --body, as in --body \
+             'chat_template_kwargs={{\"enable_thinking\": false}}', or pass --api completions"
+        );
+    }
     match (api, arguments.template) {
         (Api::Chat, TemplateOption::Plain) => bail!(
             "a server puts its chat template around what comes by --api chat; pass --api completions with --template \
