@@ -55,15 +55,15 @@ pub(crate) struct EngineArguments {
     #[arg(long, value_name = "N", value_parser = positive, default_value = "16", requires = "engine")]
     pub(crate) concurrency: usize,
     /// Seconds that a request may take.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "600", requires = "engine")]
-    pub(crate) timeout: f64,
+    #[arg(long = "timeout", value_name = "SECONDS", value_parser = seconds, default_value = "600", requires = "engine")]
+    pub(crate) timeout_seconds: f64,
     /// Times that a request is made again after a status 408, 425, 429, 500 or 502 to 599, a time-out or a broken
     /// connection.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100), default_value_t = 5, requires = "engine")]
     pub(crate) retries: u32,
     /// Longest wait before a request is made again, doubled each time up to a minute, unless the server says how long.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "1", requires = "engine")]
-    pub(crate) retry_wait: f64,
+    #[arg(long = "retry-wait", value_name = "SECONDS", value_parser = seconds, default_value = "1", requires = "engine")]
+    pub(crate) retry_wait_seconds: f64,
     /// What becomes of a problem whose request fails for good.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = Failed::AskAgain, requires = "engine")]
     pub(crate) failed: Failed,
@@ -124,12 +124,12 @@ impl Engine {
             }
             None => None,
         };
-        let timeout = Duration::from_secs_f64(arguments.timeout);
+        let timeout = Duration::from_secs_f64(arguments.timeout_seconds);
         let url = format!("{url}/{}", arguments.api.path());
         let remote = Remote {
             client: Client::new(url, key.as_deref(), arguments.concurrency, timeout),
             api: arguments.api,
-            back_off: BackOff { retries: arguments.retries, first_seconds: arguments.retry_wait },
+            back_off: BackOff { retries: arguments.retries, first_seconds: arguments.retry_wait_seconds },
             tokenizer,
         };
         Ok(Self { remote, sampling, seed, concurrency: arguments.concurrency })

@@ -111,8 +111,8 @@ mod tests {
                 let grpo = Table::from_iter([("grpo".to_owned(), Table::new().into())]);
                 return with(&with(&reference(), "train.shaping", grpo.into()), &path, inner);
             }
-            // The model has a path, too.
-            if path == "model.lora" {
+            // The model has a path, too, and a prompt a template.
+            if ["model.lora", "prompt.variables"].contains(&path.as_str()) {
                 return with(&reference(), &path, inner);
             }
             // Without this it is refused.
