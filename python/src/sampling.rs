@@ -80,11 +80,12 @@ impl Model {
             system: settings.system.clone().unwrap_or_default(),
             instruction: String::new(),
             prompt_tokens_max: positions_max,
+            ..PromptSettings::default()
         };
         let (tokenizer, chat) = (&source.tokenizer, source.chat.as_ref());
         let prompter = Prompter { tokenizer, chat, settings: &prompt, positions_max };
         let text = prompter.text(text).map_err(|error| exception(&error))?;
-        let tokens = tokenizer.encode(&text).map_err(|error| exception(&error))?;
+        let tokens = prompter.tokens(&text).map_err(|error| exception(&error))?;
         if tokens.is_empty() || tokens.len() >= positions_max {
             let tokens = tokens.len();
             return refused(format!("a prompt has {tokens} tokens; allowed are 1 to {}", positions_max - 1));

@@ -321,7 +321,7 @@ fn a_template_is_told_the_day_that_is_named() {
         ("%H:%M", json!("2026-11-30"), Ok("00:00")),
         ("%Q", json!("2026-11-30"), Err("\"%Q\" is no format of a date")),
         ("%d", json!("30 November"), Err("the variable `date` is \"30 November\"; write a day as \"2026-11-30\"")),
-        ("%d", json!(20261130), Err("the variable `date` is 20261130; write a day")),
+        ("%d", json!(2026), Err("the variable `date` is 2026; write a day")),
     ] {
         let source = format!("{{{{ strftime_now({format:?}) }}}}");
         match (rendered("day", &source, &[], &json!({"date": date})), expected) {

@@ -82,13 +82,13 @@ pub fn evaluate_missing<E>(
     sample_each(model, &requests, sampler, |place, completion| {
         let (problem, samples) = &missing[place.request];
         let prompt = &prompts[*problem];
-        let Prompt { problem, gold, opens_thoughts, .. } = prompt;
+        let Prompt { problem, gold, opening, .. } = prompt;
         let reader = PrefixReader {
             tokenizer,
             gold,
             extraction,
             completion_tokens_max: settings.completion_tokens_max,
-            opens_thoughts: *opens_thoughts,
+            opening: *opening,
         };
         let scored = ScoredCompletion::new(completion, prompt, tokenizer, extraction);
         let prefixes = reader.verdicts(&scored.completion.tokens, scored.check.verdict);

@@ -42,8 +42,8 @@ fn model_files(model: &ModelPlace) -> Result<BTreeMap<String, PathBuf>, RlError>
 /// [`RlError`] when one cannot be read.
 pub fn model_checksum(model: &ModelPlace) -> Result<String, RlError> {
     let checksums = Inputs(model_files(model)?).of_files(&mut BTreeMap::new())?;
-    let lines: String = checksums.iter().map(|(name, checksum)| format!("{checksum} {name}\n")).collect();
-    Ok(manifest::checksum_of(lines.as_bytes()))
+    let lines: Vec<String> = checksums.iter().map(|(name, checksum)| format!("{checksum} {name}")).collect();
+    Ok(manifest::checksum_of(lines.join("\n").as_bytes()))
 }
 
 impl Inputs {

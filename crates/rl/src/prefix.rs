@@ -10,7 +10,7 @@ use model::Tokenizer;
 use record::{PrefixVerdicts, prefix_stride, token_budgets};
 use verify::{Extraction, Gold, Verdict, check};
 
-use crate::score::turn_tokens;
+use crate::{prompt::Opening, score::turn_tokens};
 
 /// What beginnings are read and judged with.
 #[derive(Debug, Clone, Copy)]
@@ -23,8 +23,8 @@ pub struct PrefixReader<'a> {
     pub extraction: &'a Extraction,
     /// Token limit of the completions.
     pub completion_tokens_max: u32,
-    /// Whether the prompt ends within thoughts, as far as it is known.
-    pub opens_thoughts: bool,
+    /// What completions begin with, as far as the prompt is known.
+    pub opening: Opening,
 }
 
 impl PrefixReader<'_> {
@@ -45,7 +45,8 @@ impl PrefixReader<'_> {
         };
         let beginning = |tokens: u32| &text[..ends[tokens as usize - 1].min(turn)];
         let of = |text: &str| check(text, self.gold, self.extraction).verdict;
-        let thoughts = bytes_of_prompted_thoughts(&text[..turn]).or(self.opens_thoughts.then_some(usize::MAX));
+        let thoughts =
+            bytes_of_prompted_thoughts(&text[..turn]).or((self.opening == Opening::Thoughts).then_some(usize::MAX));
         let under_budget =
             |text: &str| if thoughts.is_some_and(|bytes| text.len() < bytes) { Verdict::NoAnswer } else { of(text) };
         let all = tokens.len() as u32;
@@ -118,7 +119,7 @@ mod tests {
                 gold: &gold,
                 extraction: &extraction,
                 completion_tokens_max: limit,
-                opens_thoughts: false,
+                opening: Opening::Free,
             };
             let verdicts = reader.verdicts(&tokenizer.encode(completion).unwrap(), verdict);
             let (first_correct_tokens, text): (Option<u32>, Option<&str>) = first_correct.unzip();
@@ -150,7 +151,7 @@ mod tests {
             gold: &gold,
             extraction: &extraction,
             completion_tokens_max: 80,
-            opens_thoughts: false,
+            opening: Opening::Free,
         };
         let end = tokenizer.encode("$").unwrap();
         assert_eq!((end.len(), tokenizer.decode(&end).as_str()), (1, ""));
@@ -183,7 +184,7 @@ mod tests {
             gold: &gold,
             extraction: &Extraction::Auto {},
             completion_tokens_max: 600,
-            opens_thoughts: false,
+            opening: Opening::Free,
         };
         let verdicts = reader.verdicts(&tokenizer.encode(&completion).unwrap(), Correct);
         assert_eq!(verdicts.first_correct_tokens, Some(303));

@@ -17,9 +17,24 @@ pub struct Prompt {
     pub gold: Gold,
     /// Token ids, at least one.
     pub tokens: Vec<u32>,
-    /// Whether it ends within thoughts, as templates of DeepSeek-R1's models have it: a completion without `</think>` then
-    /// holds no answer.
-    pub opens_thoughts: bool,
+    /// What a completion of it begins with.
+    pub opening: Opening,
+}
+
+/// What a completion begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// With whatever the policy writes, thoughts in `<think>` among it.
+    Free,
+    /// Within thoughts, as the prompts of DeepSeek-R1's templates end with `<think>`: without `</think>` there is no answer.
+    Thoughts,
+}
+
+impl Opening {
+    /// That of a completion which follows the text of `prompt`.
+    pub fn after(prompt: &str) -> Self {
+        if prompt.trim_end().ends_with("<think>") { Self::Thoughts } else { Self::Free }
+    }
 }
 
 /// What turns problems into prompts.
@@ -44,11 +59,6 @@ pub fn messages(settings: &PromptSettings, question: &str) -> Vec<Message> {
     let system = Message { role: Role::System, content: settings.system.clone() };
     let user = Message { role: Role::User, content: content(settings, question) };
     if settings.system.is_empty() { vec![user] } else { vec![system, user] }
-}
-
-/// Whether what follows the text of a prompt begins within thoughts.
-pub fn ends_within_thoughts(prompt: &str) -> bool {
-    prompt.trim_end().ends_with("<think>")
 }
 
 /// The text that a policy continues, in a model's chat template where the settings want it.
@@ -108,8 +118,7 @@ impl Prompter<'_> {
                 self.positions_max
             )));
         }
-        let opens_thoughts = ends_within_thoughts(&text);
-        Ok(Prompt { problem: problem.clone(), gold, tokens, opens_thoughts })
+        Ok(Prompt { problem: problem.clone(), gold, tokens, opening: Opening::after(&text) })
     }
 
     /// The tokens of a prompt's text: after those that the tokenizer puts before a text, which a chat template writes itself.

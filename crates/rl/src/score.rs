@@ -4,7 +4,11 @@ use model::Tokenizer;
 use record::StopReason;
 use verify::{Check, Extraction, Gold, check, ends_turn};
 
-use crate::{prompt::Prompt, sampler::Completion, shaping::Outcome};
+use crate::{
+    prompt::{Opening, Prompt},
+    sampler::Completion,
+    shaping::Outcome,
+};
 
 /// A completion with the verifier's verdict.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,9 +27,9 @@ impl ScoredCompletion {
         let text = tokenizer.decode(&completion.tokens);
         let turn = &completion.tokens[..turn_tokens(&completion.tokens, tokenizer)];
         let check = if turn.len() + 1 < completion.tokens.len() {
-            judge(&tokenizer.decode(turn), prompt.opens_thoughts, &prompt.gold, extraction)
+            judge(&tokenizer.decode(turn), prompt.opening, &prompt.gold, extraction)
         } else {
-            judge(&text, prompt.opens_thoughts, &prompt.gold, extraction)
+            judge(&text, prompt.opening, &prompt.gold, extraction)
         };
         Self { completion, text, check }
     }
@@ -39,9 +43,9 @@ impl ScoredCompletion {
     }
 }
 
-/// What the verifier decides on `text`, which follows a prompt that ends within thoughts if it `opens_thoughts`.
-pub fn judge(text: &str, opens_thoughts: bool, gold: &Gold, extraction: &Extraction) -> Check {
-    if opens_thoughts && !text.contains("</think>") {
+/// What the verifier decides on `text` with this opening.
+pub fn judge(text: &str, opening: Opening, gold: &Gold, extraction: &Extraction) -> Check {
+    if opening == Opening::Thoughts && !text.contains("</think>") {
         return check(&format!("<think>{text}"), gold, extraction);
     }
     check(text, gold, extraction)
@@ -75,7 +79,7 @@ mod tests {
         let end = tokenizer.token_id("<|im_end|>").unwrap();
         let encode = |text: &str| tokenizer.encode(text).unwrap();
         let problem = Problem { id: ProblemId::new("a"), question: String::new(), gold: "9".to_owned(), level: None };
-        let prompt = Prompt { problem, gold: Gold::parse("9").unwrap(), tokens: vec![0], opens_thoughts: false };
+        let prompt = Prompt { problem, gold: Gold::parse("9").unwrap(), tokens: vec![0], opening: Opening::Free };
         let extraction = Extraction::Marker { marker: "A".to_owned() };
         for (tokens, text, verdict) in [
             ([encode("a 1 A 9"), vec![end], encode("A 5")].concat(), "a 1 A 9 A 5", Correct),
@@ -93,10 +97,12 @@ mod tests {
     #[test]
     fn thoughts_that_the_prompt_opened_hold_no_answer_until_they_are_closed() {
         let gold = Gold::parse("9").unwrap();
-        for (text, opens, verdict) in
-            [("So it is 9", true, NoAnswer), ("So</think>It is 9", true, Correct), ("So it is 9", false, Correct)]
-        {
-            assert_eq!(judge(text, opens, &gold, &Extraction::Auto {}).verdict, verdict, "{text}");
+        for (text, opening, verdict) in [
+            ("So it is 9", Opening::Thoughts, NoAnswer),
+            ("So</think>It is 9", Opening::Thoughts, Correct),
+            ("So it is 9", Opening::Free, Correct),
+        ] {
+            assert_eq!(judge(text, opening, &gold, &Extraction::Auto {}).verdict, verdict, "{text}");
         }
     }
 }

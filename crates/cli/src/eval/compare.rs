@@ -99,9 +99,10 @@ fn problems_of(count: u32) -> String {
 fn row(name: &str, difference: &PairedDifference, scale: f64) -> Vec<String> {
     let PairedDifference { a, b, difference, interval, test } = difference;
     // Problems that all differ by the same have an interval of one point, which says too much.
-    let interval = match interval.low < interval.high {
-        true => format!("{} to {}", signed(interval.low * scale), signed(interval.high * scale)),
-        false => "–".to_owned(),
+    let interval = if interval.low < interval.high {
+        format!("{} to {}", signed(interval.low * scale), signed(interval.high * scale))
+    } else {
+        "–".to_owned()
     };
     let p_value = if test.p_value < 1e-4 { "< 0.0001".to_owned() } else { format!("{:.4}", test.p_value) };
     vec![
@@ -146,8 +147,8 @@ fn asked(policy: &PolicySource) -> String {
     match policy {
         PolicySource::Engine { .. } => "nothing".to_owned(),
         PolicySource::Server { api, body, .. } => {
-            let body: String = body.iter().map(|(name, value)| format!(", {name} = {value}")).collect();
-            format!("{api}{body}")
+            let body = body.iter().map(|(name, value)| format!("{name} = {value}"));
+            std::iter::once(api.clone()).chain(body).collect::<Vec<_>>().join(", ")
         }
     }
 }

@@ -11,7 +11,7 @@ use rl::{
     evaluation::{Measured, evaluation_record},
     left_out,
     prefix::PrefixReader,
-    prompt::{self, ends_within_thoughts},
+    prompt::{self, Opening},
     score::judge,
     summary::EvaluationSettings,
 };
@@ -226,19 +226,22 @@ fn ask(
         match event {
             Event::Ended(ask, made) => {
                 let Question { problem, gold, prompt } = &questions[ask.problem];
-                // Of messages the server alone knows the prompt.
-                let opens_thoughts = matches!(prompt, RemotePrompt::Text(text) if ends_within_thoughts(text));
+                let opening = match prompt {
+                    RemotePrompt::Text(text) => Opening::after(text),
+                    // The server alone knows the prompt.
+                    RemotePrompt::Messages(_) => Opening::Free,
+                };
                 let completion_tokens_max = begun.header.completion_tokens_max;
                 let reader = tokenizer.map(|tokenizer| PrefixReader {
                     tokenizer,
                     gold,
                     extraction,
                     completion_tokens_max,
-                    opens_thoughts,
+                    opening,
                 });
                 for (sample, completion) in (ask.first_sample..).zip(made) {
                     bar.completion_ended_of_many(completion.tokens as usize);
-                    let measured = measured(completion, (gold, opens_thoughts), extraction, reader.as_ref())?;
+                    let measured = measured(completion, (gold, opening), extraction, reader.as_ref())?;
                     let record = evaluation_record(problem, gold, sample, measured);
                     begun.log.append(&record)?;
                     begun.records.push(record);
@@ -280,11 +283,11 @@ fn missing(questions: &[Question], samples: u32, choices: u32, done: &Done) -> V
 /// What a server's completion came to. Beginnings are judged where the tokenizer counted, whose tokens are known.
 fn measured(
     completion: RemoteCompletion,
-    (gold, opens_thoughts): (&Gold, bool),
+    (gold, opening): (&Gold, Opening),
     extraction: &Extraction,
     reader: Option<&PrefixReader<'_>>,
 ) -> Result<Measured> {
-    let check = judge(&completion.text, opens_thoughts, gold, extraction);
+    let check = judge(&completion.text, opening, gold, extraction);
     let prefixes = match reader.filter(|_| completion.tokens_from == TokenSource::Tokenizer) {
         Some(reader) => {
             let mut tokens = reader.tokenizer.encode(&completion.text)?;

@@ -136,9 +136,10 @@ fn pass_rows(summary: &EvaluationSummary) -> Vec<Vec<String>> {
     let mut rows = vec![["", "share", "95 % interval (bootstrap)"].map(str::to_owned).to_vec()];
     rows.extend(summary.pass.iter().map(|pass| {
         // Where all problems have one share, the interval is a point, which says too much.
-        let interval = match pass.share_low < pass.share_high {
-            true => format!("{:.1} to {}", pass.share_low * 100.0, percent(pass.share_high)),
-            false => "–".to_owned(),
+        let interval = if pass.share_low < pass.share_high {
+            format!("{:.1} to {}", pass.share_low * 100.0, percent(pass.share_high))
+        } else {
+            "–".to_owned()
         };
         let share = format!("{} ± {:.1}", percent(pass.share), pass.share_error * 100.0);
         vec![format!("pass@{}", pass.k), share, interval]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use toml::{Table, Value};
+use toml::Table;
 
 use super::{
     escape::{Markup, line},
@@ -69,12 +69,11 @@ fn settings(config: &str) -> BTreeMap<String, String> {
 fn flatten(above: &str, table: &Table, settings: &mut BTreeMap<String, String>) {
     for (name, value) in table {
         let name = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
-        match value {
-            // One without settings names a choice by its own name.
-            Value::Table(table) if !table.is_empty() => flatten(&name, table, settings),
-            value => {
-                settings.insert(name, value.to_string());
-            }
+        // One without settings names a choice by its own name.
+        if let Some(table) = value.as_table().filter(|table| !table.is_empty()) {
+            flatten(&name, table, settings);
+        } else {
+            settings.insert(name, value.to_string());
         }
     }
 }
