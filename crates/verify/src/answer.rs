@@ -12,15 +12,17 @@ use crate::{
     numeral::Numeral,
     parse::Bounds,
     statement::{statement, unit_as_variable},
-    text::{normal_text, right_side, trimmed},
+    text::{joined, named_value, normal_text, trimmed},
     value::Value,
 };
 
 /// An answer as it is compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// The answer without what only concerns its looks.
+    /// The answer without what only concerns its looks and without its name.
     pub(crate) text: String,
+    /// What the answer gives a value to: the left side of `x = 5`.
+    pub(crate) name: Option<String>,
     /// The letter of a multiple choice before the rest, as in `(C) 12`.
     pub(crate) option: Option<char>,
     /// What the answer may mean, the likeliest reading first; nothing where it is only a text.
@@ -55,7 +57,8 @@ impl Answer {
         if is_price(&written) {
             values.iter_mut().for_each(price);
         }
-        Ok(Self { text: normal_text(right_side(tokens)), option, values })
+        let (name, value) = named_value(tokens);
+        Ok(Self { text: normal_text(value), name: name.map(joined), option, values })
     }
 
     /// The option that the whole answer is.
