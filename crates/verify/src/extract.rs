@@ -22,7 +22,8 @@ pub enum Extraction {
     /// the turn. The first of these that is there:
     ///
     /// 1. the last closed `\boxed{…}` or `\fbox{…}`, with the boxes beside it that are joined to it by `and`, `or` or a
-    ///    comma; or what follows the last `final answer is`, where that comes later;
+    ///    comma; or what follows the last `final answer is`, where that comes later; with the option that a later
+    ///    `answer:` names;
     /// 2. what follows the last `####` on its line;
     /// 3. what follows a `\boxed` without braces, then what follows the last `answer is`, `answer:` or `correct option is`;
     /// 4. what a box holds that is never closed, else the whole text, where it is one line that reads as mathematics or
@@ -92,13 +93,18 @@ pub(crate) fn extract<'a>(completion: &'a str, extraction: &Extraction) -> Resul
 
 fn found(spoken: &str) -> Option<Cow<'_, str>> {
     let boxed = boxes::last_group(spoken);
-    let after_box = boxed.as_ref().map_or(0, |group| group.end);
+    let after_box = &spoken[boxed.as_ref().map_or(0, |group| group.end)..];
     let words = if boxed.is_some() { Words::Refused } else { Words::Taken };
-    if let Some(phrase) = phrase::final_answer(&spoken[after_box..], words) {
-        return Some(Cow::Borrowed(phrase));
-    }
+    let concluded = phrase::final_answer(after_box, words).map(Cow::Borrowed);
     if let Some(group) = boxed {
-        return Some(group.text);
+        let answer = concluded.unwrap_or(group.text);
+        return Some(match phrase::option(after_box) {
+            Some(option) => with_option(option, &answer),
+            None => answer,
+        });
+    }
+    if concluded.is_some() {
+        return concluded;
     }
     let found = after_hashes(spoken)
         .or_else(|| boxes::unbraced(spoken))
@@ -107,6 +113,16 @@ fn found(spoken: &str) -> Option<Cow<'_, str>> {
         .or_else(|| phrase::whole(spoken))
         .or_else(|| span::last(spoken));
     found.map(Cow::Borrowed)
+}
+
+/// What a box holds with the option that is named after it; the option alone where the box names one itself.
+fn with_option<'a>(option: phrase::NamedOption<'a>, boxed: &str) -> Cow<'a, str> {
+    match option.letter {
+        Some(letter) if !boxed.trim().is_empty() && !phrase::names_option(boxed) => {
+            Cow::Owned(format!("({letter}) {boxed}"))
+        }
+        _ => Cow::Borrowed(option.text),
+    }
 }
 
 /// What is said rather than thought, up to the end of the turn.

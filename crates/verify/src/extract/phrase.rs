@@ -35,6 +35,27 @@ pub(super) fn answer(text: &str) -> Option<&str> {
     occurrences(text).find_map(|(_, after)| answer_in(after_verb(after)?, Words::Taken))
 }
 
+/// An option of a multiple choice that a phrase gives for the answer.
+#[derive(Clone, Copy)]
+pub(super) struct NamedOption<'a> {
+    pub(super) text: &'a str,
+    /// The letter, where the text is nothing else.
+    pub(super) letter: Option<char>,
+}
+
+/// The option that follows the last `answer is`, `answer:` or `correct option is`, where what follows it is one.
+pub(super) fn option(text: &str) -> Option<NamedOption<'_>> {
+    let text = answer(text)?;
+    let read = read(text)?;
+    let letter = read.letter();
+    (letter.is_some() || read.option.is_some()).then_some(NamedOption { text, letter })
+}
+
+/// Whether a text is the letter of an option, or starts with one.
+pub(super) fn names_option(text: &str) -> bool {
+    read(text).is_some_and(|answer| answer.letter().is_some() || answer.option.is_some())
+}
+
 /// What stands before and after `nswer`, `correct option` and `correct choice`, from the last.
 fn occurrences(text: &str) -> impl Iterator<Item = (&str, &str)> {
     const NOUNS: [&str; 3] = ["nswer", "correct option", "correct choice"];
@@ -119,8 +140,11 @@ fn first_clause(sentence: &str) -> Option<&str> {
 }
 
 fn is_mathematics(text: &str) -> bool {
-    let Ok(text) = AnswerText::new(text) else { return false };
-    Answer::read(&text).is_ok_and(|answer| answer.is_mathematical() || answer.option.is_some())
+    read(text).is_some_and(|answer| answer.is_mathematical() || answer.option.is_some())
+}
+
+fn read(text: &str) -> Option<Answer> {
+    Answer::read(&AnswerText::new(text).ok()?).ok()
 }
 
 /// The text up to a full stop that ends a sentence, or the end of the line.
