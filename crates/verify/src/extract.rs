@@ -14,6 +14,9 @@ use self::phrase::Words;
 
 pub(crate) use span::after_last_equal;
 
+/// Most lines with `####` that are looked at, from the last.
+const HASHES_MAX: usize = 8;
+
 /// How the answer is found in a completion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -24,7 +27,7 @@ pub enum Extraction {
     /// 1. the last closed `\boxed{…}` or `\fbox{…}`, with the boxes beside it that are joined to it by `and`, `or` or a
     ///    comma; or what follows the last `final answer is`, where that comes later; with the option that a later
     ///    `answer:` names;
-    /// 2. what follows the last `####` on its line;
+    /// 2. what follows the last `####` on its line, but for a heading in words that has text below it;
     /// 3. what follows a `\boxed` without braces, then what follows the last `answer is`, `answer:` or `correct option is`;
     /// 4. what a box holds that is never closed, else the whole text, where it is one line that reads as mathematics or
     ///    is one letter;
@@ -148,8 +151,15 @@ pub(crate) fn marked_answer(text: &str) -> Option<Cow<'_, str>> {
         .or_else(|| phrase::final_answer(text, Words::Refused).map(Cow::Borrowed))
 }
 
+/// What follows the last `####` on its line, where it may be an answer: a heading such as `#### Analysis of the options`
+/// with more below it is none.
 fn after_hashes(text: &str) -> Option<&str> {
-    text.rsplit_once("####").map(|(_, after)| first_line(after))
+    text.rmatch_indices("####").take(HASHES_MAX).find_map(|(at, hashes)| {
+        let after = &text[at + hashes.len()..];
+        let line = first_line(after);
+        let is_last = after[line.len()..].trim().is_empty();
+        (is_last || line.trim().is_empty() || phrase::may_be_answer(line)).then_some(line)
+    })
 }
 
 fn after_marker<'a>(completion: &'a str, marker: &str) -> Option<&'a str> {

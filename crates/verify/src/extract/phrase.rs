@@ -139,6 +139,13 @@ fn first_clause(sentence: &str) -> Option<&str> {
     }
 }
 
+/// Whether a text is an answer by itself: mathematics, an option, or what is refused as such.
+pub(super) fn may_be_answer(text: &str) -> bool {
+    AnswerText::new(text).is_ok_and(|text| {
+        Answer::read(&text).map_or(true, |answer| answer.is_mathematical() || answer.option.is_some())
+    })
+}
+
 fn is_mathematics(text: &str) -> bool {
     read(text).is_some_and(|answer| answer.is_mathematical() || answer.option.is_some())
 }
