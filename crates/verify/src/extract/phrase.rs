@@ -100,6 +100,9 @@ fn answer_in(content: &str, words: Words) -> Option<&str> {
     if sentence.is_empty() {
         return None;
     }
+    if let Some(letter) = explained_letter(sentence) {
+        return Some(letter);
+    }
     if is_mathematics(sentence) {
         return Some(sentence);
     }
@@ -123,20 +126,102 @@ fn names_another(after: &str) -> bool {
         && words.next().is_some_and(|next| next.starts_with(|c: char| c.is_ascii_digit() || c == '$' || c == '\\'))
 }
 
-/// The mathematics before a comma, as in `12, since there are 3` or `12, not 13`; with what follows, where that is
-/// another answer, as in `5, or it could be 6`; nothing where it goes on in any other way.
+/// The letter of an option that a remark or a reason follows, as in `B (10^-4 eV)`, `B** - Photosynthesis` or `B because
+/// it is small`; nothing where another option is named beside it.
+fn explained_letter(sentence: &str) -> Option<&str> {
+    let letter = sentence.get(..1).filter(|letter| is_option_letter(letter) && *letter <= "J")?;
+    let after = sentence[1..].trim_start_matches('*');
+    let follows = |openings: &[&str]| openings.iter().find_map(|opening| after.strip_prefix(opening));
+    let is_alone = if let Some(remark) = follows(&[" (", " - ", " – ", " — "]) {
+        let is_joint = |word: &str| matches!(word, "" | "or" | "nor" | "and") || word.ends_with([',', ';']);
+        !names_option_after(remark, is_joint)
+    } else if let Some(reason) = follows(&[" because ", " since ", " as "]) {
+        // A reason may say of several options that they are wrong.
+        !reason.starts_with("well ") && !names_option_after(reason, |word| matches!(word, "or" | "nor"))
+    } else {
+        false
+    };
+    is_alone.then_some(letter)
+}
+
+/// Whether the letter of an option follows a word that joins it to the one before; the first word follows nothing.
+fn names_option_after(text: &str, is_joint: impl Fn(&str) -> bool) -> bool {
+    let mut before = "";
+    text.split_whitespace().any(|word| {
+        let follows_joint = is_joint(before);
+        before = word;
+        follows_joint && is_option_letter(word.trim_matches(|c: char| !c.is_alphanumeric()))
+    })
+}
+
+/// How a sentence goes on after what could be its answer.
+enum Rest {
+    /// It says more of the same answer.
+    Explains,
+    /// It names another answer.
+    Offers,
+    /// It may compute on, or list.
+    Unclear,
+}
+
+/// The mathematics before a comma, a bracket or a reason, as in `12, since there are 3`, `12, not 13`, `12 (4 packs of 3)`
+/// or `12 because there are 3`; with what follows, where that is another answer, as in `5, or it could be 6`; nothing
+/// where it goes on in any other way.
 fn first_clause(sentence: &str) -> Option<&str> {
-    let (clause, rest) = sentence.split_once(", ")?;
-    if !is_mathematics(clause) {
-        return None;
+    let separators = [", ", " (", " because ", " since ", " as "];
+    let mut ends: Vec<(usize, &str)> =
+        separators.into_iter().filter_map(|separator| Some((sentence.find(separator)?, separator))).collect();
+    ends.sort_unstable();
+    ends.into_iter().find_map(|(at, separator)| {
+        let (clause, rest) = (&sentence[..at], &sentence[at + separator.len()..]);
+        // Of a letter and a reason, see `explained_letter`.
+        if !is_mathematics(clause) || (separator != ", " && is_option_letter(clause)) {
+            return None;
+        }
+        let goes_on = match separator {
+            ", " => after_comma(rest),
+            " (" => after_bracket(rest),
+            _ if offers(rest) => Rest::Offers,
+            _ => Rest::Explains,
+        };
+        match goes_on {
+            Rest::Explains => Some(clause),
+            Rest::Offers => Some(sentence),
+            Rest::Unclear => None,
+        }
+    })
+}
+
+fn after_comma(rest: &str) -> Rest {
+    match first_word(rest) {
+        _ if offers(rest) => Rest::Offers,
+        "" | "and" => Rest::Unclear,
+        "but" if span::last(rest).is_some() => Rest::Unclear,
+        _ => Rest::Explains,
     }
-    let next = rest.trim_start().split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
-    match next {
-        "or" | "maybe" | "perhaps" | "possibly" => Some(if span::last(rest).is_some() { sentence } else { clause }),
-        "but" if span::last(rest).is_none() => Some(clause),
-        "" | "and" | "but" => None,
-        _ => Some(clause),
+}
+
+/// How a sentence goes on after an opening bracket, which may hold a factor: `2 (x + 1)`.
+fn after_bracket(rest: &str) -> Rest {
+    let Some((remark, after)) = rest.split_once(')') else { return Rest::Unclear };
+    let after = after.trim_start_matches([',', ' ']);
+    if offers(remark) || names_another(after) {
+        Rest::Offers
+    } else if is_mathematics(remark) || after.starts_with(|c: char| !c.is_alphabetic()) {
+        Rest::Unclear
+    } else {
+        Rest::Explains
     }
+}
+
+/// Whether a text starts with a word that offers another answer, and names one.
+fn offers(text: &str) -> bool {
+    matches!(first_word(text), "or" | "maybe" | "perhaps" | "possibly" | "well")
+        && (span::last(text).is_some() || names_option_after(text, |_| true))
+}
+
+fn first_word(text: &str) -> &str {
+    text.trim_start().split(|c: char| !c.is_alphabetic()).next().unwrap_or_default()
 }
 
 /// Whether a text is an answer by itself: mathematics, an option, or what is refused as such.
