@@ -16,7 +16,7 @@ const OCCURRENCES_MAX: usize = 8;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Words {
     Taken,
-    /// Only mathematics or an option, where there is an answer beside it.
+    /// Only mathematics, an option or a sentence with one number, where there is an answer beside it.
     Refused,
 }
 
@@ -109,8 +109,11 @@ fn answer_in(content: &str, words: Words) -> Option<&str> {
     if let Some(clause) = first_clause(sentence) {
         return Some(clause);
     }
+    if words == Words::Refused {
+        return span::only(sentence);
+    }
     let has_digit = sentence.contains(|c: char| c.is_ascii_digit());
-    let is_short = words == Words::Taken && !has_digit && sentence.split_whitespace().count() <= WORDS_MAX;
+    let is_short = !has_digit && sentence.split_whitespace().count() <= WORDS_MAX;
     span::last(sentence).or(is_short.then_some(sentence))
 }
 
