@@ -184,6 +184,26 @@ fn a_hostile_completion_is_searched_at_a_cost_that_grows_with_its_length_alone()
 }
 
 #[test]
+fn a_sum_whose_common_denominator_is_beyond_the_limit_is_too_large() {
+    // Each denominator has some 8,190 bits, and no two share a factor.
+    let term = |i: usize| {
+        let (letter, prime) = (char::from(b'a' + i as u8), [2_u32, 3, 5, 7, 11][i]);
+        format!("\\frac{{{letter}}}{{{prime}^{{{}}}}}", (8_190.0 / f64::from(prime).log2()) as u32)
+    };
+    let gold = Gold::parse("7").unwrap();
+    for (opening, closing) in [("\\sqrt{", "}"), ("|", "|"), ("\\ln(", ")"), ("(", ")^{99}")] {
+        for terms in [2, 5] {
+            let answer = format!("{opening}{}{closing}", joined(terms, "+", term));
+            let found = check(&format!("\\boxed{{{answer}}}"), &gold, &Extraction::Auto {});
+            assert_eq!(found.verdict, Verdict::TooLarge, "{answer}: {found:?}");
+        }
+    }
+    let small = "\\sqrt{\\frac{x}{3^{99}}+\\frac{y}{7^{99}}}";
+    let found = check(&format!("\\boxed{{{small}}}"), &Gold::parse(small).unwrap(), &Extraction::Auto {});
+    assert!(found.verdict.is_correct(), "{found:?}");
+}
+
+#[test]
 fn large_and_honest_answers_are_still_read() {
     let shuffled = joined(60, ", ", |i| ((i * 37) % 60).to_string());
     let sorted = joined(60, ", ", |i| i.to_string());
