@@ -62,6 +62,8 @@ fn hostile_answers() -> Vec<(&'static str, String)> {
              xm18pn37{63^24lg56x3lg56x37817AAAAAAAAAAAAAAAAA18bbb"
                 .to_owned(),
         ),
+        // The least power that makes it rational is beyond 64 bits.
+        ("roots of large prime degrees", "2^{1/9973}3^{1/9967}5^{1/9949}7^{1/9941}11^{1/9931}\\sqrt{1000003}".to_owned()),
         ("many signs", joined(60, "", |_| "\\pm 1".to_owned())),
         ("many plus or minus", joined(40, ", ", |i| format!("\\pm {i} \\pm \\sqrt{{{i}}}"))),
         ("many minus signs", format!("{}1", "-".repeat(900))),
