@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    arguments::brace_arguments,
+    arguments::{brace_arguments, read_unions},
     evaluate::evaluate,
     expression::Mark,
     extract::AnswerText,
@@ -36,7 +36,8 @@ impl Answer {
         }
         let written = half_width(answer.as_str());
         let tokens = tokens(&written);
-        let tokens = brace_arguments(&tokens);
+        let mut tokens = brace_arguments(&tokens);
+        read_unions(&mut tokens);
         let (option, tokens) = split_option(without_label(trimmed(&tokens)));
         let is_readable = |token: &Token| matches!(token, Token::Digits(_) | Token::Word { .. } | Token::Command(_));
         if !tokens.iter().any(is_readable) {

@@ -1,4 +1,5 @@
-//! One way of writing the arguments of commands: `\frac12`, `\sqrt2` and `x^2` become `\frac{1}{2}`, `\sqrt{2}`, `x^{2}`.
+//! One way of writing unions and the arguments of commands: `\frac12`, `\sqrt2` and `x^2` become `\frac{1}{2}`,
+//! `\sqrt{2}`, `x^{2}`, and `(0,1) U (2,3)` becomes `(0,1) \cup (2,3)`.
 //!
 //! A command takes one character as LaTeX does; a superscript or subscript takes the whole number, as people mean it.
 
@@ -50,6 +51,24 @@ pub(crate) fn brace_arguments<'a>(mut tokens: &[Token<'a>]) -> Vec<Token<'a>> {
         }
     }
     braced
+}
+
+/// Puts `\cup` for a plain `U` between two intervals.
+pub(crate) fn read_unions(tokens: &mut [Token<'_>]) {
+    let is_written = |token: &&Token| !matches!(token, Token::Space | Token::Dollar);
+    let opens = |token: &Token| matches!(token, Token::Symbol('(' | '['));
+    for at in 0..tokens.len() {
+        let (before, after) = (&tokens[..at], &tokens[at + 1..]);
+        let ends = |token: &Token| matches!(token, Token::Symbol(')' | ']'));
+        let is_between = matches!(tokens[at], Token::Word { letters: "U", .. })
+            && before.iter().rev().find(is_written).is_some_and(ends)
+            && after.iter().find(is_written).is_some_and(opens)
+            && before.contains(&Token::Symbol(','))
+            && after.contains(&Token::Symbol(','));
+        if is_between {
+            tokens[at] = Token::Command("cup");
+        }
+    }
 }
 
 fn arguments_of(command: &str) -> usize {
