@@ -48,6 +48,10 @@ impl Evaluator<'_> {
             Node::EmptySet => Value::Set(Vec::new()),
             Node::Reals => Value::Reals,
             Node::Ratio(parts) => Value::Ratio(self.forms(parts)?),
+            Node::Clock(parts, half) => {
+                let part = |at: usize| parts.get(at).map_or_else(Normal::zero, |part| Normal::number(part.clone()));
+                Value::Clock([part(0), part(1), part(2)], *half)
+            }
             Node::Named { name, left, value } => {
                 let left = left.as_deref().map(|left| self.form(left)).transpose().ok().flatten();
                 Value::Named { name: name.clone(), left, value: Box::new(self.value(value)?) }
@@ -199,6 +203,7 @@ impl Evaluator<'_> {
             | Node::EmptySet
             | Node::Reals
             | Node::Ratio(_)
+            | Node::Clock(..)
             | Node::Named { .. }
             | Node::Agreeing(_)
             | Node::Chain { .. } => Err(Stop::NotMathematics),
@@ -264,6 +269,7 @@ fn has_either_sign(node: &Node) -> bool {
         | Node::EmptySet
         | Node::Reals
         | Node::Ratio(_)
+        | Node::Clock(..)
         | Node::Named { .. }
         | Node::Agreeing(_)
         | Node::Chain { .. } => false,

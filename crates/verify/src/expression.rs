@@ -40,6 +40,13 @@ pub(crate) enum Mark {
     Degree,
 }
 
+/// The half of a day that a time is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HalfDay {
+    Morning,
+    Afternoon,
+}
+
 /// An expression.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Node {
@@ -88,6 +95,8 @@ pub(crate) enum Node {
     EmptySet,
     Reals,
     Ratio(Vec<Node>),
+    /// Hours, minutes and seconds as far as they are written, with `a.m.` or `p.m.`.
+    Clock(Vec<BigRational>, HalfDay),
     /// A value that is given a name: `x = 5`, `x \in S`.
     Named {
         name: String,

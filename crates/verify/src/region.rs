@@ -133,7 +133,8 @@ impl Region {
             | Value::MinusInfinity
             | Value::Based { .. }
             | Value::Matrix(_)
-            | Value::Ratio(_) => None,
+            | Value::Ratio(_)
+            | Value::Clock(..) => None,
         })
     }
 

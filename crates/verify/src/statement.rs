@@ -1,13 +1,13 @@
 //! Tokens to what an answer states: values in a list, relations, ratios, quantities with units.
 
 use crate::{
-    expression::{Joiner, Mark, Node, Relation},
+    expression::{HalfDay, Joiner, Mark, Node, Relation},
     lex::{Origin, Token},
     limits::{Reading, Stop},
     numeral::Numeral,
     parse::{Bounds, expression, is_function_name, is_word},
     text::{is_measure, is_name, joined, trimmed},
-    unit::{Suffix, suffix},
+    unit::{Suffix, before_half_day, suffix},
 };
 
 /// Most items of a list.
@@ -270,6 +270,10 @@ fn side(tokens: &[Token<'_>], bounds: &mut Bounds<'_>) -> Reading<Node> {
     if tokens.is_empty() {
         return Err(Stop::NotMathematics);
     }
+    if let Some((parts, half)) = time_of_day(tokens) {
+        let parts: Reading<Vec<_>> = parts.iter().map(Numeral::value).collect();
+        return Ok(Node::Clock(parts?, half));
+    }
     let colon = |token| (token == Token::Symbol(':')).then_some(Joiner::Comma);
     let (_, parts) = split(tokens, Thousands::Grouped, colon)?;
     if parts.len() > 1 {
@@ -289,6 +293,21 @@ fn side(tokens: &[Token<'_>], bounds: &mut Bounds<'_>) -> Reading<Node> {
         }
     }
     expression(tokens, bounds)
+}
+
+/// The numbers of a time of day such as `9 a.m.` or `8:34:05 PM`.
+fn time_of_day(tokens: &[Token<'_>]) -> Option<(Vec<Numeral>, HalfDay)> {
+    let (tokens, half) = before_half_day(tokens)?;
+    let mut parts = Vec::with_capacity(3);
+    for part in tokens.split(|token| *token == Token::Symbol(':')) {
+        let part = trimmed(part);
+        let numeral = Numeral::read(part).ok()??;
+        if !numeral.is_whole() || numeral.tokens != part.len() {
+            return None;
+        }
+        parts.push(numeral);
+    }
+    (1..=3).contains(&parts.len()).then_some((parts, half))
 }
 
 /// The tokens before the longest suffix that is a unit or mark, where a number is among them.

@@ -5,8 +5,10 @@ use num_traits::{One, Signed, Zero};
 use crate::{
     algebra::{Decision, Normal},
     compare::quantity::Rounding,
+    expression::Mark,
     limits::{Reading, Work},
     region::Region,
+    unit::half_day_in,
     value::Value,
 };
 
@@ -45,6 +47,22 @@ impl Comparer<'_> {
             (other, Value::Named { value, .. }) => Ok(self.same(other, value)?.or(self.same_region(a, b)?)),
             (Value::Matrix(a), Value::Matrix(b)) => self.same_matrix(a, b),
             (Value::Ratio(a), Value::Ratio(b)) => self.same_ratio(a, b),
+            (Value::Clock(a, half_a), Value::Clock(b, half_b)) => {
+                if half_a == half_b {
+                    self.same_parts(a, b)
+                } else {
+                    Ok(Decision::Different)
+                }
+            }
+            (Value::Clock(time, _), Value::Ratio(parts)) | (Value::Ratio(parts), Value::Clock(time, _)) => {
+                self.same_parts(time, parts)
+            }
+            (Value::Clock(time, half), Value::Scalar(hours)) | (Value::Scalar(hours), Value::Clock(time, half))
+                if hours.mark == Mark::Plain
+                    && (hours.unit.is_empty() || half_day_in(&hours.unit).as_ref() == Some(half)) =>
+            {
+                self.same_parts(time, std::slice::from_ref(&hours.form))
+            }
             (Value::Ratio(parts), Value::Scalar(scalar)) | (Value::Scalar(scalar), Value::Ratio(parts)) => {
                 match parts.as_slice() {
                     [above, below] if !below.is_zero() => {
@@ -203,6 +221,19 @@ impl Comparer<'_> {
         let mut decision = Decision::Equal;
         for (item, entry) in items.iter().zip(entries) {
             decision = decision.and(self.same(item, &Value::scalar(entry.clone()))?);
+        }
+        Ok(decision)
+    }
+
+    /// A time of day part by part, what is not written being 0.
+    fn same_parts(&mut self, time: &[Normal; 3], parts: &[Normal]) -> Reading<Decision> {
+        if parts.len() > time.len() {
+            return Ok(Decision::Different);
+        }
+        let zero = Normal::zero();
+        let mut decision = Decision::Equal;
+        for (at, part) in time.iter().enumerate() {
+            decision = decision.and(self.same_form(part, parts.get(at).unwrap_or(&zero))?);
         }
         Ok(decision)
     }
