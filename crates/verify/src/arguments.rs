@@ -8,7 +8,7 @@ use crate::lex::{Origin, Token};
 const OPEN: Token<'static> = Token::Symbol('{');
 const CLOSE: Token<'static> = Token::Symbol('}');
 
-/// Puts braces around the arguments that are written without.
+/// Puts braces around the arguments that are written without, and takes the space out of the edges of all braces.
 pub(crate) fn brace_arguments<'a>(mut tokens: &[Token<'a>]) -> Vec<Token<'a>> {
     let mut braced = Vec::with_capacity(tokens.len());
     // Arguments that the last command still expects, for each open brace.
@@ -22,9 +22,13 @@ pub(crate) fn brace_arguments<'a>(mut tokens: &[Token<'a>]) -> Vec<Token<'a>> {
                 expected_by_depth[depth] = expected.saturating_sub(1);
                 expected_by_depth.push(0);
                 braced.push(OPEN);
+                let blank = rest.iter().take_while(|token| **token == Token::Space).count();
+                tokens = &rest[blank..];
             }
             CLOSE => {
                 expected_by_depth.truncate(depth.max(1));
+                let written = braced.iter().rposition(|token| *token != Token::Space).map_or(0, |last| last + 1);
+                braced.truncate(written);
                 braced.push(CLOSE);
             }
             script @ Token::Symbol('^' | '_') => {
