@@ -72,6 +72,16 @@ impl Comparer<'_> {
                     _ => Ok(Decision::Different),
                 }
             }
+            (Value::List(_, items), other) | (other, Value::List(_, items))
+                if !matches!(other, Value::List(..) | Value::Set(_)) && !items.is_empty() =>
+            {
+                let whole = self.same_collection(a, b)?;
+                if whole == Decision::Equal {
+                    return Ok(whole);
+                }
+                // One value in several ways of writing: `3/2 or 1.5`.
+                Ok(whole.or(self.each_in(items, std::slice::from_ref(other))?))
+            }
             (_, _) => self.same_collection(a, b),
         }
     }
@@ -113,11 +123,9 @@ impl Comparer<'_> {
                     Ok(in_any_order.or(self.same_region(a, b)?))
                 }
             }
-            (Value::Set(items) | Value::List(_, items), other @ Value::Scalar(_))
-            | (other @ Value::Scalar(_), Value::Set(items) | Value::List(_, items))
+            (Value::Set(items), other @ Value::Scalar(_)) | (other @ Value::Scalar(_), Value::Set(items))
                 if !items.is_empty() =>
             {
-                // One value in several ways of writing: `3/2 or 1.5`.
                 self.each_in(items, std::slice::from_ref(other))
             }
             (_, _) => self.same_region(a, b),
