@@ -6,6 +6,7 @@ use crate::{
     limits::{Refusal, Stop, Work},
 };
 
+mod name;
 mod quantity;
 mod relation;
 mod same;

@@ -2,7 +2,7 @@
 
 use crate::{
     algebra::{Decision, Normal, approximate, is_proportional},
-    compare::Comparer,
+    compare::{Comparer, name::segment},
     limits::Reading,
     value::{Condition, Constraint, Value},
 };
@@ -16,6 +16,9 @@ impl Comparer<'_> {
         values: (&Value, &Value),
     ) -> Reading<Decision> {
         let as_values = self.same(values.0, values.1)?;
+        if let (Some(a), Some(b)) = (segment(a), segment(b)) {
+            return Ok(if a == b { as_values } else { Decision::Different });
+        }
         if a == b || !(is_variable(a) && is_variable(b)) {
             return Ok(as_values);
         }

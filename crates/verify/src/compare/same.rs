@@ -4,7 +4,10 @@ use num_traits::{One, Signed, Zero};
 
 use crate::{
     algebra::{Decision, Normal},
-    compare::quantity::Rounding,
+    compare::{
+        name::{as_coordinates, paired_by_name},
+        quantity::Rounding,
+    },
     expression::Mark,
     limits::{Reading, Work},
     region::Region,
@@ -93,17 +96,21 @@ impl Comparer<'_> {
                 Value::Tuple { open: other_open, close: other_close, items: others },
             ) => {
                 let same_brackets = (open, close) == (other_open, other_close);
-                if items.len() <= 2 && !same_brackets {
+                if items.len() != others.len() || (items.len() <= 2 && !same_brackets) {
                     return Ok(Decision::Different);
                 }
-                self.in_order(items, others)
+                self.in_order(items.iter().zip(others))
             }
             (Value::Tuple { items, .. }, Value::Matrix(rows)) | (Value::Matrix(rows), Value::Tuple { items, .. }) => {
                 self.same_vector(items, rows)
             }
             (Value::Tuple { open: '(', close: ')', items }, Value::List(_, others))
             | (Value::List(_, others), Value::Tuple { open: '(', close: ')', items }) => {
-                let point = self.in_order(items, others)?;
+                let point = if items.len() == others.len() {
+                    self.in_order(items.iter().zip(as_coordinates(others)))?
+                } else {
+                    Decision::Different
+                };
                 if point == Decision::Equal { Ok(point) } else { Ok(point.or(self.same_region(a, b)?)) }
             }
             (Value::Set(items), Value::Set(others)) => {
@@ -114,6 +121,8 @@ impl Comparer<'_> {
                 let are_points = items.iter().chain(others).all(|item| matches!(item, Value::Tuple { .. }));
                 let in_any_order = if are_points {
                     self.each_in(items, others)?.and(self.each_in(others, items)?)
+                } else if let Some(pairs) = paired_by_name(items, others) {
+                    self.in_order(pairs)?
                 } else {
                     self.in_any_order(items, others)?
                 };
@@ -139,12 +148,9 @@ impl Comparer<'_> {
         a.same(&b, self.work)
     }
 
-    fn in_order(&mut self, items: &[Value], others: &[Value]) -> Reading<Decision> {
-        if items.len() != others.len() {
-            return Ok(Decision::Different);
-        }
+    fn in_order<'v>(&mut self, pairs: impl IntoIterator<Item = (&'v Value, &'v Value)>) -> Reading<Decision> {
         let mut decision = Decision::Equal;
-        for (item, other) in items.iter().zip(others) {
+        for (item, other) in pairs {
             decision = decision.and(self.same(item, other)?);
             if decision == Decision::Different {
                 break;
