@@ -52,9 +52,9 @@ impl Evaluator<'_> {
                 let part = |at: usize| parts.get(at).map_or_else(Normal::zero, |part| Normal::number(part.clone()));
                 Value::Clock([part(0), part(1), part(2)], *half)
             }
-            Node::Named { name, left, value } => {
+            Node::Named { naming, name, left, value } => {
                 let left = left.as_deref().map(|left| self.form(left)).transpose().ok().flatten();
-                Value::Named { name: name.clone(), left, value: Box::new(self.value(value)?) }
+                Value::Named { naming: *naming, name: name.clone(), left, value: Box::new(self.value(value)?) }
             }
             Node::Agreeing(nodes) => self.agreeing(nodes)?,
             Node::Chain { first, rest } => self.chain(first, rest)?,

@@ -1,7 +1,8 @@
 //! Tokens to what an answer states: values in a list, relations, ratios, quantities with units.
 
 use crate::{
-    expression::{HalfDay, Joiner, Mark, Node, Relation},
+    asked::{is_asked, is_number},
+    expression::{HalfDay, Joiner, Mark, Naming, Node, Relation},
     lex::{Origin, Token},
     limits::{Reading, Stop},
     numeral::Numeral,
@@ -215,9 +216,14 @@ fn item(tokens: &[Token<'_>], bounds: &mut Bounds<'_>) -> Reading<Node> {
     match (found.as_slice(), sides.as_slice()) {
         ([], [only]) | ([Found { relation: Relation::Equal, .. }], [[], only]) => side(only, bounds),
         ([Found { relation: Relation::Equal | Relation::Element, .. }], [left, right]) if names(left, right) => {
-            named(left, right, bounds)
+            named(Naming::Name, left, right, bounds)
         }
-        ([Found { relation: Relation::Equal, .. }], [left, right]) if is_name(right) => named(right, left, bounds),
+        ([Found { relation: Relation::Equal, .. }], [left, right]) if is_name(right) => {
+            named(Naming::Name, right, left, bounds)
+        }
+        ([Found { relation: Relation::Equal, .. }], [left, right]) if is_asked(left) && is_number(right) => {
+            named(Naming::Asked, left, right, bounds)
+        }
         ([_, _, ..], _) if found.iter().all(|relation| relation.relation == Relation::Equal) => {
             agreeing(&sides, bounds)
         }
@@ -230,10 +236,10 @@ fn names(left: &[Token<'_>], right: &[Token<'_>]) -> bool {
     is_name(left) || (is_constant && is_measure(left))
 }
 
-fn named(name: &[Token<'_>], value: &[Token<'_>], bounds: &mut Bounds<'_>) -> Reading<Node> {
+fn named(naming: Naming, name: &[Token<'_>], value: &[Token<'_>], bounds: &mut Bounds<'_>) -> Reading<Node> {
     let left = expression(name, bounds).ok().map(Box::new);
     let value = Box::new(side(value, bounds)?);
-    Ok(Node::Named { name: joined(name), left, value })
+    Ok(Node::Named { naming, name: joined(name), left, value })
 }
 
 /// Sides that all claim to be equal: names, and values that must agree.
@@ -246,6 +252,7 @@ fn agreeing(sides: &[&[Token<'_>]], bounds: &mut Bounds<'_>) -> Reading<Node> {
     };
     Ok(match names.first() {
         Some(name) => Node::Named {
+            naming: Naming::Name,
             name: joined(name),
             left: expression(name, bounds).ok().map(Box::new),
             value: Box::new(value),

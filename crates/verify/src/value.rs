@@ -2,7 +2,7 @@
 
 use crate::{
     algebra::Normal,
-    expression::{HalfDay, Joiner, Mark},
+    expression::{HalfDay, Joiner, Mark, Naming},
 };
 
 /// A number or expression with what was written after it.
@@ -57,6 +57,7 @@ pub(crate) enum Value {
     /// A time of day: hours, minutes, seconds.
     Clock([Normal; 3], HalfDay),
     Named {
+        naming: Naming,
         name: String,
         left: Option<Normal>,
         value: Box<Value>,

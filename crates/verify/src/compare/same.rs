@@ -34,9 +34,12 @@ impl Comparer<'_> {
                 Ok(Decision::between(&(a, base_a), &(b, base_b)))
             }
             (
-                Value::Named { name: a, left: left_a, value: value_a },
-                Value::Named { name: b, left: left_b, value: value_b },
-            ) => self.same_named((a, left_a.as_ref()), (b, left_b.as_ref()), (value_a, value_b)),
+                Value::Named { naming: naming_a, name: a, left: left_a, value: value_a },
+                Value::Named { naming: naming_b, name: b, left: left_b, value: value_b },
+            ) => {
+                let (a, b) = ((*naming_a, a.as_str(), left_a.as_ref()), (*naming_b, b.as_str(), left_b.as_ref()));
+                self.same_named(a, b, (value_a, value_b))
+            }
             (Value::Named { left, value, .. }, Value::Constraints(constraints))
             | (Value::Constraints(constraints), Value::Named { left, value, .. }) => {
                 let region = self.same_region(a, b)?;

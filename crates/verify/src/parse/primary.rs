@@ -21,7 +21,7 @@ mod matrix;
 const PRODUCT_LETTERS_MAX: usize = 3;
 
 /// Letters that stand for functions where a bracket touches them.
-const FUNCTION_LETTERS: &str = "fghFGHPQWT";
+pub(crate) const FUNCTION_LETTERS: &str = "fghFGHPQWT";
 
 impl<'a> Cursor<'_, 'a> {
     /// One number, name, bracket or function.
