@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::{
     arguments::{brace_arguments, read_unions},
-    evaluate::evaluate,
+    evaluate::{Signs, evaluate},
     expression::Mark,
     extract::AnswerText,
     lex::{Origin, Token, tokens},
@@ -75,15 +75,21 @@ impl Answer {
     }
 }
 
-/// The value of tokens, and the other one that a unit of one letter leaves open.
+/// The value of tokens, and the other one that a unit of one letter or several `±` leave open.
 fn values_of(tokens: &[Token<'_>], work: &mut Work) -> Reading<Vec<Value>> {
     if is_prose(tokens) {
         return Err(Stop::NotMathematics);
     }
     let node = statement(tokens, &mut Bounds { depth_left: DEPTH_MAX, work })?;
-    let mut values = vec![evaluate(&node, work)?];
+    let mut values = vec![evaluate(&node, Signs::Alike, work)?];
     if let Some(other) = unit_as_variable(&node)
-        && let Ok(value) = evaluate(&other, work)
+        && let Ok(value) = evaluate(&other, Signs::Alike, work)
+    {
+        values.push(value);
+    }
+    if tokens.iter().filter(|token| **token == Token::Command("pm")).count() > 1
+        && let Ok(value) = evaluate(&node, Signs::Apart, work)
+        && value != values[0]
     {
         values.push(value);
     }
