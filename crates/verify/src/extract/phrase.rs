@@ -12,6 +12,10 @@ const WORDS_MAX: usize = 3;
 /// Most occurrences of the phrase that are looked at, from the last.
 const OCCURRENCES_MAX: usize = 8;
 
+/// Words that change the number before them.
+const MULTIPLIERS: [&str; 10] =
+    ["base", "times", "percent", "dozen", "hundred", "thousand", "thousands", "million", "millions", "billion"];
+
 /// Whether a phrase may be followed by words alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Words {
@@ -161,7 +165,7 @@ fn names_option_after(text: &str, is_joint: impl Fn(&str) -> bool) -> bool {
 enum Rest {
     /// It says more of the same answer.
     Explains,
-    /// It names another answer.
+    /// It names another answer, or makes another of it.
     Offers,
     /// It may compute on, or list.
     Unclear,
@@ -208,7 +212,7 @@ fn after_comma(rest: &str) -> Rest {
 fn after_bracket(rest: &str) -> Rest {
     let Some((remark, after)) = rest.split_once(')') else { return Rest::Unclear };
     let after = after.trim_start_matches([',', ' ']);
-    if offers(remark) || names_another(after) {
+    if offers(remark) || names_another(after) || MULTIPLIERS.contains(&first_word(remark)) {
         Rest::Offers
     } else if is_mathematics(remark) || after.starts_with(|c: char| !c.is_alphabetic()) {
         Rest::Unclear
