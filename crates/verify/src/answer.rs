@@ -96,8 +96,12 @@ fn values_of(tokens: &[Token<'_>], work: &mut Work) -> Reading<Vec<Value>> {
     Ok(values)
 }
 
-/// Whether a text starts with a currency sign; a `$` that another one follows is the edge of a formula.
+/// Whether a text starts with a currency sign, after the letter of an option or not; a `$` that another one follows is
+/// the edge of a formula.
 fn is_price(text: &str) -> bool {
+    let without_option =
+        text.strip_prefix('(').and_then(|rest| rest.split_once(") ")).filter(|(option, _)| option.len() == 1);
+    let text = without_option.map_or(text, |(_, rest)| rest);
     let amount = text.strip_prefix("\\$").or_else(|| text.strip_prefix('$').filter(|rest| !rest.contains('$')));
     amount.is_some_and(|amount| amount.trim_start().starts_with(|c: char| c.is_ascii_digit() || c == '.'))
 }
