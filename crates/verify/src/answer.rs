@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use crate::{
-    arguments::brace_arguments,
-    evaluate::evaluate,
+    arguments::{brace_arguments, read_unions},
+    evaluate::{Signs, evaluate},
     expression::Mark,
     extract::AnswerText,
     lex::{Origin, Token, tokens},
@@ -12,15 +12,17 @@ use crate::{
     numeral::Numeral,
     parse::Bounds,
     statement::{statement, unit_as_variable},
-    text::{normal_text, right_side, trimmed},
+    text::{joined, named_value, normal_text, trimmed},
     value::Value,
 };
 
 /// An answer as it is compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// The answer without what only concerns its looks.
+    /// The answer without what only concerns its looks and without its name.
     pub(crate) text: String,
+    /// What the answer gives a value to: the left side of `x = 5`.
+    pub(crate) name: Option<String>,
     /// The letter of a multiple choice before the rest, as in `(C) 12`.
     pub(crate) option: Option<char>,
     /// What the answer may mean, the likeliest reading first; nothing where it is only a text.
@@ -34,7 +36,8 @@ impl Answer {
         }
         let written = half_width(answer.as_str());
         let tokens = tokens(&written);
-        let tokens = brace_arguments(&tokens);
+        let mut tokens = brace_arguments(&tokens);
+        read_unions(&mut tokens);
         let (option, tokens) = split_option(without_label(trimmed(&tokens)));
         let is_readable = |token: &Token| matches!(token, Token::Digits(_) | Token::Word { .. } | Token::Command(_));
         if !tokens.iter().any(is_readable) {
@@ -55,7 +58,8 @@ impl Answer {
         if is_price(&written) {
             values.iter_mut().for_each(price);
         }
-        Ok(Self { text: normal_text(right_side(tokens)), option, values })
+        let (name, value) = named_value(tokens);
+        Ok(Self { text: normal_text(value), name: name.map(joined), option, values })
     }
 
     /// The option that the whole answer is.
@@ -71,23 +75,33 @@ impl Answer {
     }
 }
 
-/// The value of tokens, and the other one that a unit of one letter leaves open.
+/// The value of tokens, and the other one that a unit of one letter or several `±` leave open.
 fn values_of(tokens: &[Token<'_>], work: &mut Work) -> Reading<Vec<Value>> {
     if is_prose(tokens) {
         return Err(Stop::NotMathematics);
     }
     let node = statement(tokens, &mut Bounds { depth_left: DEPTH_MAX, work })?;
-    let mut values = vec![evaluate(&node, work)?];
+    let mut values = vec![evaluate(&node, Signs::Alike, work)?];
     if let Some(other) = unit_as_variable(&node)
-        && let Ok(value) = evaluate(&other, work)
+        && let Ok(value) = evaluate(&other, Signs::Alike, work)
+    {
+        values.push(value);
+    }
+    if tokens.iter().filter(|token| **token == Token::Command("pm")).count() > 1
+        && let Ok(value) = evaluate(&node, Signs::Apart, work)
+        && value != values[0]
     {
         values.push(value);
     }
     Ok(values)
 }
 
-/// Whether a text starts with a currency sign; a `$` that another one follows is the edge of a formula.
+/// Whether a text starts with a currency sign, after the letter of an option or not; a `$` that another one follows is
+/// the edge of a formula.
 fn is_price(text: &str) -> bool {
+    let without_option =
+        text.strip_prefix('(').and_then(|rest| rest.split_once(") ")).filter(|(option, _)| option.len() == 1);
+    let text = without_option.map_or(text, |(_, rest)| rest);
     let amount = text.strip_prefix("\\$").or_else(|| text.strip_prefix('$').filter(|rest| !rest.contains('$')));
     amount.is_some_and(|amount| amount.trim_start().starts_with(|c: char| c.is_ascii_digit() || c == '.'))
 }

@@ -1,4 +1,5 @@
-//! One way of writing the arguments of commands: `\frac12`, `\sqrt2` and `x^2` become `\frac{1}{2}`, `\sqrt{2}`, `x^{2}`.
+//! One way of writing unions and the arguments of commands: `\frac12`, `\sqrt2` and `x^2` become `\frac{1}{2}`,
+//! `\sqrt{2}`, `x^{2}`, and `(0,1) U (2,3)` becomes `(0,1) \cup (2,3)`.
 //!
 //! A command takes one character as LaTeX does; a superscript or subscript takes the whole number, as people mean it.
 
@@ -7,7 +8,7 @@ use crate::lex::{Origin, Token};
 const OPEN: Token<'static> = Token::Symbol('{');
 const CLOSE: Token<'static> = Token::Symbol('}');
 
-/// Puts braces around the arguments that are written without.
+/// Puts braces around the arguments that are written without, and takes the space out of the edges of all braces.
 pub(crate) fn brace_arguments<'a>(mut tokens: &[Token<'a>]) -> Vec<Token<'a>> {
     let mut braced = Vec::with_capacity(tokens.len());
     // Arguments that the last command still expects, for each open brace.
@@ -21,9 +22,13 @@ pub(crate) fn brace_arguments<'a>(mut tokens: &[Token<'a>]) -> Vec<Token<'a>> {
                 expected_by_depth[depth] = expected.saturating_sub(1);
                 expected_by_depth.push(0);
                 braced.push(OPEN);
+                let blank = rest.iter().take_while(|token| **token == Token::Space).count();
+                tokens = &rest[blank..];
             }
             CLOSE => {
                 expected_by_depth.truncate(depth.max(1));
+                let written = braced.iter().rposition(|token| *token != Token::Space).map_or(0, |last| last + 1);
+                braced.truncate(written);
                 braced.push(CLOSE);
             }
             script @ Token::Symbol('^' | '_') => {
@@ -50,6 +55,24 @@ pub(crate) fn brace_arguments<'a>(mut tokens: &[Token<'a>]) -> Vec<Token<'a>> {
         }
     }
     braced
+}
+
+/// Puts `\cup` for a plain `U` between two intervals.
+pub(crate) fn read_unions(tokens: &mut [Token<'_>]) {
+    let is_written = |token: &&Token| !matches!(token, Token::Space | Token::Dollar);
+    let opens = |token: &Token| matches!(token, Token::Symbol('(' | '['));
+    for at in 0..tokens.len() {
+        let (before, after) = (&tokens[..at], &tokens[at + 1..]);
+        let ends = |token: &Token| matches!(token, Token::Symbol(')' | ']'));
+        let is_between = matches!(tokens[at], Token::Word { letters: "U", .. })
+            && before.iter().rev().find(is_written).is_some_and(ends)
+            && after.iter().find(is_written).is_some_and(opens)
+            && before.contains(&Token::Symbol(','))
+            && after.contains(&Token::Symbol(','));
+        if is_between {
+            tokens[at] = Token::Command("cup");
+        }
+    }
 }
 
 fn arguments_of(command: &str) -> usize {

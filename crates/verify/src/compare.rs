@@ -6,6 +6,7 @@ use crate::{
     limits::{Refusal, Stop, Work},
 };
 
+mod name;
 mod quantity;
 mod relation;
 mod same;
@@ -45,7 +46,9 @@ impl Comparison {
 
 /// Texts that are the same are equal; otherwise values are, in any of their readings.
 pub(crate) fn compare(answer: &Answer, gold: &Answer, rounding: Rounding) -> Comparison {
-    if answer.text == gold.text && (answer.option == gold.option || answer.option.is_none() || gold.option.is_none()) {
+    let same_option_or_none = agree(answer.option.as_ref(), gold.option.as_ref());
+    // Of `x = 5` and `y = 5` the values say whether they are the same.
+    if answer.text == gold.text && same_option_or_none && agree(answer.name.as_ref(), gold.name.as_ref()) {
         return Comparison::EqualTexts;
     }
     if let Some(same_option) = same_option(answer, gold) {
@@ -73,6 +76,11 @@ pub(crate) fn compare(answer: &Answer, gold: &Answer, rounding: Rounding) -> Com
             (_, _) => Comparison::TextsDiffer,
         },
     }
+}
+
+/// Whether two things are the same, or one of them is not there.
+fn agree<T: PartialEq>(a: Option<&T>, b: Option<&T>) -> bool {
+    a.is_none() || b.is_none() || a == b
 }
 
 /// Where one side names an option of a multiple choice and the other is or names one: whether it is the same.

@@ -11,16 +11,29 @@ use crate::{
     value::{Condition, Constraint, Quantity, Value},
 };
 
+/// Most signs of one expression that are chosen each for itself.
+const SIGNS_MAX: usize = 4;
+
+/// How the signs of an expression with several `±` are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signs {
+    /// All the upper ones, or all the lower ones.
+    Alike,
+    /// Each for itself, as `\pm 1 \pm i` means four numbers; `\mp` ties an expression's signs together.
+    Apart,
+}
+
 /// Works out expressions with one choice of signs.
 struct Evaluator<'w> {
-    /// Whether `±` is minus.
-    is_lower: bool,
+    signs: Signs,
+    /// For each `±` of an expression, from the lowest bit, whether it is minus; the last bit is that of all further ones.
+    lower: i32,
     work: &'w mut Work,
 }
 
 /// The value that an expression states.
-pub(crate) fn evaluate(node: &Node, work: &mut Work) -> Reading<Value> {
-    Evaluator { is_lower: false, work }.value(node)
+pub(crate) fn evaluate(node: &Node, signs: Signs, work: &mut Work) -> Reading<Value> {
+    Evaluator { signs, lower: 0, work }.value(node)
 }
 
 impl Evaluator<'_> {
@@ -48,14 +61,18 @@ impl Evaluator<'_> {
             Node::EmptySet => Value::Set(Vec::new()),
             Node::Reals => Value::Reals,
             Node::Ratio(parts) => Value::Ratio(self.forms(parts)?),
-            Node::Named { name, left, value } => {
+            Node::Clock(parts, half) => {
+                let part = |at: usize| parts.get(at).map_or_else(Normal::zero, |part| Normal::number(part.clone()));
+                Value::Clock([part(0), part(1), part(2)], *half)
+            }
+            Node::Named { naming, name, left, value } => {
                 let left = left.as_deref().map(|left| self.form(left)).transpose().ok().flatten();
-                Value::Named { name: name.clone(), left, value: Box::new(self.value(value)?) }
+                Value::Named { naming: *naming, name: name.clone(), left, value: Box::new(self.value(value)?) }
             }
             Node::Agreeing(nodes) => self.agreeing(nodes)?,
             Node::Chain { first, rest } => self.chain(first, rest)?,
             Node::Quantity { node, factor, mark, unit } => {
-                if has_either_sign(node) {
+                if !either_signs(node).is_empty() {
                     return self.both_signs(node);
                 }
                 let form = self.form(node)?.scaled(&BigRational::from_integer((*factor).into()));
@@ -68,7 +85,7 @@ impl Evaluator<'_> {
                 Value::Scalar(Quantity { form: self.form(inner)?, mark: Mark::Degree, unit: String::new() })
             }
             other if matrix::occurs_in(other) => Value::Matrix(self.matrix(other)?),
-            other if has_either_sign(other) => self.both_signs(other)?,
+            other if !either_signs(other).is_empty() => self.both_signs(other)?,
             other => Value::scalar(self.form(other)?),
         })
     }
@@ -81,14 +98,22 @@ impl Evaluator<'_> {
         nodes.iter().map(|node| self.form(node)).collect()
     }
 
-    /// Both values of an expression with `±`, all its signs chosen alike.
+    /// The values of an expression with `±`.
     fn both_signs(&mut self, node: &Node) -> Reading<Value> {
-        let upper = Evaluator { is_lower: false, work: self.work }.form(node)?;
-        let lower = Evaluator { is_lower: true, work: self.work }.form(node)?;
-        if upper == lower {
-            return Ok(Value::scalar(upper));
+        let signs = either_signs(node);
+        let are_apart = self.signs == Signs::Apart && signs.len() <= SIGNS_MAX && !signs.contains(&Sign::MinusPlus);
+        let choices = if are_apart { (0..1 << signs.len()).collect() } else { vec![0, -1] };
+        let mut forms: Vec<Normal> = Vec::with_capacity(choices.len());
+        for lower in choices {
+            let form = Evaluator { signs: self.signs, lower, work: self.work }.form(node)?;
+            if !forms.contains(&form) {
+                forms.push(form);
+            }
         }
-        Ok(Value::List(Joiner::Or, vec![Value::scalar(upper), Value::scalar(lower)]))
+        match <[Normal; 1]>::try_from(forms) {
+            Ok([only]) => Ok(Value::scalar(only)),
+            Err(forms) => Ok(Value::List(Joiner::Or, forms.into_iter().map(Value::scalar).collect())),
+        }
     }
 
     /// Values that are all said to be the same: the last, where that is true.
@@ -134,6 +159,13 @@ impl Evaluator<'_> {
         Ok(Value::Constraints(constraints))
     }
 
+    /// Whether the next `±` is minus.
+    fn next_is_lower(&mut self) -> bool {
+        let is_lower = self.lower & 1 == 1;
+        self.lower >>= 1;
+        is_lower
+    }
+
     fn form(&mut self, node: &Node) -> Reading<Normal> {
         self.work.spend(1)?;
         match node {
@@ -162,8 +194,9 @@ impl Evaluator<'_> {
             }
             Node::Negated(inner) => Ok(self.form(inner)?.negated()),
             Node::EitherSign(sign, inner) => {
+                let is_lower = self.next_is_lower();
                 let inner = self.form(inner)?;
-                Ok(if self.is_lower == (*sign == Sign::PlusMinus) { inner.negated() } else { inner })
+                Ok(if is_lower == (*sign == Sign::PlusMinus) { inner.negated() } else { inner })
             }
             Node::Power(base, exponent) => {
                 let exponent = self.form(exponent)?;
@@ -199,6 +232,7 @@ impl Evaluator<'_> {
             | Node::EmptySet
             | Node::Reals
             | Node::Ratio(_)
+            | Node::Clock(..)
             | Node::Named { .. }
             | Node::Agreeing(_)
             | Node::Chain { .. } => Err(Stop::NotMathematics),
@@ -237,16 +271,30 @@ fn flattened(values: Vec<Value>) -> Vec<Value> {
     flat
 }
 
-/// Whether `±` occurs in an expression.
-fn has_either_sign(node: &Node) -> bool {
+/// Every `±` and `∓` of an expression.
+fn either_signs(node: &Node) -> Vec<Sign> {
+    let mut found = Vec::new();
+    find_either_signs(node, &mut found);
+    found
+}
+
+fn find_either_signs(node: &Node, found: &mut Vec<Sign>) {
     match node {
-        Node::EitherSign(..) => true,
-        Node::Sum(nodes) | Node::Product(nodes) | Node::Call(_, nodes) => nodes.iter().any(has_either_sign),
+        Node::EitherSign(sign, inner) => {
+            found.push(*sign);
+            find_either_signs(inner, found);
+        }
+        Node::Sum(nodes) | Node::Product(nodes) | Node::Call(_, nodes) => {
+            for node in nodes {
+                find_either_signs(node, found);
+            }
+        }
         Node::Quotient(a, b) | Node::Power(a, b) | Node::Root { radicand: a, degree: b } => {
-            has_either_sign(a) || has_either_sign(b)
+            find_either_signs(a, found);
+            find_either_signs(b, found);
         }
         Node::Negated(inner) | Node::Percent(inner) | Node::Degrees(inner) | Node::Quantity { node: inner, .. } => {
-            has_either_sign(inner)
+            find_either_signs(inner, found);
         }
         Node::Number(_)
         | Node::Based { .. }
@@ -264,8 +312,9 @@ fn has_either_sign(node: &Node) -> bool {
         | Node::EmptySet
         | Node::Reals
         | Node::Ratio(_)
+        | Node::Clock(..)
         | Node::Named { .. }
         | Node::Agreeing(_)
-        | Node::Chain { .. } => false,
+        | Node::Chain { .. } => {}
     }
 }

@@ -40,6 +40,22 @@ pub(crate) enum Mark {
     Degree,
 }
 
+/// What stands before the value that it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// A variable, a function or words, which others may call otherwise.
+    Name,
+    /// A quantity that is written out: `f(2)`, `\cos C`, `|z|`.
+    Asked,
+}
+
+/// The half of a day that a time is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HalfDay {
+    Morning,
+    Afternoon,
+}
+
 /// An expression.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Node {
@@ -88,8 +104,11 @@ pub(crate) enum Node {
     EmptySet,
     Reals,
     Ratio(Vec<Node>),
+    /// Hours, minutes and seconds as far as they are written, with `a.m.` or `p.m.`.
+    Clock(Vec<BigRational>, HalfDay),
     /// A value that is given a name: `x = 5`, `x \in S`.
     Named {
+        naming: Naming,
         name: String,
         left: Option<Box<Node>>,
         value: Box<Node>,

@@ -14,6 +14,9 @@ use self::phrase::Words;
 
 pub(crate) use span::after_last_equal;
 
+/// Most lines with `####` that are looked at, from the last.
+const HASHES_MAX: usize = 8;
+
 /// How the answer is found in a completion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -22,8 +25,9 @@ pub enum Extraction {
     /// the turn. The first of these that is there:
     ///
     /// 1. the last closed `\boxed{…}` or `\fbox{…}`, with the boxes beside it that are joined to it by `and`, `or` or a
-    ///    comma; or what follows the last `final answer is`, where that comes later;
-    /// 2. what follows the last `####` on its line;
+    ///    comma; or what follows the last `final answer is`, where that comes later; with the option that a later
+    ///    `answer:` names;
+    /// 2. what follows the last `####` on its line, but for a heading in words that has text below it;
     /// 3. what follows a `\boxed` without braces, then what follows the last `answer is`, `answer:` or `correct option is`;
     /// 4. what a box holds that is never closed, else the whole text, where it is one line that reads as mathematics or
     ///    is one letter;
@@ -92,13 +96,18 @@ pub(crate) fn extract<'a>(completion: &'a str, extraction: &Extraction) -> Resul
 
 fn found(spoken: &str) -> Option<Cow<'_, str>> {
     let boxed = boxes::last_group(spoken);
-    let after_box = boxed.as_ref().map_or(0, |group| group.end);
+    let after_box = &spoken[boxed.as_ref().map_or(0, |group| group.end)..];
     let words = if boxed.is_some() { Words::Refused } else { Words::Taken };
-    if let Some(phrase) = phrase::final_answer(&spoken[after_box..], words) {
-        return Some(Cow::Borrowed(phrase));
-    }
+    let concluded = phrase::final_answer(after_box, words).map(Cow::Borrowed);
     if let Some(group) = boxed {
-        return Some(group.text);
+        let answer = concluded.unwrap_or(group.text);
+        return Some(match phrase::option(after_box) {
+            Some(option) => with_option(option, &answer),
+            None => answer,
+        });
+    }
+    if concluded.is_some() {
+        return concluded;
     }
     let found = after_hashes(spoken)
         .or_else(|| boxes::unbraced(spoken))
@@ -116,6 +125,16 @@ const TURN_ENDS: [&str; 7] =
 /// Whether nothing that follows `token` in a completion is said by the model in its turn.
 pub fn ends_turn(token: &str) -> bool {
     TURN_ENDS.contains(&token)
+}
+
+/// What a box holds with the option that is named after it; the option alone where the box names one itself.
+fn with_option<'a>(option: phrase::NamedOption<'a>, boxed: &str) -> Cow<'a, str> {
+    match option.letter {
+        Some(letter) if !boxed.trim().is_empty() && !phrase::names_option(boxed) => {
+            Cow::Owned(format!("({letter}) {boxed}"))
+        }
+        _ => Cow::Borrowed(option.text),
+    }
 }
 
 /// What is said rather than thought, up to the end of the turn.
@@ -139,8 +158,15 @@ pub(crate) fn marked_answer(text: &str) -> Option<Cow<'_, str>> {
         .or_else(|| phrase::final_answer(text, Words::Refused).map(Cow::Borrowed))
 }
 
+/// What follows the last `####` on its line, where it may be an answer: a heading such as `#### Analysis of the options`
+/// with more below it is none.
 fn after_hashes(text: &str) -> Option<&str> {
-    text.rsplit_once("####").map(|(_, after)| first_line(after))
+    text.rmatch_indices("####").take(HASHES_MAX).find_map(|(at, hashes)| {
+        let after = &text[at + hashes.len()..];
+        let line = first_line(after);
+        let is_last = after[line.len()..].trim().is_empty();
+        (is_last || line.trim().is_empty() || phrase::may_be_answer(line)).then_some(line)
+    })
 }
 
 fn after_marker<'a>(completion: &'a str, marker: &str) -> Option<&'a str> {

@@ -9,6 +9,7 @@
 mod algebra;
 mod answer;
 mod arguments;
+mod asked;
 mod check;
 mod command;
 mod compare;

@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub(crate) use cursor::{Cursor, closing, is_function_name};
+pub(crate) use primary::FUNCTION_LETTERS;
 
 /// What bounds reading.
 pub(crate) struct Bounds<'w> {

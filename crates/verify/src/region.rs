@@ -133,7 +133,8 @@ impl Region {
             | Value::MinusInfinity
             | Value::Based { .. }
             | Value::Matrix(_)
-            | Value::Ratio(_) => None,
+            | Value::Ratio(_)
+            | Value::Clock(..) => None,
         })
     }
 
@@ -146,9 +147,13 @@ impl Region {
         Ok(Some(Self { intervals, variable: None }))
     }
 
-    /// Inequalities one beside another: together where `and` joins them, otherwise either.
+    /// Inequalities one beside another: together where `and` joins them or each leaves a number out, otherwise either;
+    /// and intervals that `or` joins.
     #[expect(clippy::wildcard_enum_match_arm, reason = "all items have been found to be constraints")]
     fn joined(joiner: Joiner, items: &[Value], work: &mut Work) -> Reading<Option<Self>> {
+        if joiner == Joiner::Or && items.iter().all(is_interval) && !items.iter().all(is_point) {
+            return Self::united(items, work);
+        }
         let is_constraint = |item: &Value| matches!(item, Value::Constraints(_));
         if !items.iter().all(is_constraint) {
             return Ok(None);
@@ -157,7 +162,8 @@ impl Region {
             Value::Constraints(constraints) => constraints.as_slice(),
             _ => &[],
         });
-        if joiner == Joiner::And {
+        let leave_out = constraints.clone().all(|constraint| constraint.condition == Condition::NotZero);
+        if joiner == Joiner::And || (joiner == Joiner::Comma && leave_out) {
             return Self::constrained(&constraints.cloned().collect::<Vec<_>>(), work);
         }
         let mut joined: Option<Self> = None;
@@ -285,6 +291,16 @@ impl Region {
         }
         Ok(decision)
     }
+}
+
+fn is_interval(value: &Value) -> bool {
+    matches!(value, Value::Tuple { items, .. } if items.len() == 2)
+}
+
+/// Whether an interval may be a point as well: `(1, 2)`, but neither `[1, 2)` nor `(1, \infty)`.
+fn is_point(value: &Value) -> bool {
+    let Value::Tuple { open: '(', close: ')', items } = value else { return false };
+    !items.iter().any(|item| matches!(item, Value::Infinity | Value::MinusInfinity))
 }
 
 fn interval(open: char, low: &Value, high: &Value, close: char) -> Option<Region> {

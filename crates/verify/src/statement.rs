@@ -1,13 +1,14 @@
 //! Tokens to what an answer states: values in a list, relations, ratios, quantities with units.
 
 use crate::{
-    expression::{Joiner, Mark, Node, Relation},
+    asked::{is_asked, is_number},
+    expression::{HalfDay, Joiner, Mark, Naming, Node, Relation},
     lex::{Origin, Token},
     limits::{Reading, Stop},
     numeral::Numeral,
     parse::{Bounds, expression, is_function_name, is_word},
     text::{is_measure, is_name, joined, trimmed},
-    unit::{Suffix, suffix},
+    unit::{Suffix, before_half_day, suffix},
 };
 
 /// Most items of a list.
@@ -215,9 +216,14 @@ fn item(tokens: &[Token<'_>], bounds: &mut Bounds<'_>) -> Reading<Node> {
     match (found.as_slice(), sides.as_slice()) {
         ([], [only]) | ([Found { relation: Relation::Equal, .. }], [[], only]) => side(only, bounds),
         ([Found { relation: Relation::Equal | Relation::Element, .. }], [left, right]) if names(left, right) => {
-            named(left, right, bounds)
+            named(Naming::Name, left, right, bounds)
         }
-        ([Found { relation: Relation::Equal, .. }], [left, right]) if is_name(right) => named(right, left, bounds),
+        ([Found { relation: Relation::Equal, .. }], [left, right]) if is_name(right) => {
+            named(Naming::Name, right, left, bounds)
+        }
+        ([Found { relation: Relation::Equal, .. }], [left, right]) if is_asked(left) && is_number(right) => {
+            named(Naming::Asked, left, right, bounds)
+        }
         ([_, _, ..], _) if found.iter().all(|relation| relation.relation == Relation::Equal) => {
             agreeing(&sides, bounds)
         }
@@ -230,10 +236,10 @@ fn names(left: &[Token<'_>], right: &[Token<'_>]) -> bool {
     is_name(left) || (is_constant && is_measure(left))
 }
 
-fn named(name: &[Token<'_>], value: &[Token<'_>], bounds: &mut Bounds<'_>) -> Reading<Node> {
+fn named(naming: Naming, name: &[Token<'_>], value: &[Token<'_>], bounds: &mut Bounds<'_>) -> Reading<Node> {
     let left = expression(name, bounds).ok().map(Box::new);
     let value = Box::new(side(value, bounds)?);
-    Ok(Node::Named { name: joined(name), left, value })
+    Ok(Node::Named { naming, name: joined(name), left, value })
 }
 
 /// Sides that all claim to be equal: names, and values that must agree.
@@ -246,6 +252,7 @@ fn agreeing(sides: &[&[Token<'_>]], bounds: &mut Bounds<'_>) -> Reading<Node> {
     };
     Ok(match names.first() {
         Some(name) => Node::Named {
+            naming: Naming::Name,
             name: joined(name),
             left: expression(name, bounds).ok().map(Box::new),
             value: Box::new(value),
@@ -270,6 +277,10 @@ fn side(tokens: &[Token<'_>], bounds: &mut Bounds<'_>) -> Reading<Node> {
     if tokens.is_empty() {
         return Err(Stop::NotMathematics);
     }
+    if let Some((parts, half)) = time_of_day(tokens) {
+        let parts: Reading<Vec<_>> = parts.iter().map(Numeral::value).collect();
+        return Ok(Node::Clock(parts?, half));
+    }
     let colon = |token| (token == Token::Symbol(':')).then_some(Joiner::Comma);
     let (_, parts) = split(tokens, Thousands::Grouped, colon)?;
     if parts.len() > 1 {
@@ -289,6 +300,21 @@ fn side(tokens: &[Token<'_>], bounds: &mut Bounds<'_>) -> Reading<Node> {
         }
     }
     expression(tokens, bounds)
+}
+
+/// The numbers of a time of day such as `9 a.m.` or `8:34:05 PM`.
+fn time_of_day(tokens: &[Token<'_>]) -> Option<(Vec<Numeral>, HalfDay)> {
+    let (tokens, half) = before_half_day(tokens)?;
+    let mut parts = Vec::with_capacity(3);
+    for part in tokens.split(|token| *token == Token::Symbol(':')) {
+        let part = trimmed(part);
+        let numeral = Numeral::read(part).ok()??;
+        if !numeral.is_whole() || numeral.tokens != part.len() {
+            return None;
+        }
+        parts.push(numeral);
+    }
+    (1..=3).contains(&parts.len()).then_some((parts, half))
 }
 
 /// The tokens before the longest suffix that is a unit or mark, where a number is among them.

@@ -15,13 +15,16 @@ pub(crate) fn trimmed<'t, 'a>(tokens: &'t [Token<'a>]) -> &'t [Token<'a>] {
     &tokens[start..end.max(start)]
 }
 
-/// What a name is said to be: the right side of `x = 5`, `f(x) = 5` or `x \in S`; all of anything else.
-pub(crate) fn right_side<'t, 'a>(tokens: &'t [Token<'a>]) -> &'t [Token<'a>] {
+/// The name that tokens give a value and the value: the sides of `x = 5`, `f(x) = 5` or `x \in S`; no name and all of
+/// anything else.
+pub(crate) fn named_value<'t, 'a>(tokens: &'t [Token<'a>]) -> (Option<&'t [Token<'a>]>, &'t [Token<'a>]) {
     let is_relation = |token: &Token| matches!(token, Token::Symbol('=') | Token::Command("in"));
     let mut relations = tokens.iter().enumerate().filter(|(_, token)| is_relation(token));
     match (relations.next(), relations.next()) {
-        (Some((at, _)), None) if is_name(&tokens[..at]) && at + 1 < tokens.len() => trimmed(&tokens[at + 1..]),
-        (_, _) => tokens,
+        (Some((at, _)), None) if is_name(&tokens[..at]) && at + 1 < tokens.len() => {
+            (Some(trimmed(&tokens[..at])), trimmed(&tokens[at + 1..]))
+        }
+        (_, _) => (None, tokens),
     }
 }
 

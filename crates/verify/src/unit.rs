@@ -6,9 +6,9 @@
 use num_rational::BigRational;
 
 use crate::{
-    expression::Mark,
+    expression::{HalfDay, Mark},
     lex::{Origin, Token},
-    text::joined,
+    text::{joined, trimmed},
 };
 
 /// What follows a number.
@@ -63,6 +63,41 @@ pub(crate) fn suffix(tokens: &[Token<'_>]) -> Option<Suffix> {
     };
     let unit = joined(without_fill(tokens));
     (unit.is_empty() || is_unit(tokens)).then_some(Suffix { factor, mark, unit })
+}
+
+/// The tokens before `a.m.` or `p.m.` in any way of writing, and which of them it is.
+pub(crate) fn before_half_day<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], HalfDay)> {
+    let (before, letters) = match tokens {
+        [before @ .., Token::Word { letters, .. }] if letters.len() == 2 => (before, *letters),
+        [before @ .., Token::Word { letters, .. }, Token::Symbol('.'), Token::Word { letters: "m" | "M", .. }]
+        | [
+            before @ ..,
+            Token::Word { letters, .. },
+            Token::Symbol('.'),
+            Token::Space,
+            Token::Word { letters: "m" | "M", .. },
+        ] => (before, *letters),
+        _ => return None,
+    };
+    let half = match letters {
+        "am" | "AM" | "Am" | "a" | "A" => HalfDay::Morning,
+        "pm" | "PM" | "Pm" | "p" | "P" => HalfDay::Afternoon,
+        _ => return None,
+    };
+    Some((trimmed(before), half))
+}
+
+/// The half of a day that a unit names, as in `a.m. on Monday` or `in the evening`.
+pub(crate) fn half_day_in(unit: &str) -> Option<HalfDay> {
+    let words = unit.replace('.', "").to_lowercase();
+    let starts = |letters: &str| words.strip_prefix(letters).is_some_and(|rest| !rest.starts_with('p'));
+    if starts("am") || words.contains("morning") {
+        Some(HalfDay::Morning)
+    } else if starts("pm") || words.contains("afternoon") || words.contains("evening") {
+        Some(HalfDay::Afternoon)
+    } else {
+        None
+    }
 }
 
 fn scale(word: &str) -> Option<u64> {
@@ -191,6 +226,11 @@ pub(crate) enum Conversion {
 
 /// How to get from one unit to another.
 pub(crate) fn conversion(from: &str, to: &str) -> Conversion {
+    if let (Some(own), Some(other)) = (half_day_in(from), half_day_in(to))
+        && own != other
+    {
+        return Conversion::Impossible;
+    }
     let (Some(own), Some(other)) = (measure(from), measure(to)) else { return Conversion::ReadOver };
     if own == other {
         return Conversion::ReadOver;

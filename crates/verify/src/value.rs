@@ -2,7 +2,7 @@
 
 use crate::{
     algebra::Normal,
-    expression::{Joiner, Mark},
+    expression::{HalfDay, Joiner, Mark, Naming},
 };
 
 /// A number or expression with what was written after it.
@@ -54,7 +54,10 @@ pub(crate) enum Value {
     Reals,
     Matrix(Vec<Vec<Normal>>),
     Ratio(Vec<Normal>),
+    /// A time of day: hours, minutes, seconds.
+    Clock([Normal; 3], HalfDay),
     Named {
+        naming: Naming,
         name: String,
         left: Option<Normal>,
         value: Box<Value>,
@@ -83,6 +86,7 @@ impl Value {
             | Self::Reals
             | Self::Matrix(_)
             | Self::Ratio(_)
+            | Self::Clock(..)
             | Self::Constraints(_) => None,
         }
     }

@@ -62,6 +62,8 @@ fn hostile_answers() -> Vec<(&'static str, String)> {
              xm18pn37{63^24lg56x3lg56x37817AAAAAAAAAAAAAAAAA18bbb"
                 .to_owned(),
         ),
+        // The least power that makes it rational is beyond 64 bits.
+        ("roots of large prime degrees", "2^{1/9973}3^{1/9967}5^{1/9949}7^{1/9941}11^{1/9931}\\sqrt{1000003}".to_owned()),
         ("many signs", joined(60, "", |_| "\\pm 1".to_owned())),
         ("many plus or minus", joined(40, ", ", |i| format!("\\pm {i} \\pm \\sqrt{{{i}}}"))),
         ("many minus signs", format!("{}1", "-".repeat(900))),
@@ -181,6 +183,26 @@ fn a_hostile_completion_is_searched_at_a_cost_that_grows_with_its_length_alone()
         assert!(long.0 <= 6 * short.0 + 1_000, "{piece:?}: {} allocations, then {}", short.0, long.0);
         assert!(long.1 <= 6 * short.1 + 100_000, "{piece:?}: {} bytes, then {}", short.1, long.1);
     }
+}
+
+#[test]
+fn a_sum_whose_common_denominator_is_beyond_the_limit_is_too_large() {
+    // Each denominator has some 8,190 bits, and no two share a factor.
+    let term = |i: usize| {
+        let (letter, prime) = (char::from(b'a' + i as u8), [2_u32, 3, 5, 7, 11][i]);
+        format!("\\frac{{{letter}}}{{{prime}^{{{}}}}}", (8_190.0 / f64::from(prime).log2()) as u32)
+    };
+    let gold = Gold::parse("7").unwrap();
+    for (opening, closing) in [("\\sqrt{", "}"), ("|", "|"), ("\\ln(", ")"), ("(", ")^{99}")] {
+        for terms in [2, 5] {
+            let answer = format!("{opening}{}{closing}", joined(terms, "+", term));
+            let found = check(&format!("\\boxed{{{answer}}}"), &gold, &Extraction::Auto {});
+            assert_eq!(found.verdict, Verdict::TooLarge, "{answer}: {found:?}");
+        }
+    }
+    let small = "\\sqrt{\\frac{x}{3^{99}}+\\frac{y}{7^{99}}}";
+    let found = check(&format!("\\boxed{{{small}}}"), &Gold::parse(small).unwrap(), &Extraction::Auto {});
+    assert!(found.verdict.is_correct(), "{found:?}");
 }
 
 #[test]

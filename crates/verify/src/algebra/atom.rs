@@ -82,10 +82,14 @@ pub(crate) fn product(a: &BigRational, b: &BigRational) -> BigRational {
     if a.denom().is_one() && b.denom().is_one() { BigRational::from_integer(a.numer() * b.numer()) } else { a * b }
 }
 
+/// How long an integer is, in words of 64 bits.
+pub(crate) fn words(integer: &BigInt) -> usize {
+    (integer.bits() / 64) as usize
+}
+
 /// What arithmetic on a number of so many bits costs, in steps.
 pub(crate) fn steps(number: &BigRational) -> usize {
-    let words = |bits: u64| (bits / 64) as usize;
-    let (above, below) = (words(number.numer().bits()), words(number.denom().bits()));
+    let (above, below) = (words(number.numer()), words(number.denom()));
     // A fraction is reduced, which takes the square of its length.
     above + below + if number.denom().is_one() { 0 } else { above * below / 8 }
 }

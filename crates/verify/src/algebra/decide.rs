@@ -110,10 +110,11 @@ fn two_roots(difference: &Polynomial, work: &mut Work) -> Reading<Option<Decisio
     if of_a.is_positive() == of_b.is_positive() {
         return Ok(Some(Decision::Different));
     }
-    let degree = difference.atoms().fold(1_i64, |degree, (_, exponent)| degree.lcm(exponent.denom()));
-    if degree > TWO_ROOTS_DEGREE_MAX {
-        return Ok(None);
-    }
+    // Each is bounded before the next is taken in, so that no product of many exponents overflows.
+    let degree = difference.atoms().try_fold(1_i64, |degree, (_, exponent)| {
+        Some(degree.lcm(exponent.denom())).filter(|degree| *degree <= TWO_ROOTS_DEGREE_MAX)
+    });
+    let Some(degree) = degree else { return Ok(None) };
     let power = |monomial: &Monomial, coefficient: &BigRational| {
         let (factor, rest) = monomial.raised(Exponent::from_integer(degree)).ok()?;
         assert!(rest.is_one(), "the power {degree} of {monomial:?} is not rational");

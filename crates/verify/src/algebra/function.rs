@@ -98,7 +98,7 @@ pub(crate) fn absolute(argument: &Normal, work: &mut Work) -> Reading<Normal> {
         let numerator = absolute(&Normal::from(argument.numerator().clone()), work)?;
         return numerator.over(&absolute(&Normal::from(argument.denominator().clone()), work)?, work);
     }
-    let (content, primitive) = primitive(argument.numerator());
+    let (content, primitive) = primitive(argument.numerator(), work)?;
     let leads_negative = primitive.terms().next().is_some_and(|(_, coefficient)| coefficient.is_negative());
     let primitive = if leads_negative { primitive.negated() } else { primitive };
     let magnitude = match primitive.as_term() {

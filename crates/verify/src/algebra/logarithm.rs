@@ -29,7 +29,7 @@ fn of_sum(sum: &Polynomial, work: &mut Work) -> Reading<Normal> {
     if let Some((monomial, coefficient)) = sum.as_term() {
         return of_term(monomial, coefficient, work);
     }
-    let (content, primitive) = primitive(sum);
+    let (content, primitive) = primitive(sum, work)?;
     let rest = Normal::atom(Atom::Logarithm(Arc::new(Normal::from(primitive))));
     of_number(&content, work)?.plus(&rest, work)
 }

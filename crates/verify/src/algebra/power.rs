@@ -12,13 +12,13 @@ use num_traits::{One, Signed, ToPrimitive, Zero};
 use crate::{
     algebra::{
         Normal,
-        atom::{Atom, Exponent, Monomial, bounded, exponent_of, integer_power},
+        atom::{Atom, Exponent, Monomial, bounded, exponent_of, integer_power, words},
         function::absolute,
         polynomial::{EXPANDED_POWER_MAX, Polynomial},
         radical::{denested, factors, root_of_positive},
         trigonometry::{cosine, sine},
     },
-    limits::{DIVISION_BY_ZERO, Reading, Refusal, Stop, Work},
+    limits::{DIVISION_BY_ZERO, NUMBER_BITS_MAX, NUMBER_TOO_LARGE, Reading, Refusal, Stop, Work},
 };
 
 /// Largest power of a constant sum that is multiplied out: its terms stay few.
@@ -130,26 +130,35 @@ fn opaque_power(sum: &Polynomial, exponent: Exponent, work: &mut Work) -> Readin
         let term = Normal::monomial(monomial.clone()).scaled(coefficient);
         return rational_power(&term, exponent, work);
     }
-    let (content, primitive) = primitive(sum);
+    let (content, primitive) = primitive(sum, work)?;
     let content = rational_power(&Normal::number(content), exponent, work)?;
     let atom = Monomial(vec![(Atom::Base(Arc::new(Normal::from(primitive))), exponent)]);
     content.times(&Normal::monomial(atom), work)
 }
 
 /// The largest positive number that a sum can be divided by to integer coefficients, and the sum divided by it.
-pub(crate) fn primitive(sum: &Polynomial) -> (BigRational, Polynomial) {
+pub(crate) fn primitive(sum: &Polynomial, work: &mut Work) -> Reading<(BigRational, Polynomial)> {
     let mut numerator = BigInt::zero();
     let mut denominator = BigInt::one();
     for (_, coefficient) in sum.terms() {
-        numerator = numerator.gcd(coefficient.numer());
-        denominator = denominator.lcm(coefficient.denom());
+        let (above, below) = (coefficient.numer(), coefficient.denom());
+        // A divisor is found, and the term divided by it, in the square of their lengths.
+        work.spend(words(&denominator) * words(below) / 8 + words(&numerator) * words(above) / 8)?;
+        numerator = numerator.gcd(above);
+        denominator = denominator.lcm(below);
+        if denominator.bits() > NUMBER_BITS_MAX {
+            return Err(NUMBER_TOO_LARGE);
+        }
     }
     if numerator.is_zero() {
-        return (BigRational::one(), sum.clone());
+        return Ok((BigRational::one(), sum.clone()));
     }
     let content = BigRational::new(numerator.abs(), denominator);
+    for (_, coefficient) in sum.terms() {
+        work.spend(words(content.denom()) * words(coefficient.denom()) / 8)?;
+    }
     let divided = sum.clone().scaled(&content.recip());
-    (content, divided)
+    Ok((content, divided))
 }
 
 fn root_of_number(number: &BigRational, exponent: Exponent, work: &mut Work) -> Reading<Normal> {
@@ -205,7 +214,7 @@ fn root_of_sum(sum: &Polynomial, exponent: Exponent, work: &mut Work) -> Reading
     if *exponent.denom() != 2 {
         return opaque_power(sum, exponent, work);
     }
-    let (content, primitive) = primitive(sum);
+    let (content, primitive) = primitive(sum, work)?;
     match denested(&Normal::from(primitive), work)? {
         Some(root) => {
             let content = root_of_positive(&content, exponent, work)?;

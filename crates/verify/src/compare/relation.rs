@@ -2,7 +2,8 @@
 
 use crate::{
     algebra::{Decision, Normal, approximate, is_proportional},
-    compare::Comparer,
+    compare::{Comparer, name::segment},
+    expression::Naming,
     limits::Reading,
     value::{Condition, Constraint, Value},
 };
@@ -11,12 +12,16 @@ impl Comparer<'_> {
     /// A name with its value beside another: the same name and value, or the same equation.
     pub(super) fn same_named(
         &mut self,
-        (a, left_a): (&str, Option<&Normal>),
-        (b, left_b): (&str, Option<&Normal>),
+        (naming_a, a, left_a): (Naming, &str, Option<&Normal>),
+        (naming_b, b, left_b): (Naming, &str, Option<&Normal>),
         values: (&Value, &Value),
     ) -> Reading<Decision> {
         let as_values = self.same(values.0, values.1)?;
-        if a == b || !(is_variable(a) && is_variable(b)) {
+        if let (Some(a), Some(b)) = (segment(a), segment(b)) {
+            return Ok(if a == b { as_values } else { Decision::Different });
+        }
+        let is_asked = naming_a == Naming::Asked || naming_b == Naming::Asked;
+        if a == b || !(is_asked || (is_variable(a) && is_variable(b))) {
             return Ok(as_values);
         }
         let equation = |left: Option<&Normal>, value: &Value, work: &mut _| {

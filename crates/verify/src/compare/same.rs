@@ -4,9 +4,14 @@ use num_traits::{One, Signed, Zero};
 
 use crate::{
     algebra::{Decision, Normal},
-    compare::quantity::Rounding,
+    compare::{
+        name::{as_coordinates, paired_by_name},
+        quantity::Rounding,
+    },
+    expression::Mark,
     limits::{Reading, Work},
     region::Region,
+    unit::half_day_in,
     value::Value,
 };
 
@@ -29,9 +34,12 @@ impl Comparer<'_> {
                 Ok(Decision::between(&(a, base_a), &(b, base_b)))
             }
             (
-                Value::Named { name: a, left: left_a, value: value_a },
-                Value::Named { name: b, left: left_b, value: value_b },
-            ) => self.same_named((a, left_a.as_ref()), (b, left_b.as_ref()), (value_a, value_b)),
+                Value::Named { naming: naming_a, name: a, left: left_a, value: value_a },
+                Value::Named { naming: naming_b, name: b, left: left_b, value: value_b },
+            ) => {
+                let (a, b) = ((*naming_a, a.as_str(), left_a.as_ref()), (*naming_b, b.as_str(), left_b.as_ref()));
+                self.same_named(a, b, (value_a, value_b))
+            }
             (Value::Named { left, value, .. }, Value::Constraints(constraints))
             | (Value::Constraints(constraints), Value::Named { left, value, .. }) => {
                 let region = self.same_region(a, b)?;
@@ -45,6 +53,22 @@ impl Comparer<'_> {
             (other, Value::Named { value, .. }) => Ok(self.same(other, value)?.or(self.same_region(a, b)?)),
             (Value::Matrix(a), Value::Matrix(b)) => self.same_matrix(a, b),
             (Value::Ratio(a), Value::Ratio(b)) => self.same_ratio(a, b),
+            (Value::Clock(a, half_a), Value::Clock(b, half_b)) => {
+                if half_a == half_b {
+                    self.same_parts(a, b)
+                } else {
+                    Ok(Decision::Different)
+                }
+            }
+            (Value::Clock(time, _), Value::Ratio(parts)) | (Value::Ratio(parts), Value::Clock(time, _)) => {
+                self.same_parts(time, parts)
+            }
+            (Value::Clock(time, half), Value::Scalar(hours)) | (Value::Scalar(hours), Value::Clock(time, half))
+                if hours.mark == Mark::Plain
+                    && (hours.unit.is_empty() || half_day_in(&hours.unit).as_ref() == Some(half)) =>
+            {
+                self.same_parts(time, std::slice::from_ref(&hours.form))
+            }
             (Value::Ratio(parts), Value::Scalar(scalar)) | (Value::Scalar(scalar), Value::Ratio(parts)) => {
                 match parts.as_slice() {
                     [above, below] if !below.is_zero() => {
@@ -53,6 +77,16 @@ impl Comparer<'_> {
                     }
                     _ => Ok(Decision::Different),
                 }
+            }
+            (Value::List(_, items), other) | (other, Value::List(_, items))
+                if !matches!(other, Value::List(..) | Value::Set(_)) && !items.is_empty() =>
+            {
+                let whole = self.same_collection(a, b)?;
+                if whole == Decision::Equal {
+                    return Ok(whole);
+                }
+                // One value in several ways of writing: `3/2 or 1.5`.
+                Ok(whole.or(self.each_in(items, std::slice::from_ref(other))?))
             }
             (_, _) => self.same_collection(a, b),
         }
@@ -65,17 +99,21 @@ impl Comparer<'_> {
                 Value::Tuple { open: other_open, close: other_close, items: others },
             ) => {
                 let same_brackets = (open, close) == (other_open, other_close);
-                if items.len() <= 2 && !same_brackets {
+                if items.len() != others.len() || (items.len() <= 2 && !same_brackets) {
                     return Ok(Decision::Different);
                 }
-                self.in_order(items, others)
+                self.in_order(items.iter().zip(others))
             }
             (Value::Tuple { items, .. }, Value::Matrix(rows)) | (Value::Matrix(rows), Value::Tuple { items, .. }) => {
                 self.same_vector(items, rows)
             }
             (Value::Tuple { open: '(', close: ')', items }, Value::List(_, others))
             | (Value::List(_, others), Value::Tuple { open: '(', close: ')', items }) => {
-                let point = self.in_order(items, others)?;
+                let point = if items.len() == others.len() {
+                    self.in_order(items.iter().zip(as_coordinates(others)))?
+                } else {
+                    Decision::Different
+                };
                 if point == Decision::Equal { Ok(point) } else { Ok(point.or(self.same_region(a, b)?)) }
             }
             (Value::Set(items), Value::Set(others)) => {
@@ -86,6 +124,8 @@ impl Comparer<'_> {
                 let are_points = items.iter().chain(others).all(|item| matches!(item, Value::Tuple { .. }));
                 let in_any_order = if are_points {
                     self.each_in(items, others)?.and(self.each_in(others, items)?)
+                } else if let Some(pairs) = paired_by_name(items, others) {
+                    self.in_order(pairs)?
                 } else {
                     self.in_any_order(items, others)?
                 };
@@ -95,11 +135,9 @@ impl Comparer<'_> {
                     Ok(in_any_order.or(self.same_region(a, b)?))
                 }
             }
-            (Value::Set(items) | Value::List(_, items), other @ Value::Scalar(_))
-            | (other @ Value::Scalar(_), Value::Set(items) | Value::List(_, items))
+            (Value::Set(items), other @ Value::Scalar(_)) | (other @ Value::Scalar(_), Value::Set(items))
                 if !items.is_empty() =>
             {
-                // One value in several ways of writing: `3/2 or 1.5`.
                 self.each_in(items, std::slice::from_ref(other))
             }
             (_, _) => self.same_region(a, b),
@@ -113,12 +151,9 @@ impl Comparer<'_> {
         a.same(&b, self.work)
     }
 
-    fn in_order(&mut self, items: &[Value], others: &[Value]) -> Reading<Decision> {
-        if items.len() != others.len() {
-            return Ok(Decision::Different);
-        }
+    fn in_order<'v>(&mut self, pairs: impl IntoIterator<Item = (&'v Value, &'v Value)>) -> Reading<Decision> {
         let mut decision = Decision::Equal;
-        for (item, other) in items.iter().zip(others) {
+        for (item, other) in pairs {
             decision = decision.and(self.same(item, other)?);
             if decision == Decision::Different {
                 break;
@@ -203,6 +238,19 @@ impl Comparer<'_> {
         let mut decision = Decision::Equal;
         for (item, entry) in items.iter().zip(entries) {
             decision = decision.and(self.same(item, &Value::scalar(entry.clone()))?);
+        }
+        Ok(decision)
+    }
+
+    /// A time of day part by part, what is not written being 0.
+    fn same_parts(&mut self, time: &[Normal; 3], parts: &[Normal]) -> Reading<Decision> {
+        if parts.len() > time.len() {
+            return Ok(Decision::Different);
+        }
+        let zero = Normal::zero();
+        let mut decision = Decision::Equal;
+        for (at, part) in time.iter().enumerate() {
+            decision = decision.and(self.same_form(part, parts.get(at).unwrap_or(&zero))?);
         }
         Ok(decision)
     }

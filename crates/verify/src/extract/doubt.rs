@@ -1,4 +1,4 @@
-//! Numbers that running text names without giving them as its answer: denied, asked for, or an end of a range.
+//! Numbers that a text names without giving them as its answer: denied, asked for, an end of a range, in a heading.
 
 /// Words between a denial and what it denies: `cannot be equal to 18`.
 const FILLING: [&str; 6] = ["be", "equal", "to", "exactly", "the", "simply"];
@@ -12,7 +12,12 @@ const WORDS_MAX: usize = 6;
 /// Where the sentence starts that the byte at `at` is in, if what stands from there to `end` is said in doubt.
 pub(super) fn doubted_from(text: &str, at: usize, end: usize) -> Option<usize> {
     let (before, after) = (&text[..at], &text[end..]);
-    (is_denied(before) || is_asked(after)).then(|| sentence_start(before))
+    (is_heading(before) || is_denied(before) || is_asked(after)).then(|| sentence_start(before))
+}
+
+/// Whether the line that a text ends in is a heading that could have been the line of the answer and is not.
+fn is_heading(before: &str) -> bool {
+    before.rsplit('\n').next().unwrap_or_default().starts_with("####")
 }
 
 /// Whether a text ends in words that take back what follows them.

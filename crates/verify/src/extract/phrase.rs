@@ -12,11 +12,15 @@ const WORDS_MAX: usize = 3;
 /// Most occurrences of the phrase that are looked at, from the last.
 const OCCURRENCES_MAX: usize = 8;
 
+/// Words that change the number before them.
+const MULTIPLIERS: [&str; 10] =
+    ["base", "times", "percent", "dozen", "hundred", "thousand", "thousands", "million", "millions", "billion"];
+
 /// Whether a phrase may be followed by words alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Words {
     Taken,
-    /// Only mathematics or an option, where there is an answer beside it.
+    /// Only mathematics, an option or a sentence with one number, where there is an answer beside it.
     Refused,
 }
 
@@ -33,6 +37,27 @@ pub(super) fn final_answer(text: &str, words: Words) -> Option<&str> {
 /// What follows the last `answer is`, `answer:` or `correct option is` that anything follows.
 pub(super) fn answer(text: &str) -> Option<&str> {
     occurrences(text).find_map(|(_, after)| answer_in(after_verb(after)?, Words::Taken))
+}
+
+/// An option of a multiple choice that a phrase gives for the answer.
+#[derive(Clone, Copy)]
+pub(super) struct NamedOption<'a> {
+    pub(super) text: &'a str,
+    /// The letter, where the text is nothing else.
+    pub(super) letter: Option<char>,
+}
+
+/// The option that follows the last `answer is`, `answer:` or `correct option is`, where what follows it is one.
+pub(super) fn option(text: &str) -> Option<NamedOption<'_>> {
+    let text = answer(text)?;
+    let read = read(text)?;
+    let letter = read.letter();
+    (letter.is_some() || read.option.is_some()).then_some(NamedOption { text, letter })
+}
+
+/// Whether a text is the letter of an option, or starts with one.
+pub(super) fn names_option(text: &str) -> bool {
+    read(text).is_some_and(|answer| answer.letter().is_some() || answer.option.is_some())
 }
 
 /// What stands before and after `nswer`, `correct option` and `correct choice`, from the last.
@@ -79,14 +104,20 @@ fn answer_in(content: &str, words: Words) -> Option<&str> {
     if sentence.is_empty() {
         return None;
     }
+    if let Some(letter) = explained_letter(sentence) {
+        return Some(letter);
+    }
     if is_mathematics(sentence) {
         return Some(sentence);
     }
     if let Some(clause) = first_clause(sentence) {
         return Some(clause);
     }
+    if words == Words::Refused {
+        return span::only(sentence);
+    }
     let has_digit = sentence.contains(|c: char| c.is_ascii_digit());
-    let is_short = words == Words::Taken && !has_digit && sentence.split_whitespace().count() <= WORDS_MAX;
+    let is_short = !has_digit && sentence.split_whitespace().count() <= WORDS_MAX;
     span::last(sentence).or(is_short.then_some(sentence))
 }
 
@@ -102,25 +133,117 @@ fn names_another(after: &str) -> bool {
         && words.next().is_some_and(|next| next.starts_with(|c: char| c.is_ascii_digit() || c == '$' || c == '\\'))
 }
 
-/// The mathematics before a comma, as in `12, since there are 3` or `12, not 13`; with what follows, where that is
-/// another answer, as in `5, or it could be 6`; nothing where it goes on in any other way.
+/// The letter of an option that a remark or a reason follows, as in `B (10^-4 eV)`, `B** - Photosynthesis` or `B because
+/// it is small`; nothing where another option is named beside it.
+fn explained_letter(sentence: &str) -> Option<&str> {
+    let letter = sentence.get(..1).filter(|letter| is_option_letter(letter) && *letter <= "J")?;
+    let after = sentence[1..].trim_start_matches('*');
+    let follows = |openings: &[&str]| openings.iter().find_map(|opening| after.strip_prefix(opening));
+    let is_alone = if let Some(remark) = follows(&[" (", " - ", " – ", " — "]) {
+        let is_joint = |word: &str| matches!(word, "" | "or" | "nor" | "and") || word.ends_with([',', ';']);
+        !names_option_after(remark, is_joint)
+    } else if let Some(reason) = follows(&[" because ", " since ", " as "]) {
+        // A reason may say of several options that they are wrong.
+        !reason.starts_with("well ") && !names_option_after(reason, |word| matches!(word, "or" | "nor"))
+    } else {
+        false
+    };
+    is_alone.then_some(letter)
+}
+
+/// Whether the letter of an option follows a word that joins it to the one before; the first word follows nothing.
+fn names_option_after(text: &str, is_joint: impl Fn(&str) -> bool) -> bool {
+    let mut before = "";
+    text.split_whitespace().any(|word| {
+        let follows_joint = is_joint(before);
+        before = word;
+        follows_joint && is_option_letter(word.trim_matches(|c: char| !c.is_alphanumeric()))
+    })
+}
+
+/// How a sentence goes on after what could be its answer.
+enum Rest {
+    /// It says more of the same answer.
+    Explains,
+    /// It names another answer, or makes another of it.
+    Offers,
+    /// It may compute on, or list.
+    Unclear,
+}
+
+/// The mathematics before a comma, a bracket or a reason, as in `12, since there are 3`, `12, not 13`, `12 (4 packs of 3)`
+/// or `12 because there are 3`; with what follows, where that is another answer, as in `5, or it could be 6`; nothing
+/// where it goes on in any other way.
 fn first_clause(sentence: &str) -> Option<&str> {
-    let (clause, rest) = sentence.split_once(", ")?;
-    if !is_mathematics(clause) {
-        return None;
-    }
-    let next = rest.trim_start().split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
-    match next {
-        "or" | "maybe" | "perhaps" | "possibly" => Some(if span::last(rest).is_some() { sentence } else { clause }),
-        "but" if span::last(rest).is_none() => Some(clause),
-        "" | "and" | "but" => None,
-        _ => Some(clause),
+    let separators = [", ", " (", " because ", " since ", " as "];
+    let mut ends: Vec<(usize, &str)> =
+        separators.into_iter().filter_map(|separator| Some((sentence.find(separator)?, separator))).collect();
+    ends.sort_unstable();
+    ends.into_iter().find_map(|(at, separator)| {
+        let (clause, rest) = (&sentence[..at], &sentence[at + separator.len()..]);
+        // Of a letter and a reason, see `explained_letter`.
+        if !is_mathematics(clause) || (separator != ", " && is_option_letter(clause)) {
+            return None;
+        }
+        let goes_on = match separator {
+            ", " => after_comma(rest),
+            " (" => after_bracket(rest),
+            _ if offers(rest) => Rest::Offers,
+            _ => Rest::Explains,
+        };
+        match goes_on {
+            Rest::Explains => Some(clause),
+            Rest::Offers => Some(sentence),
+            Rest::Unclear => None,
+        }
+    })
+}
+
+fn after_comma(rest: &str) -> Rest {
+    match first_word(rest) {
+        _ if offers(rest) => Rest::Offers,
+        "" | "and" => Rest::Unclear,
+        "but" if span::last(rest).is_some() => Rest::Unclear,
+        _ => Rest::Explains,
     }
 }
 
+/// How a sentence goes on after an opening bracket, which may hold a factor: `2 (x + 1)`.
+fn after_bracket(rest: &str) -> Rest {
+    let Some((remark, after)) = rest.split_once(')') else { return Rest::Unclear };
+    let after = after.trim_start_matches([',', ' ']);
+    if offers(remark) || names_another(after) || MULTIPLIERS.contains(&first_word(remark)) {
+        Rest::Offers
+    } else if is_mathematics(remark) || after.starts_with(|c: char| !c.is_alphabetic()) {
+        Rest::Unclear
+    } else {
+        Rest::Explains
+    }
+}
+
+/// Whether a text starts with a word that offers another answer, and names one.
+fn offers(text: &str) -> bool {
+    matches!(first_word(text), "or" | "maybe" | "perhaps" | "possibly" | "well")
+        && (span::last(text).is_some() || names_option_after(text, |_| true))
+}
+
+fn first_word(text: &str) -> &str {
+    text.trim_start().split(|c: char| !c.is_alphabetic()).next().unwrap_or_default()
+}
+
+/// Whether a text is an answer by itself: mathematics, an option, or what is refused as such.
+pub(super) fn may_be_answer(text: &str) -> bool {
+    AnswerText::new(text).is_ok_and(|text| {
+        Answer::read(&text).map_or(true, |answer| answer.is_mathematical() || answer.option.is_some())
+    })
+}
+
 fn is_mathematics(text: &str) -> bool {
-    let Ok(text) = AnswerText::new(text) else { return false };
-    Answer::read(&text).is_ok_and(|answer| answer.is_mathematical() || answer.option.is_some())
+    read(text).is_some_and(|answer| answer.is_mathematical() || answer.option.is_some())
+}
+
+fn read(text: &str) -> Option<Answer> {
+    Answer::read(&AnswerText::new(text).ok()?).ok()
 }
 
 /// The text up to a full stop that ends a sentence, or the end of the line.

@@ -41,6 +41,14 @@ pub(super) fn last(text: &str) -> Option<&str> {
     None
 }
 
+/// The formula or number of a text that holds one, said without doubt.
+pub(super) fn only(text: &str) -> Option<&str> {
+    let found = last(text)?;
+    let before = &text[..offset(text, found)];
+    let has_formula = spans(before).iter().any(|span| !is_bare_name(&before[span.content.clone()]));
+    (!has_formula && last_number(before).is_none()).then_some(found)
+}
+
 /// Where a slice of a text starts in it.
 fn offset(text: &str, slice: &str) -> usize {
     slice.as_ptr() as usize - text.as_ptr() as usize

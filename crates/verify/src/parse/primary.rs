@@ -21,7 +21,7 @@ mod matrix;
 const PRODUCT_LETTERS_MAX: usize = 3;
 
 /// Letters that stand for functions where a bracket touches them.
-const FUNCTION_LETTERS: &str = "fghFGHPQWT";
+pub(crate) const FUNCTION_LETTERS: &str = "fghFGHPQWT";
 
 impl<'a> Cursor<'_, 'a> {
     /// One number, name, bracket or function.
@@ -75,6 +75,10 @@ impl<'a> Cursor<'_, 'a> {
             return Ok(Some(fraction));
         }
         bounds.work.spend(1)?;
+        let (tokens, is_braced) = match self.rest() {
+            [Token::Symbol('{'), tokens @ ..] => (tokens, true),
+            tokens => (tokens, false),
+        };
         let [
             Token::Command("frac"),
             Token::Symbol('{'),
@@ -83,14 +87,19 @@ impl<'a> Cursor<'_, 'a> {
             Token::Symbol('{'),
             Token::Digits(below),
             Token::Symbol('}'),
-            ..,
-        ] = self.rest()
+            after @ ..,
+        ] = tokens
         else {
             return Ok(None);
         };
+        let after = match after {
+            [Token::Symbol('}'), after @ ..] if is_braced => after,
+            _ if is_braced => return Ok(None),
+            after => after,
+        };
         let fraction = proper(above, below);
         if fraction.is_some() {
-            self.skip(7);
+            self.resume(after);
         }
         Ok(fraction)
     }
