@@ -170,6 +170,28 @@ fn lists_that_hold_one_another_twice_are_walked_through_in_no_way() {
 }
 
 #[test]
+fn what_is_put_together_again_and_again_is_walked_through_once() {
+    // Neither list has an item to be weighed, and the map keeps its one key.
+    for (start, step, shown, expected) in [
+        ("[]", "ns.a + ns.a", "ns.a", "[]"),
+        ("[]", "ns.a | chain(ns.a)", "ns.a", "[]"),
+        ("[]", "ns.a | chain(ns.a, range(0))", "ns.a", "[]"),
+        ("{}", "ns.a | chain(ns.a)", "ns.a", "{}"),
+        ("{'k': 1}", "ns.a | chain(ns.a)", "ns.a ~ (ns.a.x is defined)", "{'k': 1}False"),
+        ("[1]", "ns.a + [i]", "ns.a | length", "61"),
+    ] {
+        let source = format!(
+            "{{% set ns = namespace(a={start}) %}}{{% for i in range(60) %}}{{% set ns.a = {step} %}}{{% endfor %}}\
+             {{{{ {shown} }}}}"
+        );
+        assert_eq!(rendered("again", &source, &[], &json!({})).as_deref(), Ok(expected), "{source}");
+    }
+    let source = "{{ [1, 2] | chain([3], (4,)) }}{{ {'b': 1, 'a': 2} | chain({'b': 3}) }}{{ 'ab' | chain([1]) | list }}";
+    let expected = "[1, 2, 3, 4]{'a': 2, 'b': 3}['a', 'b', 1]";
+    assert_eq!(rendered("chains", source, &[], &json!({})).as_deref(), Ok(expected));
+}
+
+#[test]
 fn a_template_names_no_function_of_the_engine() {
     assert_refused("{{ flatten() }}", "flatten is unknown");
 }

@@ -54,6 +54,7 @@ pub(super) fn prepare(environment: &mut Environment<'_>) {
     }
     environment.set_unknown_method_callback(python_method);
     environment.add_filter("format", printf);
+    environment.add_filter("chain", chain);
 }
 
 /// Refuses a template that repeats a list it writes down: the compiler works out what is constant, without fuel, so that
@@ -110,7 +111,12 @@ fn weighed<'a>(instructions: &Instructions<'a>) -> Result<Instructions<'a>, Erro
         places.push(made.len() as u32);
         let before = index.checked_sub(1).filter(|_| !targets.contains(&index)).map(|before| &listed[before as usize]);
         let mut add = |instruction| made.push((instruction, index));
-        match weighed_by(instruction, before)? {
+        let weighing = weighed_by(instruction, before)?;
+        let is_lazy = matches!(
+            instruction,
+            Instruction::Slice | Instruction::Mul | Instruction::ApplyFilter(..) | Instruction::CallMethod(..)
+        ) || matches!(instruction, Instruction::Add) && weighing.is_some();
+        match weighing {
             None => add(instruction.clone()),
             Some((WEIGH_TOP, count)) => {
                 add(Instruction::CallFunction(WEIGH_TOP, count));
@@ -128,10 +134,7 @@ fn weighed<'a>(instructions: &Instructions<'a>) -> Result<Instructions<'a>, Erro
                 }
             }
         }
-        if matches!(
-            instruction,
-            Instruction::Slice | Instruction::Mul | Instruction::ApplyFilter(..) | Instruction::CallMethod(..)
-        ) {
+        if is_lazy {
             add(Instruction::CallFunction(FLATTEN, Some(1)));
         }
     }
@@ -308,6 +311,24 @@ fn python_method(state: &mut State<'_, '_>, value: &Value, method: &str, argumen
 fn printf(state: &mut State<'_, '_>, text: &Value, arguments: Rest<ValueOrKwargs>) -> Result<Value, Error> {
     CONVERSIONS.refuse_foreign_keys(text.as_str().unwrap_or_default())?;
     filters::format(state, text, arguments)
+}
+
+/// The engine's filter of this name, `a | chain(b)`: it looks through all that was chained before whenever a key or an item
+/// is asked for, which maps and lists without any make endless.
+fn chain(first: Value, others: Rest<Value>) -> Result<Value, Error> {
+    let values: Vec<Value> = std::iter::once(first).chain(others.0).collect();
+    if !values.iter().all(|value| value.kind() == ValueKind::Map) {
+        let items = values.iter().map(Value::try_iter).collect::<Result<Vec<_>, _>>()?;
+        return Ok(items.into_iter().flatten().collect());
+    }
+    let mut pairs = BTreeMap::new();
+    for map in values {
+        for key in map.try_iter()? {
+            let value = map.get_item(&key)?;
+            pairs.insert(key, value);
+        }
+    }
+    Ok(Value::from(pairs))
 }
 
 /// How a text for `format` writes the keys of what it takes.
