@@ -186,7 +186,8 @@ fn what_is_put_together_again_and_again_is_walked_through_once() {
         );
         assert_eq!(rendered("again", &source, &[], &json!({})).as_deref(), Ok(expected), "{source}");
     }
-    let source = "{{ [1, 2] | chain([3], (4,)) }}{{ {'b': 1, 'a': 2} | chain({'b': 3}) }}{{ 'ab' | chain([1]) | list }}";
+    let source =
+        "{{ [1, 2] | chain([3], (4,)) }}{{ {'b': 1, 'a': 2} | chain({'b': 3}) }}{{ 'ab' | chain([1]) | list }}";
     let expected = "[1, 2, 3, 4]{'a': 2, 'b': 3}['a', 'b', 1]";
     assert_eq!(rendered("chains", source, &[], &json!({})).as_deref(), Ok(expected));
 }
