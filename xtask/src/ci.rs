@@ -199,7 +199,8 @@ fn parts(runner: TestRunner) -> Vec<Part> {
         Part::new("supply", Work::Call(supply::check), &["xtask", "supply"]),
         Part::new("results", Work::Call(run_results), &["xtask", "results", "check"]),
         Part::new("tests", Work::Tests, runner.arguments()),
-        Part::new("doc tests", Work::Tests, &["test", "--workspace", "--doc"]),
+        // A check, since there need not be any.
+        Part::new("doc tests", Work::Check, &["test", "--workspace", "--doc"]),
         Part { name: "doc", command: document, work: Work::Check },
         Part::new("verifier", Work::Call(verifier::pairs), &["xtask", "verifier", "pairs"]),
         Part::new("cuda", Work::Call(cuda::check), &["xtask", "cuda"]),
