@@ -41,7 +41,7 @@ fn model_files(model: &ModelPlace) -> Result<BTreeMap<String, PathBuf>, RlError>
 /// # Errors
 /// [`RlError`] when one cannot be read.
 pub fn model_checksum(model: &ModelPlace) -> Result<String, RlError> {
-    let checksums = Inputs(model_files(model)?).of_files(&mut BTreeMap::new())?;
+    let checksums = Inputs(model_files(model)?).of_files()?;
     let lines: Vec<String> = checksums.iter().map(|(name, checksum)| format!("{checksum} {name}")).collect();
     Ok(manifest::checksum_of(lines.join("\n").as_bytes()))
 }
@@ -68,25 +68,18 @@ impl Inputs {
     /// # Errors
     /// [`RlError`] when a file cannot be read.
     pub fn checksums(&self, toml: &str) -> Result<BTreeMap<String, String>, RlError> {
-        let mut checksums = self.of_files(&mut BTreeMap::new())?;
+        let mut checksums = self.of_files()?;
         checksums.insert("config.toml".to_owned(), manifest::checksum_of(toml.as_bytes()));
         Ok(checksums)
     }
 
-    /// The checksums of the files alone; those in `known` are not read again.
-    fn of_files(&self, known: &mut BTreeMap<PathBuf, String>) -> Result<BTreeMap<String, String>, RlError> {
-        let mut checksums = BTreeMap::new();
-        for (name, path) in &self.0 {
-            if !known.contains_key(path) {
-                known.insert(path.clone(), manifest::checksum(path)?);
-            }
-            checksums.insert(name.clone(), known[path].clone());
-        }
-        Ok(checksums)
+    /// The checksums of the files alone.
+    fn of_files(&self) -> Result<BTreeMap<String, String>, RlError> {
+        self.0.iter().map(|(name, path)| Ok((name.clone(), manifest::checksum(path)?))).collect()
     }
 
-    /// Refuses a run at `root` that ended, if files of its `header` that are there are others by now: a run made beside it would begin
-    /// with those. Files whose checksums are `known` are not read again.
+    /// Refuses a run at `root` that ended, if files of its `header` that are there are others by now: a run made beside it
+    /// would begin with those. Files whose checksums are `known` are not read again.
     ///
     /// # Errors
     /// [`RlError::File`] naming the first file that differs; [`RlError`] when one cannot be read.
@@ -95,16 +88,18 @@ impl Inputs {
         (root, header): (&Path, &RunHeader),
         known: &mut BTreeMap<PathBuf, String>,
     ) -> Result<(), RlError> {
-        let there =
-            Self(self.0.iter().filter(|(_, path)| path.exists()).map(|(a, b)| (a.clone(), b.clone())).collect());
-        for (name, found) in there.of_files(known)? {
-            if header.inputs.get(&name).is_some_and(|began| *began != found) {
+        for (name, path) in self.0.iter().filter(|(_, path)| path.exists()) {
+            let Some(began) = header.inputs.get(name) else { continue };
+            if !known.contains_key(path) {
+                known.insert(path.clone(), manifest::checksum(path)?);
+            }
+            if known[path] != *began {
                 let message = format!(
                     "(`{name}`) is not what it was when the finished run in {} began, so a run made now could not stand \
                      beside it; put back what it was, or choose another directory with --out",
                     root.display()
                 );
-                return Err(RlError::File { path: self.0[&name].clone(), message });
+                return Err(RlError::File { path: path.clone(), message });
             }
         }
         Ok(())
