@@ -1,5 +1,7 @@
 //! Completions in, scored completions out: text, verdict, and what shaping needs to know.
 
+use std::borrow::Cow;
+
 use model::Tokenizer;
 use record::StopReason;
 use verify::{Check, Extraction, Gold, check, ends_turn};
@@ -26,11 +28,9 @@ impl ScoredCompletion {
     pub fn new(completion: Completion, prompt: &Prompt, tokenizer: &Tokenizer, extraction: &Extraction) -> Self {
         let text = tokenizer.decode(&completion.tokens);
         let turn = &completion.tokens[..turn_tokens(&completion.tokens, tokenizer)];
-        let check = if turn.len() + 1 < completion.tokens.len() {
-            judge(&tokenizer.decode(turn), prompt.opening, &prompt.gold, extraction)
-        } else {
-            judge(&text, prompt.opening, &prompt.gold, extraction)
-        };
+        let goes_on = turn.len() + 1 < completion.tokens.len();
+        let said = if goes_on { Cow::Owned(tokenizer.decode(turn)) } else { Cow::Borrowed(&text) };
+        let check = judge(&said, prompt.opening, &prompt.gold, extraction);
         Self { completion, text, check }
     }
 
