@@ -134,21 +134,20 @@ fn warn(a: &EvaluationHeader, b: &EvaluationHeader, console: &Console) {
     if a.prompt_example.is_some() && b.prompt_example.is_some() && a.prompt_example != b.prompt_example {
         console.warning("the chat templates of A and B differ, so the models saw other words around the questions");
     }
-    let (asked_a, asked_b) = (asked(&a.policy), asked(&b.policy));
-    if asked_a != asked_b {
-        console.warning(format!(
-            "servers were asked for {asked_a} in A and for {asked_b} in B, so prompts or sampling may differ"
-        ));
+    let (maker_a, maker_b) = (maker(&a.policy), maker(&b.policy));
+    if maker_a != maker_b {
+        console.warning(format!("{maker_a} made A and {maker_b} B, so prompts or sampling may differ"));
     }
 }
 
-/// What a server was asked for besides what both headers say.
-fn asked(policy: &PolicySource) -> String {
+/// Who made an evaluation, and what a server was asked for besides what both headers say.
+fn maker(policy: &PolicySource) -> String {
     match policy {
-        PolicySource::Engine { .. } => "nothing".to_owned(),
+        PolicySource::Engine { .. } => "the engine".to_owned(),
         PolicySource::Server { api, body, .. } => {
             let body = body.iter().map(|(name, value)| format!("{name} = {value}"));
-            std::iter::once(api.clone()).chain(body).collect::<Vec<_>>().join(", ")
+            let asked: Vec<String> = std::iter::once(api.clone()).chain(body).collect();
+            format!("a server ({})", asked.join(", "))
         }
     }
 }
