@@ -194,6 +194,13 @@ impl CardModel {
         }
     }
 
+    /// The same without weights, which computes nothing and is where another model is to be.
+    #[must_use]
+    pub fn released(&self) -> Self {
+        let tables = [Array::new(self.machine()), Array::new(self.machine())];
+        self.with(Arc::new(Base { weights: Vec::new(), tables }), None)
+    }
+
     fn with(&self, base: Arc<Base>, adapter: Option<CardAdapter>) -> Self {
         let (config, layout, operations) = (self.config.clone(), self.layout.clone(), self.operations.clone());
         Self { config, layout, operations, base, adapter }

@@ -191,6 +191,16 @@ impl Model {
         self
     }
 
+    /// Gives back the memory of the weights where all of them are trained, for a model that takes the place of this one:
+    /// both at once would take more than is planned for. This one computes nothing from now on.
+    pub fn release(&mut self) {
+        if matches!(self.trained, Trained::Base) {
+            let rope = rope::Table::new(&[], 0);
+            self.base = Arc::new(Base { parameters: Vec::new(), packed: Vec::new(), rope });
+            self.card = self.card.take().map(|card| Arc::new(card.released()));
+        }
+    }
+
     /// The configuration.
     pub fn config(&self) -> &ModelConfig {
         &self.config

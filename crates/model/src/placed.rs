@@ -43,6 +43,11 @@ impl OnCard {
         Self::new(self.model.with_adapter(adapter), self.page_count)
     }
 
+    /// The place of a model that is to come, with as many pages.
+    pub(crate) fn released(&self) -> Self {
+        Self::new(self.model.released(), self.page_count)
+    }
+
     fn pages(&self) -> MutexGuard<'_, CardPages> {
         let pages = self.pages.get_or_init(|| Mutex::new(CardPages::new(&self.model, self.page_count)));
         pages.lock().unwrap_or_else(PoisonError::into_inner)

@@ -28,7 +28,7 @@ use rl::{
     trainer::{Provenance, Trainer},
 };
 
-use world::{World, finish, interrupt_after};
+use world::{World, finish, interrupt_after, proceed};
 
 /// What the runs have in common: a reference and two passes, so that everything that a run can ask for is asked for.
 const COMMON: [&str; 9] = [
@@ -137,10 +137,18 @@ fn check_memory(kind: Kind, emulation: &Arc<Emulation>) {
     let changes = [kind.changes(), &[ON_CARD, "train.steps=1"]].concat();
     let mut trainer = start(&world, "memory", &changes, Some(&card));
     let planned = trainer.plan().estimate.total() as f64;
+    let share = || emulation.largest_bytes() as f64 / planned;
     finish(&mut trainer);
-    let share = emulation.largest_bytes() as f64 / planned;
-    println!("a run took {:.0} % of the memory that was planned for", 100.0 * share);
-    assert!((0.6..1.0).contains(&share), "{share} of the memory that was planned for");
+    drop(trainer);
+    let ran = share();
+    println!("a run took {:.0} % of the memory that was planned for", 100.0 * ran);
+    assert!((0.6..1.0).contains(&ran), "{ran} of the memory that was planned for");
+    let faults = "train.faults={gradient_norm_limit=1e-30,remedy={return={times_max=1}}}";
+    let mut trainer = start(&world, "returned", &[&changes[..], &[faults]].concat(), Some(&card));
+    proceed(&mut trainer, &|| false).unwrap_err();
+    let returned = share();
+    println!("a run that went back to its start took {:.0} %", 100.0 * returned);
+    assert!(returned < 1.0, "{returned} of the memory that was planned for");
 }
 
 fn start(world: &World, name: &str, changes: &[&str], card: Option<&Arc<dyn Machine>>) -> Trainer {

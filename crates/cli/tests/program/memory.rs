@@ -39,6 +39,11 @@ const SMALL: &str = r#"{"model_type": "qwen3", "vocab_size": 512, "hidden_size":
     "num_hidden_layers": 6, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 32, "rms_norm_eps": 1e-6,
     "rope_theta": 10000, "max_position_embeddings": 4096, "tie_word_embeddings": true}"#;
 
+/// 6.5 million parameters, beside which what a few short completions take is little.
+const WIDE: &str = r#"{"model_type": "qwen3", "vocab_size": 512, "hidden_size": 256, "intermediate_size": 4096,
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 1e-6,
+    "rope_theta": 10000, "max_position_embeddings": 256, "tie_word_embeddings": true}"#;
+
 /// A run to measure: a name, its model, and the settings in which it differs from `config.toml`.
 struct Case {
     name: &'static str,
@@ -135,17 +140,29 @@ fn longest_prompt(scratch: &Scratch, model: &Path, fields: &ProblemFields) -> us
 
 /// Runs a training with these settings and looks at its memory until it ends.
 fn measure(scratch: &Scratch, model: &Path, set: &[String]) -> Measured {
+    let planned = planned(scratch, model, set);
+    let (peak, said) = peak(scratch, &arguments(set));
+    assert!(said.contains(&format!("about {}", gibibytes(planned))), "{planned} is not what is said: {said}");
+    Measured { planned, peak }
+}
+
+/// What is planned for a run with these settings, bytes.
+fn planned(scratch: &Scratch, model: &Path, set: &[String]) -> u64 {
     let mut config: RunConfig = read_config(&scratch.path("config.toml"), set).expect("a config");
     config.prompt.prompt_tokens_max = longest_prompt(scratch, model, &config.problems.fields);
-    config.evaluation.as_mut().expect("[evaluation]").limit = scratch.read("held-out.jsonl").lines().count();
+    let evaluated = &mut config.evaluation.as_mut().expect("[evaluation]").limit;
+    *evaluated = if *evaluated == 0 { scratch.read("held-out.jsonl").lines().count() } else { *evaluated };
     let (limit, shape) = (limit_bytes(&config.model, None), ModelConfig::read(model).expect("a model"));
     let adapter = adapter_settings(&config.model, &model.to_owned().into()).expect("an adapter");
     let shape = PlannedModel { config: &shape, adapter: adapter.as_ref() };
     let pool = Pool::new(config.threads).expect("a pool");
     let plan = pool.install(|| plan(&config, shape, ComputeType::resolve(config.compute), limit)).expect("it fits");
-    let planned = plan.estimate.total();
+    plan.estimate.total()
+}
 
-    let mut command = scratch.command(&arguments(set));
+/// Runs the program and looks at its memory until it ends: the peak, bytes, and what it said.
+fn peak(scratch: &Scratch, arguments: &[&str]) -> (u64, String) {
+    let mut command = scratch.command(arguments);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
     let [mut peak, mut pages] = [0; 2];
     while child.try_wait().expect("its state").is_none() {
@@ -155,10 +172,9 @@ fn measure(scratch: &Scratch, model: &Path, set: &[String]) -> Measured {
         thread::sleep(Duration::from_millis(2));
     }
     let output = child.wait_with_output().expect("the program has ended");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{set:?}: {said}");
-    assert!(said.contains(&format!("about {}", gibibytes(planned))), "{planned} is not what is said: {said}");
-    Measured { planned, peak: peak - pages + PROGRAM_PAGES }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    (peak - pages + PROGRAM_PAGES, said)
 }
 
 fn measure_case(case: &Case) -> Measured {
@@ -205,6 +221,37 @@ fn the_memory_that_a_run_plans_for_is_within_a_tenth_of_its_peak() {
     for (name, of) in &measured {
         assert!((of.ratio() - 1.0).abs() <= DIFFERENCE_MAX, "{name}: {} planned, {} measured", of.planned, of.peak);
     }
+}
+
+#[test]
+fn a_checkpoint_is_read_in_the_place_of_what_it_replaces() {
+    let scratch = Scratch::new();
+    write_model(&scratch, WIDE);
+    let rollout = "rollout={prompts_per_step=2,group_size=8,completion_tokens_max=48,sequences_max=16}";
+    let changes =
+        [rollout, "train.micro_batch_tokens=128", "evaluation.limit=2", "train.steps=4", "checkpoint.every_steps=1"];
+    let mut set: Vec<String> = COMMON.iter().chain(&changes).map(ToString::to_string).collect();
+    let planned = planned(&scratch, &scratch.path("model"), &set);
+    let within = |peak: u64, of: &str| {
+        println!("{of}: {:.3} of the plan", peak as f64 / planned as f64);
+        assert!(peak as f64 <= (1.0 + DIFFERENCE_MAX) * planned as f64, "{of}: {planned} planned, {peak} measured");
+    };
+    within(peak(&scratch, &arguments(&set)).0, "a run");
+    within(peak(&scratch, &["train", "--resume", "run"]).0, "a run that goes on");
+    let mut norms: Vec<f64> = scratch.read("run/metrics.jsonl").lines().map(gradient_norm).collect();
+    norms.sort_by(f64::total_cmp);
+    // One step is above it.
+    let limit = norms[2].midpoint(norms[3]);
+    set.push(format!("train.faults={{gradient_norm_limit={limit:?},remedy={{return={{times_max=9}}}}}}"));
+    let mut again = arguments(&set);
+    again[3] = "returned";
+    within(peak(&scratch, &again).0, "a run that goes back");
+    assert!(scratch.read("returned/faults.jsonl").contains("\"returned\""));
+}
+
+fn gradient_norm(line: &str) -> f64 {
+    let row: serde_json::Value = serde_json::from_str(line).expect("a row of metrics");
+    row["gradient_norm"].as_f64().expect("a norm")
 }
 
 #[test]

@@ -69,8 +69,11 @@ impl Trainer {
         let source = lora::open(&config.model, config.seed, &model, compute)?;
         let mut setup = Setup::new(config, model, source, &place)?;
         let (config, source) = (&setup.config, &mut setup.source);
-        let (restored, passed_over) = checkpoint::load_newest(&run, &source.model, damage)?;
         let has_reference = config.train.loss.kl_weight > 0.0;
+        if !has_reference && !checkpoint::steps(&run)?.is_empty() {
+            source.model.release();
+        }
+        let (restored, passed_over) = checkpoint::load_newest(&run, &source.model, damage)?;
         let shaping = &config.train.shaping;
         let (reference, optimizer, progress) = if let Some(restored) = restored {
             let start = std::mem::replace(&mut source.model, restored.model);
@@ -101,7 +104,8 @@ impl Trainer {
     /// there. Later checkpoints are removed.
     pub(super) fn take_detour(&mut self, step: u64, surroundings: &mut Surroundings<'_>) -> Result<(), RlError> {
         checkpoint::forget_after(&self.run, step)?;
-        // The moments make room before those of the checkpoint are read.
+        // Parameters and moments make room before those of the checkpoint are read.
+        self.source.model.release();
         self.updater.optimizer = Optimizer::default();
         let newest = checkpoint::load_newest(&self.run, &self.source.model, Damage::Refuse)?.0;
         let progress = if let Some(restored) = newest {
