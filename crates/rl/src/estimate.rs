@@ -216,7 +216,8 @@ pub fn plan_sampling<'a>(
     limit: Option<u64>,
 ) -> Result<Plan, RlError> {
     let (model, memory, [prompt, completion]) = (model.into(), memory.into(), load.lengths);
-    let batch = BatchRows { rows: 0, tree: 0, sequence: prompt + completion, completion };
+    let sequence = (prompt + completion).min(model.config.positions_max);
+    let batch = BatchRows { rows: 0, tree: 0, sequence, completion };
     let sampled = Sampled::new(model.config, memory, load);
     Job { model, memory, models: 1, is_trained: false, batch, advice: Advice::SAMPLING, sampled }.plan(0, limit)
 }
@@ -228,7 +229,8 @@ pub struct SamplingLoad {
     pub groups: usize,
     /// Completions of each.
     pub group_size: usize,
-    /// Of the longest prompt and the longest completion, tokens; together within the model's context.
+    /// Of the longest prompt and the longest completion, tokens, each within the model's context; together they may be
+    /// beyond it, where no prompt of that length has a completion of that one.
     pub lengths: [usize; 2],
     /// Completions computed at a time, at most.
     pub sequences_max: usize,
@@ -302,7 +304,7 @@ impl<'a> Job<'a> {
             let load = SamplingLoad {
                 groups: if evaluation.limit == 0 { usize::MAX } else { evaluation.limit },
                 group_size: evaluation.samples as usize,
-                lengths: lengths(config, limit, model),
+                lengths: [config.prompt.prompt_tokens_max.min(model.positions_max), lengths(config, limit, model)[1]],
                 ..load
             };
             sampled = sampled.largest(Sampled::new(model, memory, load));
@@ -441,7 +443,8 @@ impl Sampled {
         let SamplingLoad { groups, group_size, lengths: [prompt, completion], sequences_max } = load;
         let live = groups.saturating_mul(group_size).min(sequences_max);
         let prompts = groups.min(live);
-        let [prompt_bytes, bytes] = [prompt, completion].map(|positions| memory.cache(model, positions));
+        let beside = prompt.min(model.positions_max.saturating_sub(completion)).max(1);
+        let [prompt_bytes, bytes] = [beside, completion].map(|positions| memory.cache(model, positions));
         Self {
             live,
             prompt_rows: prompts.saturating_mul(prompt).min(memory.prompt_rows_max(prompt)),

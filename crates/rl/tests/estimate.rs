@@ -151,6 +151,9 @@ fn long_limits_stop_at_the_context_and_evaluations_may_fill_every_place() {
     assert_eq!(estimate(&model, &[evaluation]).cache, (10 + 10 * 2) * PAGE, "10 prompts of one completion each");
     let limited = estimate(&model, &[evaluation, "evaluation.limit=3"]);
     assert_eq!(limited.cache, plain.cache, "3 prompts of 1 + 2 pages are less than training takes");
+    // Completions that may fill the context do not shorten the prompts, whose rows are computed at once.
+    let unlimited = "evaluation={every_steps=1,path='e',completion_tokens_max=5000}";
+    assert_eq!(estimate(&model, &[unlimited]).sampling, estimate(&model, &[evaluation]).sampling);
     // A sequence that is longer than a micro-batch stands alone: 10 + 79 rows.
     let [longer, alone] = ["train.micro_batch_tokens=89", "train.micro_batch_tokens=1"]
         .map(|rows| estimate(&model, &[WIDE[0], rows]).activations);
