@@ -69,7 +69,9 @@ fn hugging_face_home(variable: &impl Fn(&str) -> Option<PathBuf>, user: Option<P
 }
 
 fn cache_directory(variable: &impl Fn(&str) -> Option<PathBuf>, user: Option<PathBuf>) -> Option<PathBuf> {
-    variable("HF_HUB_CACHE").or_else(|| Some(hugging_face_home(variable, user)?.join("hub")))
+    // The second is the first one's former name, which is still read.
+    let named = || ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].into_iter().find_map(variable);
+    named().or_else(|| Some(hugging_face_home(variable, user)?.join("hub")))
 }
 
 /// What the user has to show to the hub: `HF_TOKEN`, or what a login left in a file.
@@ -227,9 +229,12 @@ mod tests {
 
     #[test]
     fn the_cache_is_where_the_programs_of_hugging_face_have_it() {
-        // huggingface_hub 1.0, constants.py: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, the user's directory.
+        // huggingface_hub 2.4.0, constants.py: HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, the user's
+        // directory.
         for (set, user, expected) in [
             (&[("HF_HUB_CACHE", "/h"), ("HF_HOME", "/hf")][..], Some("/me"), Some("/h")),
+            (&[("HF_HUB_CACHE", "/h"), ("HUGGINGFACE_HUB_CACHE", "/former")], Some("/me"), Some("/h")),
+            (&[("HUGGINGFACE_HUB_CACHE", "/former"), ("HF_HOME", "/hf")], Some("/me"), Some("/former")),
             (&[("HF_HOME", "/hf"), ("XDG_CACHE_HOME", "/x")], Some("/me"), Some("/hf/hub")),
             (&[("XDG_CACHE_HOME", "/x")], Some("/me"), Some("/x/huggingface/hub")),
             (&[], Some("/me"), Some("/me/.cache/huggingface/hub")),

@@ -73,7 +73,7 @@ impl Scratch {
         for variable in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
             command.env_remove(variable);
         }
-        for variable in ["HF_ENDPOINT", "HF_HUB_CACHE", "HF_TOKEN", "HF_TOKEN_PATH"] {
+        for variable in ["HF_ENDPOINT", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN", "HF_TOKEN_PATH"] {
             command.env_remove(variable);
         }
         command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", self.path("hub")).env_remove("NO_COLOR");

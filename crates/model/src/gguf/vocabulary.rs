@@ -72,11 +72,14 @@ impl Vocabulary {
         let pre_tokenizer = match pre {
             "default" | "gpt-2" => PreTokenizer::Gpt2,
             "smollm" => PreTokenizer::SmolLm,
-            "qwen2" => PreTokenizer::Qwen2,
+            // DeepSeek's distillations into Qwen renamed special tokens alone: llama.cpp splits as Qwen2 does there,
+            // and `transformers` reads them with its class for Qwen2 (pull request 48211).
+            "qwen2" | "deepseek-r1-qwen" => PreTokenizer::Qwen2,
             "llama-bpe" => PreTokenizer::Llama3,
             _ => {
                 return Err(format!(
-                    "`tokenizer.ggml.pre` is {pre}; default, gpt-2, smollm, qwen2 and llama-bpe are imported"
+                    "`tokenizer.ggml.pre` is {pre}; default, gpt-2, smollm, qwen2, deepseek-r1-qwen and llama-bpe are \
+                     imported"
                 ));
             }
         };
