@@ -1,6 +1,6 @@
 """Completions from a model directory, by the engine of `brevity`, on the CPU."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal
@@ -54,12 +54,15 @@ class Model:
         max_tokens: int = 4096,
         seed: int = 0,
         system: str | None = "",
+        variables: Mapping[str, Any] | None = None,
         threads: int = 0,
     ) -> list[list[Completion]]:
         """`n` completions of each text: those of `brevity sample` for the same texts and seed, whatever the threads.
 
         Temperature 0 takes the most likely token. `system` is the system message of the chat template (none when empty);
-        `None` continues the texts as they stand, without a template. The GIL is released while the model computes.
+        `None` continues the texts as they stand, without a template. `variables` are what the template reads besides, as
+        `{"enable_thinking": False}`; `date`, as `"2026-11-30"`, is the day of those that print one. The GIL is released
+        while the model computes.
         """
         settings: dict[str, Any] = {
             "n": count("n", n),
@@ -71,7 +74,7 @@ class Model:
             "system": system,
             "threads": count("threads", threads),
         }
-        groups = self._native.sample(texts_of("texts", texts), settings)
+        groups = self._native.sample(texts_of("texts", texts), settings, dict(variables or {}))
         return [[Completion(**completion) for completion in group] for group in groups]
 
 

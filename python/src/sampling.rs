@@ -1,6 +1,6 @@
 //! Completions from a model directory, by this repository's engine.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use ::model::{ModelDirectory, Sampling, threads::Pool};
 use numpy::PyArray1;
@@ -12,6 +12,7 @@ use rl::{
     random::{Purpose, Stream},
     sampler::{Completion, Request, SamplerSettings, sample},
 };
+use serde_json::Value;
 
 use crate::convert::{exception, from_python, refused};
 
@@ -54,6 +55,7 @@ impl Model {
         py: Python<'py>,
         texts: Vec<String>,
         settings: Settings,
+        variables: &Bound<'_, PyAny>,
     ) -> PyResult<Vec<Vec<Bound<'py, PyDict>>>> {
         let (temperature, top_p) = (settings.temperature, settings.top_p);
         let allowed = is_temperature(temperature.into()) && top_p > 0.0 && top_p <= 1.0 && settings.max_tokens > 0;
@@ -62,7 +64,8 @@ impl Model {
                 "`temperature` must be 0 or between 0.001 and 100, `top_p` above 0 and at most 1, `max_tokens` above 0",
             );
         }
-        let prompts = texts.iter().map(|text| self.tokens(text, &settings)).collect::<PyResult<Vec<_>>>()?;
+        let variables = from_python(variables, "variables")?;
+        let prompts = self.prompts(&texts, &settings, variables)?;
         let groups = py.detach(|| {
             let pool = Pool::new(settings.threads).map_err(|error| exception(&error))?;
             Ok::<_, PyErr>(pool.install(|| self.complete(prompts, &settings)))
@@ -72,25 +75,36 @@ impl Model {
 }
 
 impl Model {
-    fn tokens(&self, text: &str, settings: &Settings) -> PyResult<Vec<u32>> {
+    fn prompts(
+        &self,
+        texts: &[String],
+        settings: &Settings,
+        variables: BTreeMap<String, Value>,
+    ) -> PyResult<Vec<Vec<u32>>> {
         let Self(source) = self;
         let positions_max = source.model.config().positions_max;
         let prompt = PromptSettings {
             template: if settings.system.is_some() { Template::Chat } else { Template::Plain },
             system: settings.system.clone().unwrap_or_default(),
             instruction: String::new(),
+            variables,
             prompt_tokens_max: positions_max,
-            ..PromptSettings::default()
         };
+        if settings.system.is_none() && !prompt.variables.is_empty() {
+            return refused("`variables` are read by a chat template, and `system` is None; leave one of them out");
+        }
         let (tokenizer, chat) = (&source.tokenizer, source.chat.as_ref());
         let prompter = Prompter { tokenizer, chat, settings: &prompt, positions_max };
-        let text = prompter.text(text).map_err(|error| exception(&error))?;
-        let tokens = prompter.tokens(&text).map_err(|error| exception(&error))?;
-        if tokens.is_empty() || tokens.len() >= positions_max {
-            let tokens = tokens.len();
-            return refused(format!("a prompt has {tokens} tokens; allowed are 1 to {}", positions_max - 1));
-        }
-        Ok(tokens)
+        let tokens = |text: &String| {
+            let text = prompter.text(text).map_err(|error| exception(&error))?;
+            let tokens = prompter.tokens(&text).map_err(|error| exception(&error))?;
+            if tokens.is_empty() || tokens.len() >= positions_max {
+                let tokens = tokens.len();
+                return refused(format!("a prompt has {tokens} tokens; allowed are 1 to {}", positions_max - 1));
+            }
+            Ok(tokens)
+        };
+        texts.iter().map(tokens).collect()
     }
 
     /// The tokens of `brevity sample` for the same texts and seed.

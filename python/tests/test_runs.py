@@ -120,6 +120,20 @@ def test_samples_are_those_of_the_program(root):
         assert completion.text.strip() in printed.stdout
 
 
+def test_variables_reach_the_chat_template(tmp_path):
+    tiny.write_model(tmp_path / "model")
+    settings = tmp_path / "model" / "tokenizer_config.json"
+    template = {"chat_template": "{{ before }} {{ messages[0].content }}"}
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | template))
+    model = brevity_rl.Model(tmp_path / "model")
+    [[asked]] = model.sample(["2 :"], variables={"before": "1 +"}, temperature=0, max_tokens=8)
+    [[plain]] = model.sample(["1 + 2 :"], system=None, temperature=0, max_tokens=8)
+    assert asked.tokens.tolist() == plain.tokens.tolist()
+    assert (asked.logprobs == plain.logprobs).all()
+    with pytest.raises(ValueError, match="`variables` are read by a chat template, and `system` is None"):
+        model.sample(["2 :"], variables={"before": "1 +"}, system=None)
+
+
 @needs_program
 def test_the_lines_of_the_manual_read_a_run_and_sample(root):
     pytest.importorskip("pandas")
