@@ -75,7 +75,7 @@ pub(super) fn prepare(
     let load = SamplingLoad {
         groups: prompts.len(),
         group_size: settings.samples as usize,
-        lengths: [longest, completion_tokens_max.min(positions_max - longest)],
+        lengths: [longest, completion_tokens_max],
         sequences_max: arguments.sequences,
     };
     let plan = plan_sampling(&source.model, place.memory(), load, place.free_bytes())?;

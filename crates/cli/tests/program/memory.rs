@@ -9,14 +9,15 @@ use std::{
     time::Duration,
 };
 
-use model::{ModelConfig, StoredType, TensorView, Tokenizer, parameter_shapes, threads::Pool, write_tensors};
+use model::{Compute, ModelConfig, StoredType, TensorView, Tokenizer, parameter_shapes, threads::Pool, write_tensors};
 use rl::{
     Problem, ProblemFields,
     config::{ComputeType, RunConfig, read_config},
-    estimate::{PlannedModel, gibibytes, limit_bytes, plan},
+    estimate::{PlannedModel, SamplingLoad, gibibytes, limit_bytes, plan, plan_fine_tuning, plan_sampling},
     lora::adapter_settings,
     random::{Purpose, Stream},
     read_problems,
+    sft::SftConfig,
 };
 
 use crate::{long::status_bytes, scratch::Scratch};
@@ -203,12 +204,58 @@ fn measure_given(model: &Path) -> Measured {
     measure(&scratch, model, &set.map(str::to_owned))
 }
 
+/// An evaluation of the held-out problems with 32 completions of each.
+fn measure_evaluation() -> Measured {
+    let scratch = Scratch::new();
+    write_model(&scratch, SMALL);
+    let groups = scratch.read("held-out.jsonl").lines().count();
+    let prompt = longest_prompt(&scratch, &scratch.path("model"), &ProblemFields::default());
+    let load = SamplingLoad { groups, group_size: 32, lengths: [prompt, 128], sequences_max: 128 };
+    let shape = ModelConfig::parse(SMALL).expect("a shape");
+    let plan = one_thread().install(|| plan_sampling(&shape, Compute::F32, load, None)).expect("it fits");
+    let model =
+        ["eval", "--model=model", "--benchmark=held-out.jsonl", "--template=plain", "--instruction=", "--out=of"];
+    let sampling = ["--samples=32", "--max-tokens=128", "--sequences=128", "--compute=f32", "--threads=1"];
+    Measured { planned: plan.estimate.total(), peak: peak(&scratch, &[&model[..], &sampling].concat()).0 }
+}
+
+/// Two steps of fine-tuning on demonstrations of equal length.
+fn measure_fine_tuning() -> Measured {
+    let scratch = Scratch::new();
+    write_model(&scratch, SMALL);
+    let toml = r#"
+        threads = 1
+        compute = "f32"
+        model = { path = "model" }
+        demonstrations = { path = "rows.jsonl" }
+        prompt = { template = "plain", instruction = "" }
+        train = { steps = 2, batch_size = 8, micro_batch_tokens = 1024 }"#;
+    scratch.write("sft.toml", toml.as_bytes());
+    let (prompt, completion) = ("9 +1 :", " a 10".repeat(60));
+    let row = serde_json::json!({"prompt": prompt, "completion": completion});
+    scratch.write("rows.jsonl", format!("{row}\n").repeat(8).as_bytes());
+    let tokenizer = Tokenizer::open(&scratch.path("model")).expect("a tokenizer");
+    // The token that ends the completion is one that nothing is computed from.
+    let rows: usize = [prompt, &completion].map(|text| tokenizer.encode(text).expect("tokens").len()).iter().sum();
+    let shape = ModelConfig::parse(SMALL).expect("a shape");
+    let config: SftConfig = read_config(&scratch.path("sft.toml"), &[]).expect("a config");
+    let plan = one_thread().install(|| plan_fine_tuning(&config, &shape, Compute::F32, rows, None)).expect("it fits");
+    let peak = peak(&scratch, &["sft", "sft.toml", "--out", "tuned"]).0;
+    Measured { planned: plan.estimate.total(), peak }
+}
+
+fn one_thread() -> Pool {
+    Pool::new(1).expect("a pool")
+}
+
 #[test]
 fn the_memory_that_a_run_plans_for_is_within_a_tenth_of_its_peak() {
     let long = std::env::var("BREVITY_RELIABILITY").is_ok_and(|form| form == "long");
     let cases: Vec<&Case> = if long { SHORT.iter().chain(&LONG).collect() } else { SHORT.iter().collect() };
     let mut measured: Vec<(String, Measured)> =
         cases.into_iter().map(|case| (case.name.to_owned(), measure_case(case))).collect();
+    measured.push(("small, an evaluation".to_owned(), measure_evaluation()));
+    measured.push(("small, fine-tuning".to_owned(), measure_fine_tuning()));
     if let Some(model) = std::env::var_os("BREVITY_RELIABILITY_MODEL") {
         let model = PathBuf::from(model);
         measured.push((model.file_name().unwrap_or_default().display().to_string(), measure_given(&model)));
