@@ -288,7 +288,8 @@ struct Sampled {
 impl<'a> Job<'a> {
     fn training(config: &RunConfig, planned: PlannedModel<'a>, memory: Memory) -> Self {
         let (model, rollout) = (planned.config, &config.rollout);
-        let [prompt, completion] = lengths(config, rollout.completion_tokens_max, model);
+        let [prompt, completion] =
+            within_context([config.prompt.prompt_tokens_max, rollout.completion_tokens_max], model);
         let group = prompt + rollout.group_size.saturating_mul(completion - 1);
         let (sequence, micro_batch) = (prompt + completion - 1, config.train.micro_batch_tokens);
         let rows = rollout.prompts_per_step.saturating_mul(group).min(micro_batch.max(sequence));
@@ -304,7 +305,7 @@ impl<'a> Job<'a> {
             let load = SamplingLoad {
                 groups: if evaluation.limit == 0 { usize::MAX } else { evaluation.limit },
                 group_size: evaluation.samples as usize,
-                lengths: [config.prompt.prompt_tokens_max.min(model.positions_max), lengths(config, limit, model)[1]],
+                lengths: [config.prompt.prompt_tokens_max, limit].map(|tokens| tokens.min(model.positions_max)),
                 ..load
             };
             sampled = sampled.largest(Sampled::new(model, memory, load));
@@ -440,14 +441,14 @@ impl<'a> Job<'a> {
 
 impl Sampled {
     fn new(model: &ModelConfig, memory: Memory, load: SamplingLoad) -> Self {
-        let SamplingLoad { groups, group_size, lengths: [prompt, completion], sequences_max } = load;
+        let SamplingLoad { groups, group_size, lengths, sequences_max } = load;
         let live = groups.saturating_mul(group_size).min(sequences_max);
         let prompts = groups.min(live);
-        let beside = prompt.min(model.positions_max.saturating_sub(completion)).max(1);
-        let [prompt_bytes, bytes] = [beside, completion].map(|positions| memory.cache(model, positions));
+        let ([longest, _], [prompt, completion]) = (lengths, within_context(lengths, model));
+        let [prompt_bytes, bytes] = [prompt, completion].map(|positions| memory.cache(model, positions));
         Self {
             live,
-            prompt_rows: prompts.saturating_mul(prompt).min(memory.prompt_rows_max(prompt)),
+            prompt_rows: prompts.saturating_mul(longest).min(memory.prompt_rows_max(longest)),
             returning_rows: live.saturating_mul(completion).min(PREFILL_ROWS.max(completion)),
             cache: prompts * prompt_bytes + live * bytes,
             one: prompt_bytes + bytes,
@@ -466,9 +467,8 @@ impl Sampled {
     }
 }
 
-/// Tokens of the longest prompt and of the longest completion after it, which the model's context may cut.
-fn lengths(config: &RunConfig, completion_tokens_max: usize, model: &ModelConfig) -> [usize; 2] {
-    let completion = completion_tokens_max.min(model.positions_max.saturating_sub(1)).max(1);
-    let prompt = config.prompt.prompt_tokens_max.min(model.positions_max.saturating_sub(completion)).max(1);
-    [prompt, completion]
+/// The longest completion that the model's context has room for, and the longest prompt before that, tokens.
+fn within_context([prompt, completion]: [usize; 2], model: &ModelConfig) -> [usize; 2] {
+    let completion = completion.min(model.positions_max.saturating_sub(1)).max(1);
+    [prompt.min(model.positions_max.saturating_sub(completion)).max(1), completion]
 }
