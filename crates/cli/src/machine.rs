@@ -1,7 +1,7 @@
 //! What a command needs of the machine: threads, memory, clocks, and the wish to stop. Nothing else here reads them.
 
 use std::{
-    env, fs,
+    env,
     num::NonZeroUsize,
     panic::{self, AssertUnwindSafe},
     path::PathBuf,
@@ -22,6 +22,10 @@ use rl::device::{DeviceSetting, Resources};
 
 use crate::console::Console;
 
+mod memory;
+
+pub(crate) use memory::bytes_available as memory_bytes_available;
+
 /// Says what is not known yet where `device` is a card.
 pub(crate) fn warn_of_card(device: DeviceSetting, console: &Console) {
     if device.card().is_some() {
@@ -37,17 +41,6 @@ pub(crate) fn thread_pool(threads: usize) -> Result<Pool> {
 /// Cores that the program may use; 1 where the system does not tell.
 pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get)
-}
-
-/// Bytes that a program may take without swapping; `None` where the system does not tell in the way of Linux.
-pub(crate) fn memory_bytes_available() -> Option<u64> {
-    memory_available_in(&fs::read_to_string("/proc/meminfo").ok()?)
-}
-
-fn memory_available_in(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
 }
 
 /// What a run at `device` may take when `jobs` of them run side by side: a share of the memory, or the card.
@@ -122,16 +115,4 @@ pub(crate) fn watch_for_stop(first: impl Fn() + Send + 'static) -> Result<()> {
         first();
     };
     ctrlc::set_handler(stop).context("cannot listen for Ctrl-C")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn available_memory_is_read_from_meminfo() {
-        let meminfo = "MemTotal:       65843196 kB\nMemFree:  1 kB\nMemAvailable:   64000 kB\n";
-        assert_eq!(memory_available_in(meminfo), Some(65_536_000));
-        assert_eq!(memory_available_in("MemTotal: 5 kB\n"), None);
-    }
 }
