@@ -16,11 +16,12 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use model::{
     cuda::{Unusable, card::OpenCard, machine::Machine},
-    threads::Pool,
+    instruction_set,
+    threads::{self, Pool},
 };
 use rl::device::{DeviceSetting, Resources};
 
-use crate::console::Console;
+use crate::{console::Console, table::counted};
 
 mod memory;
 
@@ -81,6 +82,11 @@ pub(crate) fn with_card<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
         Ok(fault) => Err((*fault).into()),
         Err(other) => panic::resume_unwind(other),
     })
+}
+
+/// `2 threads, AVX-512`: what kernels compute with here.
+pub(crate) fn described() -> String {
+    format!("{}, {}", counted(threads::count(), "thread"), instruction_set().name())
 }
 
 /// Seconds since 1970-01-01 UTC; 0 on a clock that is set before.

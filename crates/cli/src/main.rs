@@ -13,6 +13,7 @@ mod machine;
 mod merge;
 mod options;
 mod output;
+mod plan;
 mod progress;
 mod report;
 mod retry;

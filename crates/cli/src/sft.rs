@@ -6,13 +6,13 @@ use anyhow::Result;
 use model::ModelPlace;
 use rl::{
     config::read_config,
-    sft::{SftConfig, fine_tune},
+    sft::{FineTuning, SftConfig},
 };
 
 use crate::{
     Outcome,
     console::Console,
-    hub, machine,
+    hub, machine, plan,
     progress::Progress,
     table::{counted, labelled},
 };
@@ -60,13 +60,15 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
 
 fn train(config: &SftConfig, model: &ModelPlace, root: &Path, console: &Console) -> Result<Outcome> {
     machine::warn_of_card(config.device, console);
+    let tuning = FineTuning::start(config, (model, root), machine::resources(config.device, 1)?)?;
+    describe(&tuning, (config, root), console);
     let progress = Progress::new(console);
     let told = progress.clone();
     machine::watch_for_stop(move || told.line("stopping after this step; press Ctrl-C again to end at once"))?;
     let bar = progress.steps(0, config.train.steps);
     let mut first_and_last: Option<(f64, f64)> = None;
     let mut done = 0;
-    let trained = fine_tune(config, (model, root), machine::resources(config.device, 1)?, |metrics| {
+    let trained = tuning.run(|metrics| {
         let first = first_and_last.map_or(metrics.loss_nats, |(first, _)| first);
         first_and_last = Some((first, metrics.loss_nats));
         done = metrics.step as usize + 1;
@@ -85,4 +87,22 @@ fn train(config: &SftConfig, model: &ModelPlace, root: &Path, console: &Console)
     ];
     labelled(&rows).into_iter().try_for_each(|line| console.result(line))?;
     Ok(if machine::stop_requested() { Outcome::Interrupted } else { Outcome::Done })
+}
+
+fn describe(tuning: &FineTuning<'_>, (config, root): (&SftConfig, &Path), console: &Console) {
+    let (steps, batch) = (counted(config.train.steps as usize, "step"), config.train.batch_size);
+    let demonstrations = counted(tuning.demonstrations(), "demonstration");
+    let model = tuning.model();
+    let millions = model.parameter_count() as f64 / 1e6;
+    let memory = plan::described(&tuning.plan(), tuning.limit_bytes(), model.config().layers);
+    let rows = [
+        ("fine-tuning", format!("seed {}, {steps} of {batch} out of {demonstrations}", config.seed)),
+        ("model", format!("{}, {millions:.2} million parameters", config.model.path)),
+        ("machine", machine::described()),
+        ("memory", memory),
+        ("directory", root.display().to_string()),
+    ];
+    for line in labelled(&rows) {
+        console.note(line);
+    }
 }

@@ -7,13 +7,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use model::{ModelError, ModelPlace, cuda::Unusable, instruction_set, threads};
+use model::{ModelError, ModelPlace, cuda::Unusable};
 use record::{Decline, FaultOutcome, FaultRecord, RecordError, StepMetrics, shell_word};
 use rl::{
     RlError,
     config::{DeviceSetting, RunConfig, read_config},
     device,
-    estimate::{gibibytes, limit_bytes},
+    estimate::limit_bytes,
     inputs::other_surroundings,
     trainer::{Ending, Event, Provenance, Surroundings, Trainer},
     warning::{Warning, WarningOutcome},
@@ -22,7 +22,7 @@ use rl::{
 use crate::{
     Outcome,
     console::Console,
-    hub, machine,
+    hub, machine, plan,
     progress::{CompletionBar, Progress, StepBar},
     table::{aligned, counted, labelled, percent},
 };
@@ -261,24 +261,6 @@ fn described(config: &RunConfig) -> String {
     )
 }
 
-/// `about 3.10 GiB of 4.00 GiB; completions wait for room in a key-value cache of 0.50 GiB; the first 4 of 30 layers are
-/// computed again in the backward`.
-fn planned(trainer: &Trainer, available: Option<u64>) -> String {
-    let plan = trainer.plan();
-    let limit = limit_bytes(&trainer.config().model, available);
-    let of = limit.map_or_else(String::new, |limit| format!(" of {}", gibibytes(limit)));
-    let mut parts = vec![format!("about {}{of}", gibibytes(plan.estimate.total()))];
-    if plan.cache_bytes_max > 0 {
-        let room = gibibytes(plan.cache_bytes_max as u64);
-        parts.push(format!("completions wait for room in a key-value cache of {room}"));
-    }
-    if plan.recomputed_layers > 0 {
-        let (first, layers) = (plan.recomputed_layers, counted(trainer.layers(), "layer"));
-        parts.push(format!("the first {first} of {layers} are computed again in the backward"));
-    }
-    parts.join("; ")
-}
-
 fn describe(trainer: &Trainer, free_bytes: Option<u64>, console: &Console) -> Result<()> {
     let config = trainer.config();
     let header = trainer.run_directory().header()?;
@@ -287,8 +269,8 @@ fn describe(trainer: &Trainer, free_bytes: Option<u64>, console: &Console) -> Re
         ("run", described(config)),
         ("policy", format!("{}, {millions:.2} million parameters", config.model.path)),
         // Where the run goes on, which the header does not know.
-        ("machine", format!("{}, {}", counted(threads::count(), "thread"), instruction_set().name())),
-        ("memory", planned(trainer, free_bytes)),
+        ("machine", machine::described()),
+        ("memory", plan::described(trainer.plan(), limit_bytes(&config.model, free_bytes), trainer.layers())),
         ("directory", trainer.run_directory().root().display().to_string()),
     ];
     if trainer.step() > 0 {

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use model::{Batch, ModelConfig, ModelDirectory, ModelPlace, TrainerWorkspace, threads::THREADS_MAX, write_directory};
+use model::{
+    Batch, Model, ModelConfig, ModelDirectory, ModelPlace, Tensors, TrainerWorkspace, threads::THREADS_MAX,
+    write_directory,
+};
 use record::{RunLock, write};
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +14,7 @@ use crate::{
     batch::{GroupPart, TrainedCompletion, micro_batches},
     config::{MICRO_BATCH_TOKENS_MAX, ModelSettings, PROMPTS_MAX, PromptSettings, TOKENS_MAX, refuse_counts_outside},
     device::{self, ComputeType, DeviceSetting, Place, Resources},
-    estimate::{PlannedModel, limit_bytes, plan_fine_tuning},
+    estimate::{Plan, PlannedModel, limit_bytes, plan_fine_tuning},
     lora,
     optimizer::{Optimizer, OptimizerSettings, Schedule, learning_rate_share},
     prompt::Prompter,
@@ -101,6 +104,13 @@ struct TokenizedDemonstration {
     completion: Vec<u32>,
 }
 
+impl TokenizedDemonstration {
+    /// Rows of the network that it takes.
+    fn rows(&self) -> usize {
+        self.prompt.len() + self.completion.len() - 1
+    }
+}
+
 impl SftConfig {
     /// Checks every range.
     ///
@@ -120,84 +130,132 @@ impl SftConfig {
     }
 }
 
-/// Fine-tunes the model at `model` and writes it to `root/model`, with `root/sft.jsonl` and `root/config.toml` beside
-/// it; `watch` sees each step's metrics and says whether to go on. Returns the trained model's directory.
-///
-/// It may take `resources`.
-///
-/// # Errors
-/// [`RlError`] when a setting, a file or the memory does not allow it, or a loss is not finite.
-pub fn fine_tune(
-    config: &SftConfig,
-    (model, root): (&ModelPlace, &Path),
-    resources: impl Into<Resources>,
-    mut watch: impl FnMut(&SftMetrics) -> bool,
-) -> Result<PathBuf, RlError> {
-    config.check()?;
-    refuse_taken(root)?;
-    let compute = device::compute(config.device, config.compute);
-    let place = Place::new(config.device, compute, &resources.into())?;
-    let adapter = lora::adapter_settings(&config.model, model)?;
-    let plan = |longest| {
-        let shape = ModelConfig::read(&model.base)?;
-        place.refuse(&shape, adapter.as_ref())?;
-        let (planned, limit) = (PlannedModel { config: &shape, adapter: adapter.as_ref() }, place.free_bytes());
-        plan_fine_tuning(config, planned, place.memory(), longest, limit_bytes(&config.model, limit))
-    };
-    // Before the weights are read, with demonstrations of one token; then with the longest there is.
-    plan(1)?;
-    let mut source = lora::open(&config.model, config.seed, model, compute)?;
-    let demonstrations = tokenize(config, &source)?;
-    let rows = |demonstration: &TokenizedDemonstration| demonstration.prompt.len() + demonstration.completion.len() - 1;
-    let plan = plan(demonstrations.iter().map(rows).max().unwrap_or(1))?;
-    let log = root.join("sft.jsonl");
-    write::create_directory(root)?;
-    let _lock = RunLock::take(root)?;
-    refuse_taken(root)?;
-    let resolved = SftConfig { compute: Some(compute.into()), ..config.clone() };
-    let text = toml::to_string(&resolved).expect("a config serialises to TOML");
-    write::replace(&root.join("config.toml"), text.as_bytes())?;
-    source.model = place.put(source.model, 0)?;
-    let mut optimizer = Optimizer::new(&source.model);
-    let (mut workspace, mut gradients) = (TrainerWorkspace::new(plan.recomputed_layers), source.model.zeros());
-    let settings = &config.train;
-    let mut order = DemonstrationOrder { seed: config.seed, count: demonstrations.len(), epoch: None };
-    for step in 0..settings.steps {
-        let first = step as usize * settings.batch_size;
-        let chosen = (first..first + settings.batch_size).map(|position| &demonstrations[order.at(position)]);
-        let groups: Vec<GroupPart<'_>> = chosen.map(group_part).collect();
+/// A fine-tuning that is ready for its first step.
+pub struct FineTuning<'a> {
+    config: &'a SftConfig,
+    root: PathBuf,
+    source: ModelDirectory,
+    demonstrations: Vec<TokenizedDemonstration>,
+    plan: Plan,
+    limit_bytes: Option<u64>,
+    _lock: RunLock,
+}
+
+impl<'a> FineTuning<'a> {
+    /// Reads the model at `model` and the demonstrations, plans the memory, and makes `root` with `config.toml` in it. It
+    /// may take `resources`.
+    ///
+    /// # Errors
+    /// [`RlError`] when a setting, a file or the memory does not allow it.
+    pub fn start(
+        config: &'a SftConfig,
+        (model, root): (&ModelPlace, &Path),
+        resources: impl Into<Resources>,
+    ) -> Result<Self, RlError> {
+        config.check()?;
+        refuse_taken(root)?;
+        let compute = device::compute(config.device, config.compute);
+        let place = Place::new(config.device, compute, &resources.into())?;
+        let adapter = lora::adapter_settings(&config.model, model)?;
+        let limit_bytes = limit_bytes(&config.model, place.free_bytes());
+        let plan = |longest| {
+            let shape = ModelConfig::read(&model.base)?;
+            place.refuse(&shape, adapter.as_ref())?;
+            let planned = PlannedModel { config: &shape, adapter: adapter.as_ref() };
+            plan_fine_tuning(config, planned, place.memory(), longest, limit_bytes)
+        };
+        // Before the weights are read, with demonstrations of one token; then with the longest there is.
+        plan(1)?;
+        let mut source = lora::open(&config.model, config.seed, model, compute)?;
+        let demonstrations = tokenize(config, &source)?;
+        let plan = plan(demonstrations.iter().map(TokenizedDemonstration::rows).max().unwrap_or(1))?;
+        write::create_directory(root)?;
+        let lock = RunLock::take(root)?;
+        refuse_taken(root)?;
+        let resolved = SftConfig { compute: Some(compute.into()), ..config.clone() };
+        let text = toml::to_string(&resolved).expect("a config serialises to TOML");
+        write::replace(&root.join("config.toml"), text.as_bytes())?;
+        source.model = place.put(source.model, 0)?;
+        Ok(Self { config, root: root.into(), source, demonstrations, plan, limit_bytes, _lock: lock })
+    }
+
+    /// What it takes of the memory.
+    pub fn plan(&self) -> Plan {
+        self.plan
+    }
+
+    /// Bytes that were planned for, where known.
+    pub fn limit_bytes(&self) -> Option<u64> {
+        self.limit_bytes
+    }
+
+    /// The model before the first step.
+    pub fn model(&self) -> &Model {
+        &self.source.model
+    }
+
+    /// Demonstrations that there are.
+    pub fn demonstrations(&self) -> usize {
+        self.demonstrations.len()
+    }
+
+    /// Takes all steps and writes the model to `root/model`, with `root/sft.jsonl` beside it; `watch` sees each step's
+    /// metrics and says whether to go on. Returns the trained model's directory.
+    ///
+    /// # Errors
+    /// [`RlError`] when a file cannot be written, or a loss or gradient is not finite.
+    pub fn run(mut self, mut watch: impl FnMut(&SftMetrics) -> bool) -> Result<PathBuf, RlError> {
+        let settings = &self.config.train;
+        let log = self.root.join("sft.jsonl");
+        let mut optimizer = Optimizer::new(&self.source.model);
+        let mut workspace = TrainerWorkspace::new(self.plan.recomputed_layers);
+        let mut gradients = self.source.model.zeros();
+        let count = self.demonstrations.len();
+        let mut order = DemonstrationOrder { seed: self.config.seed, count, epoch: None };
+        for step in 0..settings.steps {
+            let first = step as usize * settings.batch_size;
+            let chosen: Vec<usize> = (first..first + settings.batch_size).map(|position| order.at(position)).collect();
+            gradients.clear();
+            let (loss_nats, tokens) = self.accumulate(&chosen, &mut workspace, &mut gradients);
+            if !loss_nats.is_finite() {
+                return Err(RlError::NotFinite { step, quantity: "loss", value: loss_nats });
+            }
+            let share = learning_rate_share(&settings.schedule, step, settings.steps);
+            let learning_rate = settings.optimizer.learning_rate * share;
+            let model = &mut self.source.model;
+            let gradient_norm = optimizer.update(model, &gradients, &settings.optimizer, learning_rate);
+            if !gradient_norm.is_finite() {
+                return Err(RlError::NotFinite { step, quantity: "gradient norm", value: gradient_norm });
+            }
+            let metrics = SftMetrics { step, loss_nats, gradient_norm, learning_rate, tokens };
+            write::append_line(&log, &metrics)?;
+            if !watch(&metrics) {
+                break;
+            }
+        }
+        let trained = self.root.join("model");
+        write_directory(&self.source.model, &self.source.path, &trained, self.source.stored)?;
+        Ok(trained)
+    }
+
+    /// Adds the gradients of the mean negative logprob of the `chosen` demonstrations' completion tokens; returns that mean
+    /// in nats, and how many tokens there are.
+    fn accumulate(&self, chosen: &[usize], workspace: &mut TrainerWorkspace, gradients: &mut Tensors) -> (f64, u64) {
+        let groups: Vec<GroupPart<'_>> = chosen.iter().map(|&index| group_part(&self.demonstrations[index])).collect();
         let tokens: usize = groups.iter().map(|group| group.completions[0].tokens.len()).sum();
-        gradients.clear();
         let mut negative_logprobs = 0.0;
-        for groups in micro_batches(groups, settings.micro_batch_tokens) {
+        for groups in micro_batches(groups, self.config.train.micro_batch_tokens) {
             let mut batch = Batch::new(1.0);
             for group in groups {
                 batch.push_group(group.prompt, &[group.completions[0].tokens]);
             }
-            let out = source.model.forward(&batch, &mut workspace);
+            let out = self.source.model.forward(&batch, workspace);
             negative_logprobs -= out.iter().map(|token| f64::from(token.logprob)).sum::<f64>();
             let slopes = vec![-1.0 / tokens as f32; batch.targets().len()];
-            source.model.backward(&batch, &slopes, &mut workspace, &mut gradients);
+            self.source.model.backward(&batch, &slopes, workspace, gradients);
         }
-        let loss_nats = negative_logprobs / tokens as f64;
-        if !loss_nats.is_finite() {
-            return Err(RlError::NotFinite { step, quantity: "loss", value: loss_nats });
-        }
-        let share = learning_rate_share(&settings.schedule, step, settings.steps);
-        let learning_rate = settings.optimizer.learning_rate * share;
-        let gradient_norm = optimizer.update(&mut source.model, &gradients, &settings.optimizer, learning_rate);
-        if !gradient_norm.is_finite() {
-            return Err(RlError::NotFinite { step, quantity: "gradient norm", value: gradient_norm });
-        }
-        let metrics = SftMetrics { step, loss_nats, gradient_norm, learning_rate, tokens: tokens as u64 };
-        write::append_line(&log, &metrics)?;
-        if !watch(&metrics) {
-            break;
-        }
+        (negative_logprobs / tokens as f64, tokens as u64)
     }
-    let trained = root.join("model");
-    write_directory(&source.model, &source.path, &trained, source.stored)?;
-    Ok(trained)
 }
 
 /// Refuses a directory that holds anything but what a start that was cut short left, or the untrained model of a task.

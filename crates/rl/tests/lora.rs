@@ -10,7 +10,7 @@ use model::{Compute, ModelDirectory, ModelPlace, TensorFiles};
 use record::{RunDirectory, write};
 use rl::{
     RlError,
-    sft::{SftConfig, fine_tune},
+    sft::{FineTuning, SftConfig, SftMetrics},
     task::RING,
     trainer::Trainer,
 };
@@ -154,11 +154,12 @@ fn fine_tuning_of_an_adapter_learns_and_leaves_it() {
     );
     let config: SftConfig = rl::config::parse_config(&text, &[]).unwrap();
     let mut losses = Vec::new();
-    let trained = fine_tune(&config, (&world.model().into(), &world.path("tuned")), None, |metrics| {
+    let tuning = FineTuning::start(&config, (&world.model().into(), &world.path("tuned")), None).unwrap();
+    let watch = |metrics: &SftMetrics| {
         losses.push(metrics.loss_nats);
         true
-    })
-    .unwrap();
+    };
+    let trained = tuning.run(watch).unwrap();
     assert!(losses[11] < 0.8 * losses[0], "{losses:?}");
     assert_eq!(files_under(&trained).into_keys().collect::<Vec<_>>(), ADAPTER);
     assert_eq!(stored_shape(&trained), [8, 64]);

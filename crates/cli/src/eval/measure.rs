@@ -25,7 +25,7 @@ use super::{
     resume::{Beginning, Begun, Done, Existing, begin, watch_for_interrupt},
     show,
 };
-use crate::{console::Console, machine, options::TemplateOption, progress::Progress, table::counted};
+use crate::{console::Console, machine, options::TemplateOption, plan, progress::Progress, table::counted};
 
 /// Problems left out of which the reason is printed; all are in `evaluation.json`.
 const LEFT_OUT_SHOWN_MAX: usize = 5;
@@ -79,6 +79,8 @@ pub(super) fn prepare(
         sequences_max: arguments.sequences,
     };
     let plan = plan_sampling(&source.model, place.memory(), load, place.free_bytes())?;
+    let layers = source.model.config().layers;
+    console.note(format!("memory: {}", plan::described(&plan, place.free_bytes(), layers)));
     let sampler = SamplerSettings {
         sampling: Sampling {
             temperature: settings.temperature as f32,

@@ -404,6 +404,9 @@ optimizer = { learning_rate = 3e-3 }
     let rows = "{\"prompt\": \"9 +1 :\", \"completion\": \"<q> a 10 A 10\"}\n{\"prompt\": \"2 +3 :\", \"completion\": \"<c> a 5 10 A 10\"}\n";
     scratch.write("demonstrations.jsonl", rows.as_bytes());
     let ran = scratch.succeed(&["sft", "sft.toml", "--out", "tuned"]);
+    for said in ["seed 0, 100 steps of 2 out of 2 demonstrations\n", "\nmemory       about ", " million parameters\n"] {
+        assert!(ran.stderr.contains(said), "{said} is missing in {}", ran.stderr);
+    }
     assert!(ran.stdout.contains("model  tuned/model\n"), "{}", ran.stdout);
     assert_eq!(scratch.read("tuned/sft.jsonl").lines().count(), 100);
     let greedy = ["sample", "--model", "tuned/model", "--plain", "--temperature", "0", "--max-tokens", "9"];

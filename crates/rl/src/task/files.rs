@@ -22,7 +22,7 @@ use crate::{
     fault::FaultSettings,
     loss::LossSettings,
     optimizer::{Decay, OptimizerSettings, Schedule},
-    sft::{DemonstrationSettings, SftConfig, SftMetrics, SftTrainSettings, fine_tune},
+    sft::{DemonstrationSettings, FineTuning, SftConfig, SftMetrics, SftTrainSettings},
     shaping::Shaping,
 };
 
@@ -106,7 +106,7 @@ impl TaskFiles {
         write::end_removal(&root)?;
         let untrained = root.join("untrained");
         let config = self.start_config(seed, &untrained);
-        // Steps of an earlier fine-tuning with the same settings; `fine_tune` refuses one with others.
+        // Steps of an earlier fine-tuning with the same settings; [`FineTuning`] refuses one with others.
         if read_config::<SftConfig>(&root.join("config.toml"), &[]).is_ok_and(|there| there == config) {
             let log = root.join("sft.jsonl");
             // None where a kill came before the first step.
@@ -119,7 +119,7 @@ impl TaskFiles {
         self.family.write_untrained(&untrained, seed)?;
         let mut log = Vec::new();
         // So small a model needs no plan of memory.
-        fine_tune(&config, (&untrained.clone().into(), &root), None, |metrics| {
+        FineTuning::start(&config, (&untrained.clone().into(), &root), None)?.run(|metrics| {
             log.push(*metrics);
             watch(metrics)
         })?;

@@ -14,7 +14,7 @@ use record::{FaultOutcome, FaultRecord, RunDirectory, RunHeader, RunLock, SCHEMA
 use rl::{
     Problem, RlError,
     config::{RunConfig, parse_config},
-    sft::{SftConfig, fine_tune},
+    sft::{FineTuning, SftConfig},
     task::RING,
     trainer::{Ending, Provenance, Surroundings, Trainer},
 };
@@ -44,7 +44,8 @@ static POLICY: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
         demonstrations.display()
     );
     let config: SftConfig = parse_config(&text, &[]).unwrap();
-    let trained = fine_tune(&config, (&start.into(), &directory.path().join("tuned")), None, |_| true).unwrap();
+    let tuning = FineTuning::start(&config, (&start.into(), &directory.path().join("tuned")), None).unwrap();
+    let trained = tuning.run(|_| true).unwrap();
     files_under(&trained)
 });
 
