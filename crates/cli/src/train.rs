@@ -109,6 +109,11 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
         (true, true) => Start::FallBack,
     };
     let shown = path.display();
+    if *resume && path.try_exists().is_ok_and(|exists| !exists) {
+        bail!(
+            "there is neither a run nor a config at `{shown}`; give the directory of a run, or the config it began with"
+        );
+    }
     if !path.is_dir() {
         let mut config: RunConfig = read_config(path, overrides)?;
         config.device = device.unwrap_or(config.device);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use model::ModelPlace;
-use record::{RecordError, RunDirectory, RunLock, read, write};
+use record::{FaultOutcome, FaultRecord, RecordError, RunDirectory, RunLock, read, write};
 use serde::Deserialize;
 use toml::Table;
 
@@ -234,7 +234,7 @@ impl SweepRun {
     /// recorded, `done` steps, or all with their evaluations.
     fn refuse_to_begin_again(&self, run: &RunDirectory, (done, is_recorded): (u64, bool)) -> Result<(), RlError> {
         let steps = self.config.train.steps;
-        if done == 0 {
+        if done == 0 || is_returning_to_start(run, done)? {
             return Ok(());
         }
         let first_checkpoint = match self.config.checkpoint.every_steps {
@@ -278,4 +278,11 @@ impl SweepRun {
             }
         }
     }
+}
+
+/// Whether a crash cut a return to the start short: its checkpoints are removed before its records, which end with the
+/// step of the fault.
+fn is_returning_to_start(run: &RunDirectory, done: u64) -> Result<bool, RlError> {
+    let returned = |fault: &FaultRecord| fault.outcome == FaultOutcome::Returned && fault.step + 1 == done;
+    Ok(run.checkpoints().is_dir() && run.faults()?.last().is_some_and(returned))
 }

@@ -7,13 +7,13 @@ mod support;
 use std::{fs, path::Path};
 
 use model::{Compute, ModelPlace};
-use record::{RunDirectory, write};
+use record::{FaultOutcome, RunDirectory, write};
 use rl::{
     config::ComputeType,
     sweep::{Standing, Sweep, SweepRun},
 };
 
-use support::world::{World, files_under, finish, interrupt_after, provenance, skip_step};
+use support::world::{World, append_fault, files_under, finish, interrupt_after, provenance, skip_step};
 
 /// The run of a sweep of one, with `changes`.
 fn sweep_run(world: &World, changes: &[&str]) -> (SweepRun, ModelPlace) {
@@ -97,6 +97,21 @@ fn a_run_that_was_cut_short_before_its_first_checkpoint_begins_again() {
     fs::remove_dir_all(run.root.join("model")).unwrap();
     write::replace(&run.root.join("lock"), b"program 1 on this machine\n").unwrap();
     assert_eq!(run.standing().unwrap(), Standing::Unfinished { step: 0 });
+}
+
+#[test]
+fn a_return_to_the_start_that_was_cut_short_begins_again() {
+    let world = World::untrained();
+    let run = finished(&world, &["checkpoint={every_steps=1,keep_last=1}"]);
+    fs::remove_dir_all(run.root.join("model")).unwrap();
+    empty(&run.root.join("checkpoints"));
+    let directory = RunDirectory::open(&run.root).unwrap();
+    append_fault(&directory, 1, FaultOutcome::Returned);
+    assert!(run.standing().is_err(), "steps were done after the return");
+    drop_step(&run);
+    assert_eq!(run.standing().unwrap(), Standing::Unfinished { step: 0 });
+    append_fault(&directory, 1, FaultOutcome::Skipped);
+    assert!(run.standing().is_err(), "nothing went back");
 }
 
 #[test]

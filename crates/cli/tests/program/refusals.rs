@@ -146,6 +146,8 @@ fn there_is_nothing_to_go_on_with_where_no_run_is() {
     let scratch = Scratch::new();
     let said = ["there is no run in `model`\n", "hint: give the directory of a run"];
     scratch.refuse(&["train", "--resume", "model"], 1, &said);
+    let nowhere = "there is neither a run nor a config at `nowhere`\n";
+    scratch.refuse(&["train", "--resume", "nowhere"], 1, &[nowhere, "hint: give the directory of a run"]);
     scratch.refuse(&["train", "config.toml", "--resume"], 1, &["there is no run in `runs/top-lambda-seed0`\n"]);
     scratch.refuse(
         &["train", "--resume", "model", "--seed", "1"],
