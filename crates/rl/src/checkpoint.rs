@@ -249,6 +249,26 @@ pub fn load_newest(
     }
 }
 
+/// Reads the checkpoint of `run` after `step` steps, an earlier state of `model`; none where there is none.
+///
+/// # Errors
+/// [`RlError::File`] naming the checkpoint, the file and in what it differs, or why it cannot be read.
+pub(crate) fn load_at(run: &RunDirectory, step: u64, model: &Model) -> Result<Option<Restored>, RlError> {
+    if !steps(run)?.contains(&step) {
+        return Ok(None);
+    }
+    let place = path(run, step);
+    load(&place, model).map(Some).map_err(|error| {
+        let cause = refusal(&error).map_or_else(String::new, |cause| format!(" ({cause})"));
+        let (place, root) = (place.display(), shell_word(run.root()));
+        let message = format!(
+            "holds no checkpoint to go back to: {error}{cause}; mend {place}, or remove it to have the run go back \
+             further, and run `brevity train --resume {root}`"
+        );
+        RlError::File { path: run.checkpoints(), message }
+    })
+}
+
 /// Why the machine does not let a file be read, where that says nothing of what is in it.
 fn refusal(error: &RlError) -> Option<&io::Error> {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);

@@ -144,6 +144,24 @@ fn a_run_goes_back_to_before_the_rise_as_often_as_it_may_and_then_stops() {
 }
 
 #[test]
+fn a_damaged_checkpoint_to_go_back_to_leaves_the_later_ones() {
+    let (world, mut settings) = warned_world("return={times_max=1}");
+    settings.push("checkpoint.every_steps=3".into());
+    interrupt_after(&mut world.start("run", &texts(&settings)).unwrap(), 4);
+    let target = world.path("run/checkpoints/step-000003");
+    write::replace(&target.join("state.json"), b"{}").unwrap();
+    let before = files_under(&world.path("run/checkpoints"));
+    let message = proceed(&mut world.resume("run").unwrap(), &|| false).unwrap_err().to_string();
+    for said in ["holds no checkpoint to go back to: ", "step-000003/state.json", "to have the run go back further"] {
+        assert!(message.contains(said), "{message}");
+    }
+    assert!(files_under(&world.path("run/checkpoints")) == before, "a checkpoint was removed");
+    write::remove_directory(&target).unwrap();
+    let ending = proceed(&mut world.resume("run").unwrap(), &|| false).unwrap();
+    assert_eq!(ending, Ending::Warned { step: WARNED_AFTER }, "back at the start, and warned once more");
+}
+
+#[test]
 fn other_weights_than_the_run_began_with_are_refused_by_name() {
     let (world, settings) = warned_world("warn={}");
     interrupt_after(&mut world.start("run", &texts(&settings)).unwrap(), 1);

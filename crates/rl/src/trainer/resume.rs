@@ -103,12 +103,13 @@ impl Trainer {
     /// Goes back to the checkpoint after `step` steps, or to the start where that is 0, with other random numbers from
     /// there. Later checkpoints are removed.
     pub(super) fn take_detour(&mut self, step: u64, surroundings: &mut Surroundings<'_>) -> Result<(), RlError> {
-        checkpoint::forget_after(&self.run, step)?;
         // Parameters and moments make room before those of the checkpoint are read.
         self.source.model.release();
         self.updater.optimizer = Optimizer::default();
-        let newest = checkpoint::load_newest(&self.run, &self.source.model, Damage::Refuse)?.0;
-        let progress = if let Some(restored) = newest {
+        let restored = checkpoint::load_at(&self.run, step, &self.source.model)?;
+        // Only now: one that is damaged must not be all that is left.
+        checkpoint::forget_after(&self.run, step)?;
+        let progress = if let Some(restored) = restored {
             self.source.model = restored.model;
             self.updater.optimizer = restored.optimizer;
             restored.progress
