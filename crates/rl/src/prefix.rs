@@ -45,8 +45,7 @@ impl PrefixReader<'_> {
         };
         let beginning = |tokens: u32| &text[..ends[tokens as usize - 1].min(turn)];
         let of = |text: &str| check(text, self.gold, self.extraction).verdict;
-        let thoughts =
-            bytes_of_prompted_thoughts(&text[..turn]).or((self.opening == Opening::Thoughts).then_some(usize::MAX));
+        let thoughts = bytes_of_prompted_thoughts(&text[..turn], self.opening);
         let under_budget =
             |text: &str| if thoughts.is_some_and(|bytes| text.len() < bytes) { Verdict::NoAnswer } else { of(text) };
         let all = tokens.len() as u32;
@@ -66,11 +65,16 @@ impl PrefixReader<'_> {
     }
 }
 
-/// Bytes of thoughts that were open before the text, with their `</think>`: templates such as those of DeepSeek-R1's models
-/// end a prompt with `<think>`.
-fn bytes_of_prompted_thoughts(text: &str) -> Option<usize> {
+/// Bytes of thoughts that were open before the text, with their `</think>`, and more than there are where they stay open:
+/// templates such as those of DeepSeek-R1's models end a prompt with `<think>`, which a policy may write once more. Of a
+/// prompt that is not known, a text which closes what it did not open says as much.
+fn bytes_of_prompted_thoughts(text: &str, opening: Opening) -> Option<usize> {
     let close = "</think>";
-    text.find(close).filter(|&end| !text[..end].contains("<think>")).map(|end| end + close.len())
+    let end = text.find(close);
+    match opening {
+        Opening::Thoughts => Some(end.map_or(usize::MAX, |end| end + close.len())),
+        Opening::Free => end.filter(|&end| !text[..end].contains("<think>")).map(|end| end + close.len()),
+    }
 }
 
 /// The text after a `<think>` that is not closed yet; otherwise all of it.
@@ -163,13 +167,15 @@ mod tests {
 
     #[test]
     fn thoughts_that_the_prompt_opened_are_no_answer_under_a_budget() {
-        for (text, expected) in [
-            ("So 9</think>It is 9", Some("So 9</think>".len())),
-            ("<think>So 9</think>It is 9", None),
-            ("So <think>9</think>", None),
-            ("It is 9", None),
+        let closed = |text: &str| Some(text.len());
+        for (text, after_any, after_thoughts) in [
+            ("So 9</think>It is 9", closed("So 9</think>"), closed("So 9</think>")),
+            ("<think>So 9</think>It is 9", None, closed("<think>So 9</think>")),
+            ("So <think>9</think>", None, closed("So <think>9</think>")),
+            ("It is 9", None, Some(usize::MAX)),
         ] {
-            assert_eq!(bytes_of_prompted_thoughts(text), expected, "{text}");
+            assert_eq!(bytes_of_prompted_thoughts(text, Opening::Free), after_any, "{text}");
+            assert_eq!(bytes_of_prompted_thoughts(text, Opening::Thoughts), after_thoughts, "{text}");
         }
     }
 
