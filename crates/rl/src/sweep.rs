@@ -17,6 +17,7 @@ use crate::{
     device,
     inputs::Inputs,
     trainer::{Provenance, Trainer},
+    warning::RISK_QUANTITY,
 };
 
 /// The weights that a run leaves, one of these: of a whole model or of an adapter.
@@ -280,9 +281,10 @@ impl SweepRun {
     }
 }
 
-/// Whether a crash cut a return to the start short: its checkpoints are removed before its records, which end with the
-/// step of the fault.
+/// Whether a crash cut a return to the start short: its checkpoints are removed before its records, which end before the
+/// step of the fault, or with the step that a warning came after.
 fn is_returning_to_start(run: &RunDirectory, done: u64) -> Result<bool, RlError> {
-    let returned = |fault: &FaultRecord| fault.outcome == FaultOutcome::Returned && fault.step + 1 == done;
+    let steps_before = |fault: &FaultRecord| fault.step + u64::from(fault.quantity == RISK_QUANTITY);
+    let returned = |fault: &FaultRecord| fault.outcome == FaultOutcome::Returned && steps_before(fault) == done;
     Ok(run.checkpoints().is_dir() && run.faults()?.last().is_some_and(returned))
 }

@@ -11,6 +11,7 @@ use record::{FaultOutcome, RunDirectory, write};
 use rl::{
     config::ComputeType,
     sweep::{Standing, Sweep, SweepRun},
+    warning::RISK_QUANTITY,
 };
 
 use support::world::{World, append_fault, files_under, finish, interrupt_after, provenance, skip_step};
@@ -102,16 +103,19 @@ fn a_run_that_was_cut_short_before_its_first_checkpoint_begins_again() {
 #[test]
 fn a_return_to_the_start_that_was_cut_short_begins_again() {
     let world = World::untrained();
-    let run = finished(&world, &["checkpoint={every_steps=1,keep_last=1}"]);
+    let run = finished(&world, &["train.steps=4", "checkpoint={every_steps=1,keep_last=1}"]);
     fs::remove_dir_all(run.root.join("model")).unwrap();
     empty(&run.root.join("checkpoints"));
     let directory = RunDirectory::open(&run.root).unwrap();
-    append_fault(&directory, 1, FaultOutcome::Returned);
-    assert!(run.standing().is_err(), "steps were done after the return");
-    drop_step(&run);
-    assert_eq!(run.standing().unwrap(), Standing::Unfinished { step: 0 });
-    append_fault(&directory, 1, FaultOutcome::Skipped);
-    assert!(run.standing().is_err(), "nothing went back");
+    // A step with a fault has no metrics; one that a warning comes after has.
+    for (step, quantity) in [(3, "loss"), (1, RISK_QUANTITY)] {
+        append_fault(&directory, (step, quantity), FaultOutcome::Returned);
+        assert!(run.standing().is_err(), "steps were done after the return");
+        drop_step(&run);
+        assert_eq!(run.standing().unwrap(), Standing::Unfinished { step: 0 }, "{quantity}");
+        append_fault(&directory, (step, quantity), FaultOutcome::Stopped);
+        assert!(run.standing().is_err(), "nothing went back");
+    }
 }
 
 #[test]

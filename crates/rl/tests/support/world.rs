@@ -190,12 +190,12 @@ pub(crate) fn header(config: &RunConfig) -> RunHeader {
 
 /// Records that the next step of `run`, which is `step`, was skipped because of a fault.
 pub(crate) fn skip_step(run: &RunDirectory, step: u64) {
-    append_fault(run, step, FaultOutcome::Skipped);
+    append_fault(run, (step, "loss"), FaultOutcome::Skipped);
 }
 
-/// Appends a fault of `step` that ended in `outcome`.
-pub(crate) fn append_fault(run: &RunDirectory, step: u64, outcome: FaultOutcome) {
-    let (quantity, value) = ("loss".to_owned(), "NaN".to_owned());
+/// Appends a fault of `quantity` in `step` that ended in `outcome`.
+pub(crate) fn append_fault(run: &RunDirectory, (step, quantity): (u64, &str), outcome: FaultOutcome) {
+    let (quantity, value) = (quantity.to_owned(), "NaN".to_owned());
     let fault = FaultRecord { step, detours: 0, pass: None, quantity, value, rollouts: Vec::new(), outcome };
     run.append_fault(&fault, &[]).unwrap();
 }
