@@ -5,7 +5,6 @@ use std::{
     num::NonZeroUsize,
     path::PathBuf,
     sync::{Mutex, PoisonError},
-    thread,
 };
 
 use anyhow::{Context, Result};
@@ -49,8 +48,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let root = arguments.out.clone().unwrap_or_else(unused_directory);
     let demo = Demo::prepare(&root)?;
-    let jobs = arguments.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let runs = demo.runs();
+    let jobs = arguments.jobs.map_or_else(machine::cores, NonZeroUsize::get).min(runs.len());
     let units = SEEDS.len() as u64 * START_STEPS + runs.len() as u64 * STEPS * STEP_UNITS;
     for line in labelled(&[
         ("task", "a walk on a ring with a trap door, learnt from nothing".to_owned()),

@@ -207,7 +207,11 @@ fn run_measure(arguments: &MeasureArguments, engine: &EngineArguments, console: 
     }
     machine::warn_of_card(arguments.device, console);
     let compute = device::compute(arguments.device, arguments.compute.map(Into::into));
-    let place = Place::new(arguments.device, compute, &machine::resources(arguments.device, 1)?)?;
+    let place = Place::new(
+        arguments.device,
+        compute,
+        &machine::resources(arguments.device, machine::memory_bytes_available())?,
+    )?;
     let work = || {
         let model = hub::model_place(&arguments.model, console)?;
         let source = hub::open_place(&arguments.model, &model, Some(compute.into()), console)?;

@@ -44,12 +44,11 @@ pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// What a run at `device` may take when `jobs` of them run side by side: a share of the memory, or the card.
+/// What a run at `device` may take: as many bytes of memory, where that is known, or the card.
 ///
 /// # Errors
 /// When `device` names a card that is not usable, with the reason and what to do.
-pub(crate) fn resources(device: DeviceSetting, jobs: usize) -> Result<Resources> {
-    let memory_bytes_available = memory_bytes_available().map(|bytes| bytes / jobs as u64);
+pub(crate) fn resources(device: DeviceSetting, memory_bytes_available: Option<u64>) -> Result<Resources> {
     let card: Option<Arc<dyn Machine>> = match device.card() {
         None => None,
         Some(index) => Some(OpenCard::open(index, kept_kernels()).map_err(|fault| {

@@ -88,7 +88,11 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     let texts = arguments.texts.iter().map(|text| read_text(text)).collect::<Result<Vec<_>>>()?;
     machine::warn_of_card(arguments.device, console);
     let compute = device::compute(arguments.device, arguments.compute.map(Into::into));
-    let place = Place::new(arguments.device, compute, &machine::resources(arguments.device, 1)?)?;
+    let place = Place::new(
+        arguments.device,
+        compute,
+        &machine::resources(arguments.device, machine::memory_bytes_available())?,
+    )?;
     let work = || {
         let mut source = hub::open_model(&arguments.model, Some(compute.into()), console)?;
         let prompts = texts.iter().map(|text| prompt_tokens(arguments, &source, text)).collect::<Result<Vec<_>>>()?;

@@ -60,7 +60,11 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
 
 fn train(config: &SftConfig, model: &ModelPlace, root: &Path, console: &Console) -> Result<Outcome> {
     machine::warn_of_card(config.device, console);
-    let tuning = FineTuning::start(config, (model, root), machine::resources(config.device, 1)?)?;
+    let tuning = FineTuning::start(
+        config,
+        (model, root),
+        machine::resources(config.device, machine::memory_bytes_available())?,
+    )?;
     describe(&tuning, (config, root), console);
     let progress = Progress::new(console);
     let told = progress.clone();
@@ -86,7 +90,7 @@ fn train(config: &SftConfig, model: &ModelPlace, root: &Path, console: &Console)
         ("log", root.join("sft.jsonl").display().to_string()),
     ];
     labelled(&rows).into_iter().try_for_each(|line| console.result(line))?;
-    Ok(if machine::stop_requested() { Outcome::Interrupted } else { Outcome::Done })
+    Ok(if (done as u64) < config.train.steps { Outcome::Interrupted } else { Outcome::Done })
 }
 
 fn describe(tuning: &FineTuning<'_>, (config, root): (&SftConfig, &Path), console: &Console) {

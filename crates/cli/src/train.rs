@@ -165,7 +165,7 @@ fn train(plan: Plan, model: &ModelPlace, console: &Console) -> Result<Outcome> {
     let provenance = Provenance {
         brevity_version: env!("CARGO_PKG_VERSION").to_owned(),
         started_unix_seconds: machine::unix_seconds(),
-        resources: machine::resources(config.device, 1)?,
+        resources: machine::resources(config.device, machine::memory_bytes_available())?,
     };
     let resources = provenance.resources.clone();
     // Before the run takes its part.

@@ -24,8 +24,8 @@ fn available_in(meminfo: &str) -> Option<u64> {
 struct Files {
     /// Folder below that of all groups.
     mount: &'static str,
-    /// Limit in bytes.
-    limit: &'static str,
+    /// Limits in bytes, the smallest of which counts.
+    limits: &'static [&'static str],
     /// Bytes in use, with those of cached files.
     usage: &'static str,
     /// Lines of `memory.stat`: bytes of cached files, which the system takes back where memory is short, as `MemAvailable`
@@ -34,13 +34,17 @@ struct Files {
 }
 
 /// <https://docs.kernel.org/admin-guide/cgroup-v2.html>, "Memory Interface Files".
-const VERSION_2: Files =
-    Files { mount: "", limit: "memory.max", usage: "memory.current", reclaimable: ["inactive_file", "active_file"] };
+const VERSION_2: Files = Files {
+    mount: "",
+    limits: &["memory.max", "memory.high"],
+    usage: "memory.current",
+    reclaimable: ["inactive_file", "active_file"],
+};
 
 /// <https://docs.kernel.org/admin-guide/cgroup-v1/memory.html>, "User Interface".
 const VERSION_1: Files = Files {
     mount: "memory",
-    limit: "memory.limit_in_bytes",
+    limits: &["memory.limit_in_bytes"],
     usage: "memory.usage_in_bytes",
     reclaimable: ["total_inactive_file", "total_active_file"],
 };
@@ -70,8 +74,10 @@ fn left_in_group(files: &Files, mount: &Path, group: &str) -> Option<u64> {
 }
 
 fn left_of_limit(files: &Files, group: &Path) -> Option<u64> {
-    let number = |name| fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
-    let (limit, usage) = (number(files.limit)?, number(files.usage)?);
+    let number = |name: &str| fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
+    // One without a limit says `max`.
+    let limit = files.limits.iter().filter_map(|name| number(name)).min()?;
+    let usage = number(files.usage)?;
     let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
     let of_line = |name: &str| stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
     let reclaimable = files.reclaimable.into_iter().filter_map(of_line).fold(0, u64::saturating_add);
@@ -95,7 +101,7 @@ mod tests {
     fn write_group(folder: &Path, files: &Files, [limit, usage, inactive, active]: [&str; 4]) {
         write::create_directory(folder).unwrap();
         let put = |name, text: String| write::replace(&folder.join(name), text.as_bytes()).unwrap();
-        put(files.limit, format!("{limit}\n"));
+        put(files.limits[0], format!("{limit}\n"));
         put(files.usage, format!("{usage}\n"));
         let [inactive_name, active_name] = files.reclaimable;
         put("memory.stat", format!("file 9\n{inactive_name} {inactive}\n{active_name} {active}\nunevictable 7\n"));
@@ -113,6 +119,8 @@ mod tests {
         write_group(&slice.join("job:1"), &VERSION_2, ["2500", "2900", "60", "40"]);
         assert_eq!(left_in_groups("0::/user.slice/job:1\n", root.path()), Some(0), "over its limit");
         assert_eq!(left_in_groups("0::/\n", root.path()), None);
+        write::replace(&slice.join("memory.high"), b"4000\n").unwrap();
+        assert_eq!(left_in_groups("0::/user.slice\n", root.path()), Some(1500), "slowed down from there on");
     }
 
     #[test]

@@ -66,8 +66,10 @@ impl Floor<'_> {
     pub(crate) fn work(&self) -> Open {
         let left = Mutex::new(self.runs.iter().collect::<Vec<_>>());
         let open = Mutex::new(Open::default());
+        // Before the first run takes any of it.
+        let share_bytes = machine::memory_bytes_available().map(|bytes| bytes / self.jobs as u64);
         let work = |run: &SweepRun| {
-            let trained = self.train(run);
+            let trained = self.train(run, share_bytes);
             let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
             match trained {
                 Ok(Some(Ending::Warned { .. })) => open.warned.push(run.name()),
@@ -91,14 +93,14 @@ impl Floor<'_> {
         open.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes `run` and returns how it ended; nothing of one that is finished or was not begun.
-    fn train(&self, run: &SweepRun) -> Result<Option<Ending>> {
+    /// Makes `run` within `share_bytes` of memory, where known, and returns how it ended; nothing of one that is finished or was not begun.
+    fn train(&self, run: &SweepRun, share_bytes: Option<u64>) -> Result<Option<Ending>> {
         let standing = run.standing()?;
         if standing == Standing::Finished {
             return Ok(None);
         }
         let mut view = RunView { floor: self, run, step: steps_made(run, standing) };
-        let trained = view.train();
+        let trained = view.train(share_bytes);
         if matches!(trained, Err(_) | Ok(Some(Ending::Warned { .. }))) {
             self.bar.leave_out((run.config.train.steps - view.step) * STEP_UNITS);
         }
@@ -115,7 +117,7 @@ struct RunView<'a> {
 }
 
 impl RunView<'_> {
-    fn train(&mut self) -> Result<Option<Ending>> {
+    fn train(&mut self, share_bytes: Option<u64>) -> Result<Option<Ending>> {
         let (floor, run) = (self.floor, self.run);
         let model = (floor.model)(run)?;
         if machine::stop_requested() {
@@ -124,7 +126,7 @@ impl RunView<'_> {
         let provenance = Provenance {
             brevity_version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_seconds: machine::unix_seconds(),
-            resources: machine::resources(run.config.device, floor.jobs)?,
+            resources: machine::resources(run.config.device, share_bytes)?,
         };
         let threads = if floor.jobs > 1 { 1 } else { run.config.threads };
         let pool = machine::thread_pool(threads)?;
