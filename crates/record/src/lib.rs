@@ -34,6 +34,6 @@ pub use metrics::{
 pub use record_log::{RecordLog, SettingDifference, setting_difference};
 pub use rollout::{RolloutRecord, StopReason};
 pub use run_directory::{RunDirectory, RunHeader, STEPS_MAX};
-pub use run_lock::RunLock;
+pub use run_lock::{LastOwner, RunLock};
 pub use schema::{EVALUATION_SCHEMA_VERSION, SCHEMA_VERSION, Versioned};
 pub use shell::{shell_word, turns_writing};

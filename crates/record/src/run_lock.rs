@@ -18,6 +18,15 @@ pub struct RunLock {
     file: File,
 }
 
+/// How a program left a directory that it wrote to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastOwner {
+    /// By itself.
+    LetGo,
+    /// It could not let go: it was killed.
+    Killed,
+}
+
 impl RunLock {
     /// The name of the file that is locked, which is empty while nobody writes there.
     pub const NAME: &str = "lock";
@@ -55,9 +64,10 @@ impl RunLock {
         Ok(Self { file })
     }
 
-    /// Whether the last owner of the directory `root`, which nobody writes now, could not let go of it: it was killed.
-    pub fn was_killed(root: &Path) -> bool {
-        fs::symlink_metadata(root.join(Self::NAME)).is_ok_and(|lock| lock.len() > 0)
+    /// How the last owner of the directory `root`, which nobody writes now, left it.
+    pub fn last_owner(root: &Path) -> LastOwner {
+        let is_left = fs::symlink_metadata(root.join(Self::NAME)).is_ok_and(|lock| lock.len() > 0);
+        if is_left { LastOwner::Killed } else { LastOwner::LetGo }
     }
 }
 

@@ -234,16 +234,17 @@ pub fn load_newest(
     match passed_over.last() {
         None => Ok((None, passed_over)),
         Some(last) => {
-            let remedy = match damage {
-                Damage::Refuse if kept.len() > 1 => {
-                    let root = shell_word(run.root());
-                    format!("run `brevity train --resume {root} --fallback` to go on from the checkpoint before it")
-                }
-                Damage::Refuse | Damage::FallBack => {
-                    "start the run again in another directory, or remove this one first".to_owned()
-                }
+            let message = match damage {
+                Damage::Refuse if kept.len() > 1 => format!(
+                    "its newest checkpoint is not whole: {last}; run `brevity train --resume {} --fallback` to go on from \
+                     the checkpoint before it",
+                    shell_word(run.root())
+                ),
+                Damage::Refuse | Damage::FallBack => format!(
+                    "holds no checkpoint that is whole: {last}; start the run again in another directory, or remove this \
+                     one first"
+                ),
             };
-            let message = format!("holds no checkpoint that is whole: {last}; {remedy}");
             Err(RlError::File { path: run.checkpoints(), message })
         }
     }

@@ -16,6 +16,7 @@ use std::{
 use model::threads::THREADS_MAX;
 use record::read;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use toml::Value;
 use verify::Extraction;
 
 pub use crate::device::{ComputeType, DeviceSetting};
@@ -363,12 +364,22 @@ impl RunConfig {
         self
     }
 
-    /// The first line in which this config and a recorded one differ, as they stand in each; none when they are the same.
+    /// The first setting in which this config and a recorded one differ, as it stands in each: "`train.steps = 3`", or "no
+    /// `arm`"; none when they are the same.
     pub fn first_difference(&self, recorded: &str) -> Option<[String; 2]> {
         let ours = self.to_toml();
-        let line = |text: &str, index: usize| text.lines().nth(index).unwrap_or("nothing there").to_owned();
-        let same = ours.lines().zip(recorded.lines()).take_while(|(ours, theirs)| ours == theirs).count();
-        (ours != recorded).then(|| [line(&ours, same), line(recorded, same)])
+        if ours == recorded {
+            return None;
+        }
+        // What cannot be read has none of the settings.
+        let [ours, theirs] = [&ours, recorded].map(|text| overrides::settings(&text.parse().unwrap_or_default()));
+        let names = ours.keys().chain(theirs.keys());
+        let name = names.into_iter().find(|name| ours.get(*name) != theirs.get(*name))?;
+        let shown = |settings: &BTreeMap<String, Value>| match settings.get(name) {
+            Some(value) => format!("`{name} = {value}`"),
+            None => format!("no `{name}`"),
+        };
+        Some([shown(&ours), shown(&theirs)])
     }
 
     /// The resolved config, every default written out.
@@ -410,6 +421,7 @@ impl RunConfig {
         }
         self.model.check()?;
         self.prompt.check()?;
+        self.verifier.extraction.check().or_else(|message| setting("verifier.extraction", message))?;
         self.train.optimizer.check()?;
         self.train.faults.check()?;
         self.train.warning.as_ref().map_or(Ok(()), |warning| warning.check(&self.train.shaping))?;

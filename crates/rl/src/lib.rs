@@ -31,6 +31,7 @@ mod problem;
 pub mod problem_queue;
 pub mod prompt;
 pub mod random;
+mod recorded;
 pub mod resampling;
 pub mod retention;
 pub mod sampler;

@@ -82,12 +82,14 @@ impl PromptSettings {
     /// # Errors
     /// [`RlError::Setting`] naming the setting.
     pub fn check(&self) -> Result<(), RlError> {
-        if self.template == Template::Plain && !self.variables.is_empty() {
-            let message =
-                "is read by a chat template, and `prompt.template` is \"plain\"; leave one of them out".into();
-            return Err(RlError::Setting { field: "prompt.variables", message });
+        let settings = [("prompt.variables", self.variables.is_empty()), ("prompt.system", self.system.is_empty())];
+        match settings.into_iter().find(|(_, is_unset)| self.template == Template::Plain && !is_unset) {
+            Some((field, _)) => {
+                let message = "is read by a chat template, and `prompt.template` is \"plain\"; leave one of them out";
+                Err(RlError::Setting { field, message: message.into() })
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

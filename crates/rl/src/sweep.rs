@@ -7,7 +7,7 @@ use std::{
 };
 
 use model::ModelPlace;
-use record::{FaultOutcome, FaultRecord, RecordError, RunDirectory, RunLock, read, write};
+use record::{RecordError, RunDirectory, RunLock, read, write};
 use serde::Deserialize;
 use toml::Table;
 
@@ -16,8 +16,8 @@ use crate::{
     config::{RunConfig, from_table, is_file_name, merge, parse_config},
     device,
     inputs::Inputs,
+    recorded::Recorded,
     trainer::{Provenance, Trainer},
-    warning::RISK_QUANTITY,
 };
 
 /// The weights that a run leaves, one of these: of a whole model or of an adapter.
@@ -113,11 +113,23 @@ impl Sweep {
             .map_err(|error| RlError::File { path: self.base.clone(), message: error.to_string() })?;
         let refused = |message| RlError::File { path: self.base.clone(), message };
         for change in overrides {
+            let setting = change.split('=').next().unwrap_or_default().trim();
+            if let Some(owner) = owner_in_sweep(setting) {
+                let message = format!(
+                    "`{setting}` is given by the sweep's {owner}; leave it out, or change {}",
+                    self.path.display()
+                );
+                return Err(refused(message));
+            }
             crate::config::apply(&mut base, change).map_err(refused)?;
         }
         let mut runs = Vec::new();
         for arm in &self.arms {
             let of_arm = |message: String| self.blamed(message, arm, &base);
+            if let Some((setting, owner)) = arm.set.keys().find_map(|key| Some((key, owner_in_sweep(key)?))) {
+                let message = format!("arm {}: `{setting}` is given by the sweep's {owner}; leave it out", arm.name);
+                return Err(RlError::File { path: self.path.clone(), message });
+            }
             let mut table = base.clone();
             merge(&mut table, arm.set.clone()).map_err(of_arm)?;
             let mut config = checked(table).map_err(of_arm)?;
@@ -143,6 +155,15 @@ fn checked(table: Table) -> Result<RunConfig, String> {
     let config: RunConfig = from_table(table)?;
     config.check().map_err(|error| error.to_string())?;
     Ok(config)
+}
+
+/// What of a sweep gives a run the setting `name`; none where its config does.
+fn owner_in_sweep(name: &str) -> Option<&'static str> {
+    match name {
+        "seed" => Some("`seeds`"),
+        "arm" => Some("names of arms"),
+        _ => None,
+    }
 }
 
 fn read_text(path: &Path) -> Result<String, RlError> {
@@ -193,19 +214,18 @@ impl SweepRun {
         let run = RunDirectory::open(&self.root)?;
         if let Some([asked, recorded]) = self.config.first_difference(&run.config_toml()?) {
             let message = format!(
-                "the run there has `{recorded}` where `{asked}` is asked for; choose another directory with --out, or \
+                "the run there has {recorded} where {asked} is asked for; choose another directory with --out, or \
                  move that run away"
             );
             return Err(RlError::File { path: self.root.clone(), message });
         }
-        let done = run.steps_done(&run.metrics()?)?;
-        let is_recorded = done == self.config.train.steps && self.has_last_evaluation(&run)?;
-        if is_recorded && (self.has_model() || !run.checkpoints().exists()) {
+        let recorded = Recorded::of(&run, &self.config)?;
+        if recorded.is_whole && (self.has_model() || !run.checkpoints().exists()) {
             return Ok(Standing::Finished);
         }
         let newest = if run.checkpoints().is_dir() { checkpoint::steps(&run)?.last().copied() } else { None };
         if newest.is_none() {
-            self.refuse_to_begin_again(&run, (done, is_recorded))?;
+            recorded.refuse_to_begin_again(&run, &self.config, RunLock::last_owner(&self.root))?;
         }
         Ok(Standing::Unfinished { step: newest.unwrap_or(0) })
     }
@@ -220,39 +240,9 @@ impl SweepRun {
         Inputs::new(&self.config, model)?.refuse_others((&self.root, &header), known)
     }
 
-    /// Whether the evaluation after the last step is there, where there is to be one.
-    fn has_last_evaluation(&self, run: &RunDirectory) -> Result<bool, RlError> {
-        let steps = self.config.train.steps;
-        Ok(self.config.evaluation.is_none() || run.evaluations()?.last().is_some_and(|row| row.step == steps))
-    }
-
     /// Whether the trained model is there, which appears whole.
     fn has_model(&self) -> bool {
         WEIGHTS.iter().any(|name| self.root.join("model").join(name).is_file())
-    }
-
-    /// Refuses a run without a checkpoint that was not cut short before its first one: to begin again removes what it has
-    /// recorded, `done` steps, or all with their evaluations.
-    fn refuse_to_begin_again(&self, run: &RunDirectory, (done, is_recorded): (u64, bool)) -> Result<(), RlError> {
-        let steps = self.config.train.steps;
-        if done == 0 || is_returning_to_start(run, done)? {
-            return Ok(());
-        }
-        let first_checkpoint = match self.config.checkpoint.every_steps {
-            0 => steps,
-            every => every.min(steps),
-        };
-        let remedy = if !run.checkpoints().is_dir() {
-            "put `checkpoints` back, or remove the directory to begin the run again"
-        } else if is_recorded && !RunLock::was_killed(&self.root) {
-            "remove `checkpoints` to keep the records alone, or the directory to begin the run again"
-        } else if done > first_checkpoint {
-            "put its checkpoints back, or remove the directory to begin the run again"
-        } else {
-            return Ok(());
-        };
-        let message = format!("has records of {done} of {steps} steps and no checkpoint to go on from; {remedy}");
-        Err(RlError::File { path: self.root.clone(), message })
     }
 
     /// The run from where it stands, started from the model at `model`: from its beginning, or from its latest checkpoint.
@@ -279,12 +269,4 @@ impl SweepRun {
             }
         }
     }
-}
-
-/// Whether a crash cut a return to the start short: its checkpoints are removed before its records, which end before the
-/// step of the fault, or with the step that a warning came after.
-fn is_returning_to_start(run: &RunDirectory, done: u64) -> Result<bool, RlError> {
-    let steps_before = |fault: &FaultRecord| fault.step + u64::from(fault.quantity == RISK_QUANTITY);
-    let returned = |fault: &FaultRecord| fault.outcome == FaultOutcome::Returned && steps_before(fault) == done;
-    Ok(run.checkpoints().is_dir() && run.faults()?.last().is_some_and(returned))
 }

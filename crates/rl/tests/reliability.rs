@@ -166,6 +166,23 @@ fn a_run_without_a_checkpoint_begins_again() {
 }
 
 #[test]
+fn a_run_whose_checkpoints_were_removed_keeps_its_records() {
+    let world = World::untrained();
+    world.run("run", &["checkpoint={every_steps=1,keep_last=1}"]);
+    let checkpoints = world.path("run/checkpoints");
+    for left in ["empty", "missing"] {
+        write::remove_directory(&checkpoints).unwrap();
+        if left == "empty" {
+            write::create_directory(&checkpoints).unwrap();
+        }
+        let before = files_under(&world.path("run"));
+        let said = message(world.resume("run"));
+        assert!(said.contains("run: has records of 3 of 3 steps and no checkpoint to go on from; "), "{said}");
+        assert!(files_under(&world.path("run")) == before, "{left}: something was removed");
+    }
+}
+
+#[test]
 fn what_a_start_that_was_cut_short_left_behind_is_no_run() {
     let world = World::untrained();
     for file in ["config.toml", "config.toml.partial", "run.json.partial", "lock"] {

@@ -43,6 +43,21 @@ pub enum Extraction {
     },
 }
 
+impl Extraction {
+    /// Checks that an answer can be found so.
+    ///
+    /// # Errors
+    /// What is wrong with the marker, and the remedy.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Marker { marker } if marker.is_empty() || marker.trim() != marker => Err(format!(
+                "has the marker {marker:?}, which is never found between white space; give it without space around"
+            )),
+            Self::Auto {} | Self::Marker { .. } => Ok(()),
+        }
+    }
+}
+
 /// The text of a completion that is taken for its answer; trimmed and never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AnswerText<'a>(Cow<'a, str>);

@@ -1,6 +1,8 @@
 //! Changes to a config before it is read: one setting from a command line, or a table of them. What a setting may be,
 //! the types of `config` decide.
 
+use std::collections::BTreeMap;
+
 use toml::{Table, Value};
 
 /// Tables that hold the one choice that is made, by its name. A change that names another choice takes the place of the
@@ -19,6 +21,17 @@ pub(crate) fn apply(table: &mut Table, change: &str) -> Result<(), String> {
     let nested = path.trim().rsplit('.').fold(value, |value, key| Table::from_iter([(key.to_owned(), value)]).into());
     let Value::Table(changes) = nested else { unreachable!("a path has a key") };
     merge(table, changes).map_err(|message| format!("--set {change}: {message}"))
+}
+
+/// Every setting of `table` by its name, as in `train.steps`.
+pub(crate) fn settings(table: &Table) -> BTreeMap<String, Value> {
+    let below = |(name, value): (&String, &Value)| match value.as_table().filter(|section| !section.is_empty()) {
+        Some(section) => {
+            settings(section).into_iter().map(|(inner, value)| (format!("{name}.{inner}"), value)).collect()
+        }
+        None => vec![(name.clone(), value.clone())],
+    };
+    table.iter().flat_map(below).collect()
 }
 
 /// Sets every setting of `changes` in `table`.

@@ -19,18 +19,19 @@ use crate::{
     lora,
     optimizer::Optimizer,
     problem_queue::ProblemQueue,
+    recorded::Recorded,
     retention,
     warning::RiskWatch,
 };
 
 impl Trainer {
     /// Continues the run in `root` from its newest checkpoint, dropping what was recorded after it; `resolve` finds the
-    /// model that it started from, and it may take `resources`. A run without a checkpoint begins
-    /// again.
+    /// model that it started from, and it may take `resources`. A run that was cut short before
+    /// its first checkpoint begins again.
     ///
     /// # Errors
-    /// [`RlError`] as [`Trainer::start`]; when a file that decides numbers is not what it was; or when the checkpoint is
-    /// not as it was written.
+    /// [`RlError`] as [`Trainer::start`]; when a file that decides numbers is not what it was; when the checkpoint is not
+    /// as it was written; or when there is none, and more to lose than what comes before the first.
     pub fn resume(
         root: &Path,
         resolve: impl Fn(&str) -> Result<ModelPlace, RlError>,
@@ -58,9 +59,13 @@ impl Trainer {
         damage: Damage,
     ) -> Result<Self, RlError> {
         let run = RunDirectory::open(root)?;
+        let owner = RunLock::last_owner(root);
         let lock = RunLock::take(root)?;
         let config: RunConfig = crate::config::read_config(&root.join("config.toml"), &[])?;
         config.check()?;
+        if !run.checkpoints().is_dir() || checkpoint::steps(&run)?.is_empty() {
+            Recorded::of(&run, &config)?.refuse_to_begin_again(&run, &config, owner)?;
+        }
         let compute = device::compute(config.device, config.compute);
         let place = Place::new(config.device, compute, resources)?;
         let model = resolve(&config.model.path)?;
