@@ -149,18 +149,18 @@ struct MeasureArguments {
     /// Go on with an evaluation in the directory that was interrupted; its settings must be the same.
     #[arg(long)]
     resume: bool,
-    /// Completions computed together; more is faster and takes more memory.
-    #[arg(long, value_name = "N", value_parser = positive, default_value = "64", conflicts_with = "engine")]
-    sequences: usize,
-    /// Threads; 0 takes all cores. No number depends on it.
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "engine")]
-    threads: usize,
+    /// Completions computed together; more is faster and takes more memory; 64 unless given.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    sequences: Option<usize>,
+    /// Threads; all cores unless given, or 0. No number depends on it.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
     /// What matrix products compute with; the fastest that the CPU has unless given, bf16 on a card.
-    #[arg(long, value_enum, value_name = "TYPE", conflicts_with = "engine")]
+    #[arg(long, value_enum, value_name = "TYPE")]
     compute: Option<ComputeOption>,
-    /// Where the model computes: auto, cpu, or cuda:N for card N; see `brevity devices`.
-    #[arg(long, value_name = "DEVICE", default_value = "auto", conflicts_with = "engine")]
-    device: DeviceSetting,
+    /// Where the model computes: auto, which it is unless given, cpu, or cuda:N for card N; see `brevity devices`.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<DeviceSetting>,
     /// Field of the question; several are joined with a space, as in `Body+Question`; `question` unless given.
     #[arg(long, value_name = "FIELD", help_heading = FIELDS)]
     field_question: Option<String>,
@@ -179,6 +179,25 @@ impl MeasureArguments {
     /// What the chat template reads by name.
     fn variables(&self) -> BTreeMap<String, Value> {
         self.variables.iter().cloned().collect()
+    }
+
+    /// Where this program's engine computes.
+    fn device(&self) -> DeviceSetting {
+        self.device.unwrap_or_default()
+    }
+
+    /// Refuses what a server is not asked for.
+    fn refuse_options_of_our_engine(&self) -> Result<()> {
+        let options = [
+            ("--sequences", self.sequences.is_some()),
+            ("--threads", self.threads.is_some()),
+            ("--compute", self.compute.is_some()),
+            ("--device", self.device.is_some()),
+        ];
+        match options.into_iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) => bail!("{name} is for this program's own engine; leave it out, or leave out --engine"),
+            None => Ok(()),
+        }
     }
 
     /// What an evaluation that is in the directory means.
@@ -202,16 +221,14 @@ fn run_measure(arguments: &MeasureArguments, engine: &EngineArguments, console: 
     benchmark.problems.truncate(arguments.limit.unwrap_or(usize::MAX));
     let (directory, _lock) = output_directory(arguments, &benchmark.name)?;
     if let Some(url) = &engine.url {
+        arguments.refuse_options_of_our_engine()?;
         remote::run(&Remote { arguments, engine, url }, &benchmark, &directory, console)?;
         return Ok(Outcome::Done);
     }
-    machine::warn_of_card(arguments.device, console);
-    let compute = device::compute(arguments.device, arguments.compute.map(Into::into));
-    let place = Place::new(
-        arguments.device,
-        compute,
-        &machine::resources(arguments.device, machine::memory_bytes_available())?,
-    )?;
+    let device = arguments.device();
+    machine::warn_of_card(device, console);
+    let compute = device::compute(device, arguments.compute.map(Into::into));
+    let place = Place::new(device, compute, &machine::resources(device, machine::memory_bytes_available())?)?;
     let work = || {
         let model = hub::model_place(&arguments.model, console)?;
         let source = hub::open_place(&arguments.model, &model, Some(compute.into()), console)?;
@@ -219,7 +236,7 @@ fn run_measure(arguments: &MeasureArguments, engine: &EngineArguments, console: 
         let job = measure::prepare(arguments, &benchmark, (source, policy, &place), console)?;
         measure::measure(&job, &directory, arguments.existing(), console)
     };
-    machine::thread_pool(arguments.threads)?.install(|| machine::with_card(work))?;
+    machine::thread_pool(arguments.threads.unwrap_or(0))?.install(|| machine::with_card(work))?;
     Ok(Outcome::Done)
 }
 

@@ -135,13 +135,26 @@ impl EvaluationDirectory {
     /// # Errors
     /// [`RecordError::Io`].
     pub fn create(root: &Path, header: &EvaluationHeader) -> Result<Self, RecordError> {
-        write::create_directory(root)?;
-        let directory = Self { root: root.to_owned() };
-        for stale in [directory.summary_path(), directory.page_path(), directory.records_path()] {
+        let directory = Self::at(root);
+        directory.begin_anew(header)?;
+        Ok(directory)
+    }
+
+    /// The directory at `root`, whatever it holds.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// As [`Self::create`].
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn begin_anew(&self, header: &EvaluationHeader) -> Result<(), RecordError> {
+        write::create_directory(&self.root)?;
+        for stale in [self.summary_path(), self.page_path(), self.records_path()] {
             write::remove(&stale)?;
         }
-        write::replace_json(&directory.header_path(), header)?;
-        Ok(directory)
+        write::replace_json(&self.header_path(), header)
     }
 
     /// Whether the directory at `root` holds anything but what a start leaves that was killed before it wrote the header.

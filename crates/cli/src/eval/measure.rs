@@ -49,6 +49,10 @@ pub(super) fn prepare(
     if arguments.template == TemplateOption::Chat && source.chat.is_none() {
         bail!("`{}` has no chat template; pass --template plain to give it the bare question", arguments.model);
     }
+    if arguments.template == TemplateOption::Plain && (!arguments.system.is_empty() || !arguments.variables.is_empty())
+    {
+        bail!("--system and --variable need a chat template; leave them out, or pass --template chat");
+    }
     let positions_max = source.model.config().positions_max;
     let prompt = PromptSettings {
         template: arguments.template.into(),
@@ -72,11 +76,12 @@ pub(super) fn prepare(
     }
     let settings = sampling_settings(arguments, benchmark, completion_tokens_max as u32);
     let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(1);
+    let sequences = arguments.sequences.unwrap_or(64);
     let load = SamplingLoad {
         groups: prompts.len(),
         group_size: settings.samples as usize,
         lengths: [longest, completion_tokens_max],
-        sequences_max: arguments.sequences,
+        sequences_max: sequences,
     };
     let plan = plan_sampling(&source.model, place.memory(), load, place.free_bytes())?;
     let layers = source.model.config().layers;
@@ -88,7 +93,7 @@ pub(super) fn prepare(
             top_p: settings.top_p as f32,
         },
         completion_tokens_max,
-        sequences_max: arguments.sequences,
+        sequences_max: sequences,
         cache_bytes_max: plan.cache_bytes_max,
         end_tokens: source.end_tokens.clone(),
     };
@@ -102,7 +107,7 @@ pub(super) fn prepare(
     };
     source.model = place.put(source.model, plan.estimate.cache as usize)?;
     let evaluation = Evaluation { prompts, extraction, settings, sampler };
-    Ok(Job { source, evaluation, header, sequences: arguments.sequences })
+    Ok(Job { source, evaluation, header, sequences })
 }
 
 /// The prompts of the problems that can be measured, and the problems that cannot.
@@ -181,9 +186,9 @@ pub(super) fn policy(
     Ok(PolicySource::Engine {
         directory: source.path.clone(),
         parameters: source.model.weight_count() as u64,
-        cpu: match arguments.device.card() {
+        cpu: match arguments.device().card() {
             None => model::instruction_set().name().to_owned(),
-            Some(_) => arguments.device.to_string(),
+            Some(_) => arguments.device().to_string(),
         },
         compute: compute.to_owned(),
         checksum: Some(rl::inputs::model_checksum(place)?),
@@ -250,13 +255,10 @@ fn sample_missing(job: &Job, begun: &mut Begun, console: &Console) -> Result<()>
     let completions = prompts.len() * evaluation.settings.samples as usize;
     done.tell(completions, console);
     let mut bar = Progress::new(console).completions("evaluating", (done.count(), completions));
-    let Begun { log, records, .. } = begun;
     let is_missing = |problem: usize, sample| done.lacks(&prompts[problem].problem, sample);
     evaluate_missing((&source.model, &source.tokenizer), evaluation, is_missing, |record| {
-        log.append(&record)?;
         bar.completion_ended_of_many(record.completion_tokens as usize);
-        records.push(record);
-        Ok(())
+        Ok(begun.keep(record)?)
     })
 }
 
@@ -267,6 +269,7 @@ pub(super) fn finish<'a>(
     settings: &EvaluationSettings,
     console: &Console,
 ) -> Result<()> {
+    begun.opened()?;
     let Begun { directory, header, records, .. } = begun;
     in_problem_order(records, problems);
     let summary = summarise(records, settings);

@@ -73,6 +73,12 @@ pub(super) fn run(remote: &Remote<'_>, benchmark: &Benchmark, directory: &Path, 
     let Job { questions, settings, extraction, tokenizer, engine, .. } = job;
     let failures = ask(&mut begun, engine, (&questions, &extraction, tokenizer.as_deref()), options, console)?;
     let missing = leave_out(&mut begun, &questions, &failures, options.failed, console);
+    if begun.has_replaced_nothing() {
+        bail!(
+            "no problem was answered, and the evaluation in {} stays as it is; check the server",
+            directory.display()
+        );
+    }
     if missing > 0 {
         let all = counted(questions.len() * settings.samples as usize, "completion");
         bail!("{missing} of {all} are missing; run the same command with --resume to ask for them again");
@@ -243,8 +249,7 @@ fn ask(
                     bar.completion_ended_of_many(completion.tokens as usize);
                     let measured = measured(completion, (gold, opening), extraction, reader.as_ref())?;
                     let record = evaluation_record(problem, gold, sample, measured);
-                    begun.log.append(&record)?;
-                    begun.records.push(record);
+                    begun.keep(record)?;
                 }
             }
             Event::Retried(kind) => *retries.entry(kind).or_default() += 1,

@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use record::{EvaluationDirectory, EvaluationHeader, EvaluationRecord, RecordLog, setting_difference, shell_word};
+use record::{
+    EvaluationDirectory, EvaluationHeader, EvaluationRecord, RecordError, RecordLog, setting_difference, shell_word,
+};
 use rl::Problem;
 use verify::Gold;
 
@@ -27,9 +29,35 @@ pub(super) struct Begun {
     pub(super) directory: EvaluationDirectory,
     /// As it is in the directory, but for what had to be left out when it was begun.
     pub(super) header: EvaluationHeader,
-    pub(super) log: RecordLog,
+    /// Where they are appended; none before the first one of an evaluation that replaces another.
+    log: Option<RecordLog>,
     /// What is there already, in the order in which it came.
     pub(super) records: Vec<EvaluationRecord>,
+}
+
+impl Begun {
+    /// Appends `record`. The first one of an evaluation that replaces another removes that.
+    pub(super) fn keep(&mut self, record: EvaluationRecord) -> Result<(), RecordError> {
+        self.opened()?.append(&record)?;
+        self.records.push(record);
+        Ok(())
+    }
+
+    /// Where records are appended, the evaluation that this one replaces removed.
+    pub(super) fn opened(&mut self) -> Result<&mut RecordLog, RecordError> {
+        let log = if let Some(log) = self.log.take() {
+            log
+        } else {
+            self.directory.begin_anew(&self.header)?;
+            self.directory.log()?
+        };
+        Ok(self.log.insert(log))
+    }
+
+    /// Whether the evaluation that this one replaces is there still.
+    pub(super) fn has_replaced_nothing(&self) -> bool {
+        self.log.is_none()
+    }
 }
 
 /// How an evaluation begins.
@@ -46,9 +74,13 @@ pub(super) enum Beginning {
 /// When the one there has other settings, or is written to at this moment.
 pub(super) fn begin(root: &Path, header: EvaluationHeader, existing: Existing) -> Result<Beginning> {
     let is_there = root.join("evaluation.json").is_file();
-    if existing == Existing::Replace || !is_there {
+    if existing == Existing::Replace && is_there {
+        let directory = EvaluationDirectory::at(root);
+        return Ok(Beginning::Open(Box::new(Begun { directory, header, log: None, records: Vec::new() })));
+    }
+    if !is_there {
         let directory = EvaluationDirectory::create(root, &header)?;
-        let log = directory.log()?;
+        let log = Some(directory.log()?);
         return Ok(Beginning::Open(Box::new(Begun { directory, header, log, records: Vec::new() })));
     }
     let directory = EvaluationDirectory::open(root)?;
@@ -66,7 +98,7 @@ pub(super) fn begin(root: &Path, header: EvaluationHeader, existing: Existing) -
     if directory.summary_path().is_file() {
         return Ok(Beginning::Complete(directory));
     }
-    let log = directory.log()?;
+    let log = Some(directory.log()?);
     let records = directory.records()?;
     let header = EvaluationHeader { started_unix_seconds: there.started_unix_seconds, ..header };
     // Which problems are left out may have changed since.

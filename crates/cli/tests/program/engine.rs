@@ -185,6 +185,12 @@ fn nonsense_is_named_with_its_problem_and_asked_for_again_by_a_resumed_evaluatio
     let resumed = scratch.read(RECORDS);
     scratch.succeed(&eval(&address, &["--samples", "2", "--overwrite"]));
     assert_eq!(scratch.read(RECORDS), resumed);
+
+    let files = || ["out/evaluation.json", "out/summary.json", RECORDS].map(|name| scratch.read(name));
+    let before = files();
+    let nobody = eval("http://127.0.0.1:1/v1", &["--samples", "2", "--overwrite", "--retries", "0"]);
+    assert_fails(&scratch.run(&nobody), &["error: cannot reach "]);
+    assert!(files() == before, "what is there went before there was anything in its place");
 }
 
 #[test]
@@ -291,7 +297,7 @@ fn options_of_a_server_that_do_not_fit_together_are_refused() {
         (&["--template", "plain"][..], 1, "hint: pass --api completions with --template plain"),
         (&["--api", "completions"], 1, "hint: pass --tokenizer with the model's directory"),
         (&["--api", "completions", "--template", "plain", "--system", "x"], 1, "--system needs a chat template"),
-        (&["--threads", "2"], 2, "cannot be used with"),
+        (&["--threads", "2"], 1, "hint: leave it out, or leave out --engine"),
         (&["--body", "temperature=1"], 2, "`temperature` is set by an option of its own"),
         (&["--resume", "--overwrite"], 2, "cannot be used with"),
     ] {
@@ -299,6 +305,7 @@ fn options_of_a_server_that_do_not_fit_together_are_refused() {
     }
     let own = ["eval", "--model", "model", "--benchmark", "sums.jsonl", "--api", "chat"];
     scratch.refuse(&own, 2, &["--engine <URL>"]);
+    scratch.refuse(&[&own[..], &["--sequences", "8"]].concat(), 2, &["--engine <URL>"]);
 }
 
 const OWN: [&str; 15] = [
