@@ -24,9 +24,15 @@ pub(crate) fn verify(
     extraction: &Bound<'_, PyAny>,
     decimals: Option<u32>,
 ) -> PyResult<Judgement> {
-    let extraction = from_python(extraction, "extraction")?;
+    let extraction = read_extraction(extraction)?;
     let gold = read(gold, decimals).map_err(|error| exception(&error))?;
     Ok(judgement(py.detach(|| check(completion, &gold, &extraction))))
+}
+
+fn read_extraction(extraction: &Bound<'_, PyAny>) -> PyResult<Extraction> {
+    let extraction: Extraction = from_python(extraction, "extraction")?;
+    extraction.check().or_else(|message| refused(format!("`extraction` {message}")))?;
+    Ok(extraction)
 }
 
 /// Correctness, verdicts, answers and reasons, \[B\] each.
@@ -45,7 +51,7 @@ pub(crate) fn verify_batch<'py>(
         let (completions, golds) = (completions.len(), golds.len());
         return refused(format!("there are {completions} completions and {golds} golds; give one for each"));
     }
-    let extraction = from_python(&options.0, "extraction")?;
+    let extraction = read_extraction(&options.0)?;
     let decimals = options.1;
     let checks = py.detach(|| {
         let read = read_all(&golds, decimals)?;

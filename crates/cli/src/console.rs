@@ -9,7 +9,7 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{
     ColorChoice,
     builder::styling::{AnsiColor, Style},
@@ -87,9 +87,7 @@ impl Console {
     pub(crate) fn stream(&self, text: &str) -> Result<()> {
         let mut output = io::stdout().lock();
         let text = if output.is_terminal() { printable(text) } else { Cow::Borrowed(text) };
-        output.write_all(text.as_bytes())?;
-        output.flush()?;
-        Ok(())
+        output.write_all(text.as_bytes()).and_then(|()| output.flush()).context("cannot write to standard output")
     }
 
     /// What is going on; silent when quiet.

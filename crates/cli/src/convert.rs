@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use rl::RlError;
 
-use crate::{Outcome, console::Console};
+use crate::{Outcome, console::Console, machine};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,6 +26,12 @@ pub(crate) struct Arguments {
 /// Runs `brevity convert`.
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
     for root in &arguments.runs {
+        // `runs/*` holds other things, too.
+        if arguments.runs.len() > 1 && !root.join("run.json").is_file() {
+            machine::refuse_hidden(&root.join("run.json"))?;
+            console.warning(format!("{} is no directory of a run, and stays as it is", root.display()));
+            continue;
+        }
         let Some(unknown) = rl::convert::convert(root, local_model)? else {
             console.note(format!("{} is of this version already", root.display()));
             continue;

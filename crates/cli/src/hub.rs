@@ -36,6 +36,7 @@ fn model_directory(name: &str, console: &Console) -> Result<PathBuf> {
     if path.is_dir() {
         return Ok(path.to_owned());
     }
+    machine::refuse_hidden(path)?;
     if path.exists() {
         bail!("`{name}` is a file, not a model directory; give the directory that holds config.json");
     }

@@ -1,10 +1,10 @@
 //! What a command needs of the machine: threads, memory, clocks, and the wish to stop. Nothing else here reads them.
 
 use std::{
-    env,
+    env, io,
     num::NonZeroUsize,
     panic::{self, AssertUnwindSafe},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -86,6 +86,19 @@ pub(crate) fn with_card<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 /// `2 threads, AVX-512`: what kernels compute with here.
 pub(crate) fn described() -> String {
     format!("{}, {}", counted(threads::count(), "thread"), instruction_set().name())
+}
+
+/// Refuses a place that nobody may look at, which would pass for one that is not there.
+///
+/// # Errors
+/// When a directory above `path` may not be entered.
+pub(crate) fn refuse_hidden(path: &Path) -> Result<()> {
+    match path.try_exists() {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(error).with_context(|| format!("cannot look at {}", path.display()))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Seconds since 1970-01-01 UTC; 0 on a clock that is set before.

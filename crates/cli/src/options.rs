@@ -75,7 +75,10 @@ pub(crate) fn positive(text: &str) -> Result<usize, String> {
 pub(crate) fn extraction(text: &str) -> Result<Extraction, String> {
     match text.split_once(':') {
         None if text == "auto" => Ok(Extraction::Auto {}),
-        Some(("marker", word)) if !word.is_empty() => Ok(Extraction::Marker { marker: word.to_owned() }),
+        Some(("marker", word)) if !word.is_empty() => {
+            let extraction = Extraction::Marker { marker: word.to_owned() };
+            extraction.check().map(|()| extraction)
+        }
         _ => Err("give `auto`, or `marker:WORD` with the word that the answer follows".to_owned()),
     }
 }
@@ -95,7 +98,7 @@ mod tests {
         for text in ["0", "-1", "1.5", "99999999999999999999"] {
             assert!(positive(text).is_err(), "{text}");
         }
-        for text in ["", "marker", "marker:", "boxed:x"] {
+        for text in ["", "marker", "marker:", "marker: ", "marker:A ", "boxed:x"] {
             assert!(extraction(text).is_err(), "{text}");
         }
     }

@@ -15,6 +15,7 @@ use record::{
 use crate::{
     Outcome,
     console::Console,
+    machine,
     output::refuse_unlike,
     table::{aligned, counted},
 };
@@ -96,9 +97,13 @@ pub(crate) fn expanded(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         bail!("there is no directory `{shown}`; give a run directory, or one that holds run directories");
     }
-    let entries = fs::read_dir(path).with_context(|| format!("cannot list {shown}"))?;
-    let mut runs: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|entry| is_run(entry)).collect();
+    let mut runs = Vec::new();
+    for entry in fs::read_dir(path).with_context(|| format!("cannot list {shown}"))? {
+        let entry = entry.with_context(|| format!("cannot list {shown}"))?.path();
+        // One that may not be entered would be left out of the numbers.
+        machine::refuse_hidden(&entry.join("run.json"))?;
+        runs.extend(is_run(&entry).then_some(entry));
+    }
     runs.sort();
     if runs.is_empty() {
         bail!("there is no run.json in `{shown}` or in a directory in it; give a directory that `brevity train` made");

@@ -143,6 +143,7 @@ fn refuse_missing_run(root: &Path) -> Result<()> {
     if root.join("run.json").is_file() {
         return Ok(());
     }
+    machine::refuse_hidden(&root.join("run.json"))?;
     bail!("there is no run in `{}`; give the directory of a run, or leave out --resume to start one", root.display())
 }
 
@@ -152,7 +153,7 @@ fn refuse_other_config(config: &RunConfig, path: &Path, root: &Path) -> Result<(
     let recorded = record::read::text(&recorded).with_context(|| format!("cannot read {}", recorded.display()))?;
     let Some([asked, recorded]) = config.first_difference(&recorded) else { return Ok(()) };
     bail!(
-        "{} asks for `{asked}` where the run in {} has `{recorded}`; run `brevity train --resume {}` to go on as it was started",
+        "{} asks for {asked} where the run in {} has {recorded}; run `brevity train --resume {}` to go on as it was started",
         path.display(),
         root.display(),
         shell_word(root)

@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use flate2::read::MultiGzDecoder;
 use record::write::{self, Replacement};
 use rl::statistics::wilson_interval;
 use verify::{Extraction, Verdict};
@@ -51,7 +52,7 @@ Accuracy is the mean over rows of the share of correct completions, with the row
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// File with one JSON object a line; `-` reads standard input.
+    /// File with one JSON object a line, packed where its name ends in `.gz`; `-` reads standard input.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -169,6 +170,9 @@ fn open(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
         bail!("{} is a directory; give a file with one JSON object a line", path.display());
     }
     let file = File::open(path).with_context(failed)?;
+    if path.extension().is_some_and(|extension| extension == "gz") {
+        return Ok((Box::new(MultiGzDecoder::new(file)), None));
+    }
     let bytes = file.metadata().with_context(failed)?.len();
     Ok((Box::new(file), (bytes > 0).then_some(bytes)))
 }

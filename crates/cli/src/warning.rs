@@ -73,13 +73,17 @@ struct TestArguments {
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Warn from this risk on; that of the weights unless given.
-    #[arg(long, value_name = "X", value_parser = positive_number)]
+    #[arg(long, value_name = "X", value_parser = risk)]
     risk_max: Option<f64>,
 }
 
 fn positive_number(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
     if number > 0.0 && number.is_finite() { Ok(number) } else { Err(format!("{number} is not above 0")) }
+}
+
+fn risk(text: &str) -> Result<f64, String> {
+    positive_number(text).and_then(|risk| if risk <= 1.0 { Ok(risk) } else { Err(format!("{risk} is above 1")) })
 }
 
 /// Runs `brevity warning`.

@@ -17,7 +17,7 @@ use crate::{
     write_tensors,
 };
 
-const CONFIG: &str = "adapter_config.json";
+pub(crate) const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 
 /// Fields whose value decides nothing that is computed here: dropout is for training by others, and all else is told by

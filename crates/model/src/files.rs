@@ -21,7 +21,9 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64), ModelError> {
     let metadata = fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
         // A pipe would be waited for, and a device has no end.
-        return Err(ModelError::File { path: path.to_owned(), message: "is no file; download it again".to_owned() });
+        let message =
+            if metadata.is_dir() { "is a directory; give the file in it" } else { "is no file; download it again" };
+        return Err(ModelError::File { path: path.to_owned(), message: message.to_owned() });
     }
     Ok((File::open(path).map_err(failed)?, metadata.len()))
 }
@@ -61,6 +63,7 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "a test writes the file it reads")]
     fn what_is_no_file_or_has_no_end_is_refused_unread() {
         assert_eq!(read(Path::new("/dev/zero")).unwrap_err().to_string(), "/dev/zero: is no file; download it again");
+        assert_eq!(read(Path::new("/")).unwrap_err().to_string(), "/: is a directory; give the file in it");
         let path = std::env::temp_dir().join(format!("brevity-files-{}", std::process::id()));
         File::create(&path).unwrap().set_len(FILE_BYTES_MAX + 1).unwrap();
         let error = read(&path).unwrap_err().to_string();

@@ -6,6 +6,7 @@ use kernels::Compute;
 
 use crate::{
     Adapter, ModelConfig, ModelError, ModelPlace, ParameterShape, StoredType,
+    adapter_files::CONFIG,
     directory::{open_weights, write_companions},
     parameter_shapes,
     safetensors::write_tensors_streamed,
@@ -30,8 +31,15 @@ pub struct MergeSummary {
 pub fn merge(place: &ModelPlace, directory: &Path) -> Result<MergeSummary, ModelError> {
     let base = &place.base;
     let Some(adapter) = &place.adapter else {
-        let message = "is a whole model; give the directory of an adapter, which holds adapter_config.json".to_owned();
-        return Err(ModelError::File { path: base.clone(), message });
+        let is_model = base.join("config.json").is_file();
+        let what = if is_model { "is a whole model" } else { "holds no adapter_config.json" };
+        let inner = base.join("model");
+        let remedy = if inner.join(CONFIG).is_file() {
+            format!("give the directory of the adapter, {}", inner.display())
+        } else {
+            "give the directory of an adapter, which holds adapter_config.json".to_owned()
+        };
+        return Err(ModelError::File { path: base.clone(), message: format!("{what}; {remedy}") });
     };
     let config = ModelConfig::read(base)?;
     let adapter = Adapter::read(adapter, (&config, Compute::F32))?;

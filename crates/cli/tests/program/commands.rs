@@ -120,7 +120,11 @@ fn a_stopped_run_says_how_to_go_on_and_ends_as_if_it_had_not_stopped() {
 
     let other = scratch.run(&["train", "config.toml", "--out", "run", "--resume"]);
     assert_eq!(other.code, Some(1));
-    assert!(other.stderr.contains("config.toml asks for `steps = 2` where the run in run has `steps = 60`\n"));
+    for said in
+        ["config.toml asks for `evaluation.every_steps = ", "the run in run has `evaluation.every_steps = 1000`\n"]
+    {
+        assert!(other.stderr.contains(said), "{}", other.stderr);
+    }
 
     let resumed = scratch.succeed(&[&start[..], &["--resume"]].concat());
     assert!(resumed.stderr.contains("resumed"), "{}", resumed.stderr);

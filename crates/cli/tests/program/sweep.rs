@@ -96,6 +96,14 @@ fn a_sweep_is_checked_before_anything_runs() {
     refuse(&["the arm name \"a/b\" is no file name\n"]);
     sweep("lambda = 0.5", "lambda = 1.5");
     refuse(&["error: bad.toml: arm half: `train.shaping.top-lambda.lambda` is 1.5"]);
+    sweep("set.train.shaping.top-lambda.lambda = 0.5", "set.seed = 5");
+    refuse(&["error: bad.toml: arm half: `seed` is given by the sweep's `seeds`\n", "hint: leave it out"]);
+    let named = ["sweep", "sweep.toml", "--set", "arm=foo"];
+    scratch.refuse(
+        &named,
+        1,
+        &["base.toml: `arm` is given by the sweep's names of arms\n", "hint: leave it out, or change sweep.toml"],
+    );
     sweep(".lambda = 0.5", ".lamda = 0.5");
     refuse(&["error: bad.toml: arm half: setting `train.shaping.top-lambda.lamda`: unknown field `lamda`"]);
     scratch.write("other.toml", scratch.read("base.toml").replace("steps = 2", "steps = -2").as_bytes());
@@ -110,7 +118,7 @@ fn a_run_of_another_config_is_refused_by_name() {
     let scratch = scratch();
     scratch.succeed(&["--quiet", "sweep", "sweep.toml", "--out", "out"]);
     let longer = ["sweep", "sweep.toml", "--out", "out", "--set", "train.steps=3"];
-    let said = "error: out/grpo-seed1: the run there has `steps = 2` where `steps = 3` is asked for\n";
+    let said = "error: out/grpo-seed1: the run there has `train.steps = 2` where `train.steps = 3` is asked for\n";
     scratch.refuse(&longer, 1, &[said, "hint: choose another directory with --out"]);
     scratch.write("other/half-seed1/notes.txt", b"mine");
     let other = ["sweep", "sweep.toml", "--out", "other"];
